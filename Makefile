@@ -1,0 +1,43 @@
+# make study | make test | make lab; each sets up its own environment in .venv when there is none.
+PYTHON ?= python3
+BIN := .venv/bin
+# One thread a core; both kernels and the shell see the same.
+STUDY := results/notebooks
+
+.PHONY: study test lab lint lock clean
+
+study: .venv/ready
+	mkdir -p $(STUDY)
+	$(BIN)/papermill --cwd notebooks notebooks/start.ipynb $(STUDY)/start.ipynb
+	$(BIN)/papermill --cwd notebooks notebooks/wrcanet.ipynb $(STUDY)/wrcanet-table2.ipynb -p table table2
+	$(BIN)/python -m reidnb report
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+# The versions of requirements.lock, which were tested together, then this checkout itself.
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "reidnb needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name reidnb > /dev/null
+	touch $@
+
+lint: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+# Pins anew what pyproject.toml allows, for Linux, macOS and Windows alike.
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-emit-index-url pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv results/runs results/notebooks

@@ -1,0 +1,1 @@
+"""The data sets: tables of images, decoded pixels, augmentation and sampling."""

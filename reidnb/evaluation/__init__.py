@@ -1,0 +1,1 @@
+"""Ranking a gallery and measuring it."""

@@ -1,0 +1,1 @@
+"""Pictures and tables for the notebooks and the report."""

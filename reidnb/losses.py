@@ -1,0 +1,35 @@
+"""The losses that the papers share."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def id_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.1) -> Tensor:
+    """Cross-entropy over training identities with label smoothing (Szegedy et al. 2016, section 7).
+
+    logits (B, identities), labels (B,); the mean over the batch.
+    """
+    return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+
+
+def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) -> Tensor:
+    """Batch-hard triplet loss (Hermans et al. 2017, eq. 5), Euclidean, mean over the batch's anchors.
+
+    For each anchor: [margin + distance to the farthest image of its identity - distance to the nearest image of
+    another]_+ . features (B, D), labels (B,). Raises ValueError when the batch has one identity only.
+    """
+    features = features.float()
+    same = labels[:, None] == labels[None, :]
+    if bool(same.all()):
+        raise ValueError("batch-hard triplet loss needs at least two identities in a batch, found one")
+    with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        square = features.square().sum(1)
+        distance = square[:, None] + square[None, :] - 2 * features @ features.T
+        farthest = distance.masked_fill(~same, -torch.inf).argmax(1)
+        nearest = distance.masked_fill(same, torch.inf).argmin(1)
+    # Only the chosen pairs carry a gradient, so only they are computed exactly. The epsilon keeps the root's
+    # gradient finite where an anchor is its own farthest positive.
+    positive = ((features - features[farthest]).square().sum(1) + 1e-12).sqrt()
+    negative = ((features - features[nearest]).square().sum(1) + 1e-12).sqrt()
+    return F.relu(margin + positive - negative).mean()

@@ -1,0 +1,58 @@
+"""The three sizes of a study: ``paper``, ``demo`` and ``smoke``. A profile changes sizes, never logic."""
+
+from dataclasses import replace
+
+import torch
+
+from .data.augment import Augmentation
+from .runs import Experiment
+from .training import Recipe
+
+PROFILES = ("paper", "demo", "smoke")
+
+
+def fast_precision() -> str:
+    """'bf16' where the hardware multiplies it, otherwise 'no' (float32)."""
+    fast = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if fast else "no"
+
+
+def at_profile(experiment: Experiment, profile: str) -> Experiment:
+    """The experiment, stated as its paper does, at the size of ``profile``.
+
+    paper   as stated; needs a GPU and ImageNet weights
+    demo    half as wide a ResNet-18, images a third as high and wide, from random weights in a few epochs of
+            AdamW with one cycle: minutes on two CPU cores
+    smoke   a tiny ResNet, tiny images, two epochs: seconds, for tests
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: known are {', '.join(PROFILES)}")
+    if profile == "paper":
+        return replace(experiment, profile=profile)
+    height, width = experiment.recipe.size
+    short = Recipe(
+        optimizer="adamw",
+        lr=2e-3,
+        schedule="onecycle",
+        warmup=0.3,
+        sampler=experiment.recipe.sampler,
+    )
+    if profile == "demo":
+        recipe = replace(
+            short,
+            size=(height // 3, width // 3),
+            # A street has few images, so more epochs make a training of as many steps as it takes to learn.
+            epochs=20 if experiment.dataset.startswith("street") else 8,
+            augmentation=Augmentation(flip=0.5, pad=4, erase=0.3),
+            precision=fast_precision(),
+        )
+        return replace(experiment, profile=profile, recipe=recipe, backbone="resnet18-half", weights="")
+    recipe = replace(
+        short,
+        size=(height // 6, width // 6),
+        epochs=2,
+        identities=4,
+        images=2,
+        augmentation=Augmentation(flip=0.5, pad=2, erase=0.3),
+    )
+    return replace(experiment, profile=profile, recipe=recipe, backbone="resnet10-eighth", weights="")

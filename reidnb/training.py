@@ -1,0 +1,240 @@
+"""The training loop: one experiment from initial weights (or a checkpoint) to a trained model.
+
+Every random number of an epoch is drawn from (seed, epoch), so a run that was interrupted goes on from its last
+epoch's checkpoint to the same result, bit for bit on a CPU.
+"""
+
+import errno
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from .data.augment import Augmentation, augment, normalise
+from .data.sampler import pk_batches, shuffled_batches
+
+CHECK_EVERY = 50
+"""Steps between two looks at the losses: looking makes a GPU wait."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: everything of an experiment that is neither model nor data."""
+
+    size: tuple[int, int] = (384, 192)
+    """Height and width of the images in pixels."""
+    epochs: int = 120
+    sampler: str = "pk"
+    """'pk' (``identities`` x ``images`` a batch) or 'shuffle' (a batch of as many images)."""
+    identities: int = 16
+    images: int = 4
+    optimizer: str = "adam"
+    """'adam', 'adamw' or 'sgd'."""
+    lr: float = 3.5e-4
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 5e-4
+    schedule: str = "steps"
+    """'steps' (linear warm-up, then a factor at each milestone) or 'onecycle' (Smith & Topin 2018, cosine)."""
+    warmup: float = 10.0
+    """Epochs of linear warm-up (steps), or share of all epochs on the way up (onecycle)."""
+    milestones: tuple[int, ...] = (40, 70)
+    factor: float = 0.1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    precision: str = "no"
+    """'no' (float32), 'bf16' or 'fp16', as Accelerate names them."""
+
+    @property
+    def batch(self) -> int:
+        """Images a step."""
+        return self.identities * self.images
+
+
+def learning_rate(recipe: Recipe, epoch: float) -> float:
+    """The learning rate at a time counted in epochs from 0 (a fraction within an epoch)."""
+    if recipe.schedule == "onecycle":
+        up = recipe.warmup * recipe.epochs
+        if epoch < up:
+            low, high, share = recipe.lr / 25, recipe.lr, epoch / up
+        else:
+            low, high, share = recipe.lr / 1e4, recipe.lr, 1 - (epoch - up) / max(recipe.epochs - up, 1e-9)
+        return low + (high - low) * (1 - math.cos(math.pi * share)) / 2
+    if recipe.schedule != "steps":
+        raise ValueError(f"schedule={recipe.schedule!r}: allowed are 'steps', 'onecycle'")
+    passed = sum(epoch >= milestone for milestone in recipe.milestones)
+    # The warm-up rises by whole epochs, 1/warmup of the rate in the first.
+    return recipe.lr * min(1.0, (int(epoch) + 1) / max(recipe.warmup, 1)) * recipe.factor**passed
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over the model's trainable parameters."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    shared = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, **shared)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, **shared)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, **shared)
+    raise ValueError(f"optimizer={recipe.optimizer!r}: allowed are 'adam', 'adamw', 'sgd'")
+
+
+def epoch_batches(recipe: Recipe, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Image indices (steps, batch) of one epoch."""
+    if recipe.sampler == "pk":
+        return pk_batches(labels, recipe.identities, recipe.images, (seed, epoch))
+    if recipe.sampler == "shuffle":
+        return shuffled_batches(len(labels), recipe.batch, (seed, epoch))
+    raise ValueError(f"sampler={recipe.sampler!r}: allowed are 'pk', 'shuffle'")
+
+
+def make_accelerator(precision: str = "no", cpu: bool = False) -> Accelerator:
+    """Accelerate's handle on device and precision; a notebook may ask for another precision than before."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=precision, cpu=cpu)
+
+
+def train(
+    model: nn.Module,
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    recipe: Recipe,
+    *,
+    seed: int,
+    accelerator: Accelerator,
+    checkpoint: Path,
+    after_epoch: Callable[[nn.Module, int], None] | None = None,
+    say: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Train ``model`` in place and return its history, a row per epoch.
+
+    pixels        (N, H, W, 3) uint8, the decoded training images
+    labels        (N,) 0..identities-1
+    checkpoint    file of the last whole epoch, gone on from when it is there
+    after_epoch   called with the bare model and the number of finished epochs
+
+    Raises FloatingPointError when a loss is NaN or infinite, naming epoch, step and loss; OSError when the
+    checkpoint cannot be written. The checkpoint before it stays whole.
+    """
+    steps = len(epoch_batches(recipe, labels, seed, 0))  # bad sizes are found before anything is built
+    device = accelerator.device
+    model.to(device=device, memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, recipe)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    bare = accelerator.unwrap_model(model)
+    history = _resume(checkpoint, bare, optimizer, device)
+    if history:
+        say(f"resumed after epoch {len(history)} of {recipe.epochs}")
+    targets = torch.as_tensor(labels, device=device)
+
+    for epoch in range(len(history), recipe.epochs):
+        torch.manual_seed(_mix(seed, epoch))  # dropout and its like
+        generator = torch.Generator().manual_seed(_mix(seed, epoch))
+        batches = epoch_batches(recipe, labels, seed, epoch)
+        model.train()
+        losses, start = [], time.perf_counter()
+        # A bar for a person at a terminal; notebooks and logs get the line below.
+        for step, index in enumerate(tqdm(batches, disable=None, leave=False, desc=f"epoch {epoch + 1}")):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, epoch + step / steps)
+            images = torch.from_numpy(pixels[index]).to(device)
+            images = augment(images, recipe.augmentation, generator)
+            batch_labels = targets[torch.from_numpy(index).to(device)]
+            with accelerator.autocast():
+                parts = bare.loss(model(images, batch_labels), batch_labels)
+            total = torch.stack(list(parts.values())).sum()
+            optimizer.zero_grad()
+            accelerator.backward(total)
+            optimizer.step()
+            losses.append(torch.stack([part.detach() for part in parts.values()]))
+            if len(losses) % CHECK_EVERY == 0 or step == len(batches) - 1:
+                _check_finite(losses, list(parts), epoch)
+        seconds = time.perf_counter() - start
+        means = torch.stack(losses).mean(0).tolist()
+        row = {"epoch": epoch + 1, "loss": sum(means)}
+        row |= {f"loss_{name}": value for name, value in zip(parts, means, strict=True)}
+        row |= {
+            "lr": learning_rate(recipe, epoch),
+            "seconds": seconds,
+            "images_per_second": batches.size / seconds,
+        }
+        history.append(row)
+        state = {"model": bare.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+        if accelerator.is_main_process:
+            write_atomically(checkpoint, lambda file, state=state: torch.save(state, file))
+        say(
+            f"epoch {epoch + 1:3d}/{recipe.epochs}  loss {row['loss']:.3f}  lr {row['lr']:.1e}"
+            f"  {row['images_per_second']:.0f} images/s"
+        )
+        if after_epoch:
+            after_epoch(bare, epoch + 1)
+    return pd.DataFrame(history)
+
+
+@torch.inference_mode()
+def extract(
+    model: nn.Module, pixels: np.ndarray, *, accelerator: Accelerator, batch: int = 256, flip: bool = False
+) -> Tensor:
+    """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3); ``flip`` adds the mirror image's."""
+    model.eval()
+    model.to(device=accelerator.device, memory_format=torch.channels_last)
+    descriptors = []
+    for start in range(0, len(pixels), batch):
+        images = normalise(torch.from_numpy(np.array(pixels[start : start + batch])).to(accelerator.device))
+        with accelerator.autocast():
+            result = model(images).descriptor.float()
+            if flip:
+                result = result + model(images.flip(3)).descriptor.float()
+        descriptors.append(result.cpu())
+    return torch.cat(descriptors)
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path`` and put it in place when whole, so nothing half-written is read."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
+        reason = "the disk is full" if full else str(error).splitlines()[0]
+        raise OSError(f"cannot write {path}: {reason}") from error
+
+
+def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device) -> list[dict]:
+    if not checkpoint.exists():
+        return []
+    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["history"]
+
+
+def _check_finite(losses: list[Tensor], names: list[str], epoch: int) -> None:
+    values = torch.stack(losses[-CHECK_EVERY:]).cpu()
+    bad = (~values.isfinite()).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        step = len(losses) - len(values) + row
+        raise FloatingPointError(
+            f"the loss {names[column]} is {values[row, column].item()} at epoch {epoch + 1}, step {step + 1};"
+            " a lower learning rate or float32 may help"
+        )
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One seed for an epoch's draws."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])

@@ -1,0 +1,163 @@
+"""Catalog, decoded store, augmentation and sampling."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from reidnb.data import catalog, pixels
+from reidnb.data.augment import MEAN, STD, Augmentation, augment, draw, normalise
+from reidnb.data.sampler import pk_batches, shuffled_batches
+
+SPLITS = ("bounding_box_train", "query", "bounding_box_test")
+
+
+def market_folder(root, names=("0002_c1s1_000451_03.jpg",)):
+    for split in SPLITS:
+        (root / split).mkdir(parents=True)
+        for name in names:
+            Image.new("RGB", (8, 16), (200, 10, 10)).save(root / split / name, "JPEG")
+    return root
+
+
+def test_names_give_pid_and_camid(tmp_path):
+    names = ("0002_c1s1_000451_03.jpg", "0002_c3_7.jpg", "0000_c2s1_1_01.jpg", "-1_c6s3_077467_05.jpg", "7_c2.jpg.jpg")
+    data = catalog.load("folder", market_folder(tmp_path / "own", names))
+    assert list(zip(data.gallery.pid, data.gallery.camid, strict=True)) == [(-1, 6), (0, 2), (2, 1), (2, 3), (7, 2)]
+    assert set(data.train.pid) == set(data.query.pid) == {2, 7}  # neither junk nor distractors
+
+
+@pytest.mark.parametrize("folder", ["Market-1501-v15.09.15", "market1501", "Market-1501", "."])
+def test_market_folder_names_and_counts(tmp_path, folder):
+    market_folder(tmp_path / folder)
+    with pytest.raises(ValueError, match=r"not a complete market1501: train ids 1 instead of 751, train 1 instead of"):
+        catalog.load("market1501", tmp_path)
+
+
+def test_street_small_is_a_whole_data_set(street_small):
+    assert street_small.train_ids == 8
+    assert set(street_small.query.pid) <= set(street_small.gallery.pid)
+    assert (street_small.gallery.pid == catalog.JUNK).any() and (street_small.gallery.pid == catalog.DISTRACTOR).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "error", "message"),
+    [
+        ("marked", None, ValueError, "unknown data set 'marked': known are folder"),
+        ("market1501", None, ValueError, "needs data_root"),
+        ("market1501", "nowhere", FileNotFoundError, "nowhere is not a folder"),
+        ("market1501", ".", FileNotFoundError, "no folder bounding_box_train"),
+        ("folder", ".", FileNotFoundError, "no folder bounding_box_train and no folder query"),
+    ],
+)
+def test_bad_roots(tmp_path, name, root, error, message):
+    with pytest.raises(error, match=message):
+        catalog.load(name, root and tmp_path / root)
+
+
+def test_bad_names_and_empty_folders(tmp_path):
+    market_folder(tmp_path / "a", ("cat.jpg",))
+    with pytest.raises(ValueError, match=r"do not begin like 0001_c1s1_ .* the first is cat.jpg"):
+        catalog.load("folder", tmp_path / "a")
+    market_folder(tmp_path / "b", ())
+    with pytest.raises(ValueError, match="holds no .jpg or .png image"):
+        catalog.load("folder", tmp_path / "b")
+
+
+def test_decode_resizes_once_and_keeps(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (40, 20, 3), dtype=np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(image).save(path)
+    store = pixels.decode([str(path)], (20, 10), tmp_path)
+    expected = np.asarray(Image.fromarray(image).resize((10, 20), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(store[0], expected)
+    files = list((tmp_path / "pixels").iterdir())
+    np.testing.assert_array_equal(pixels.decode([str(path)], (20, 10), tmp_path), store)
+    assert list((tmp_path / "pixels").iterdir()) == files
+    Image.fromarray(255 - image).save(path)  # changed: decoded again
+    assert (pixels.decode([str(path)], (20, 10), tmp_path) != store).any()
+
+
+def test_broken_images_are_named_all_at_once(tmp_path):
+    good, empty, broken, cut = (tmp_path / n for n in ("good.jpg", "empty.jpg", "broken.jpg", "cut.jpg"))
+    noise = np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(good)
+    empty.touch()
+    broken.write_bytes(b"not a jpeg")
+    cut.write_bytes(good.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="3 of 4 images cannot be decoded") as error:
+        pixels.decode([str(p) for p in (good, empty, broken, cut)], (64, 32), tmp_path)
+    assert "empty.jpg (empty file)" in str(error.value)
+    assert "broken.jpg" in str(error.value) and "cut.jpg" in str(error.value)
+    assert list((tmp_path / "pixels").iterdir()) == []  # nothing half-written is left
+    with pytest.raises(FileNotFoundError, match=r"1 images are missing, the first is .*gone.jpg"):
+        pixels.decode([str(tmp_path / "gone.jpg")], (64, 32), tmp_path)
+
+
+def test_augmentation_off_is_normalisation():
+    images = torch.randint(0, 255, (3, 16, 8, 3), dtype=torch.uint8)
+    got = augment(images, Augmentation(0, 0, 0), torch.Generator())
+    expected = (images.numpy() / 255 - MEAN) / STD
+    np.testing.assert_allclose(got.permute(0, 2, 3, 1), expected, atol=1e-5)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), pad=st.integers(0, 6), flip=st.sampled_from([0.0, 0.5, 1.0]))
+def test_augmentation_is_flip_pad_crop_erase_image_by_image(seed, pad, flip):
+    augmentation = Augmentation(flip, pad, 0.5)
+    images = torch.randint(0, 255, (5, 16, 8, 3), dtype=torch.uint8)
+    drawn = draw(augmentation, 5, (16, 8), torch.Generator().manual_seed(seed))
+    got = augment(images, augmentation, torch.Generator().manual_seed(seed))
+    for i in range(5):
+        image = images[i].numpy()
+        padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+        top, left = drawn["top"][i] + pad, drawn["left"][i] + pad
+        # The crop is cut from the mirrored image: mirror, pad, crop.
+        if drawn["flip"][i]:
+            padded = padded[:, ::-1]
+        cut = padded[top : top + 16, left : left + 8]
+        expected = (cut / 255 - MEAN) / STD
+        y0, x0, y1, x1 = drawn["boxes"][i].tolist()
+        expected[y0:y1, x0:x1] = 0
+        np.testing.assert_allclose(got[i].permute(1, 2, 0), expected, atol=1e-5)
+
+
+def test_each_image_has_its_own_draw():
+    drawn = draw(Augmentation(0.5, 5, 0.5), 200, (64, 32), torch.Generator().manual_seed(0))
+    assert 70 < int(drawn["flip"].sum()) < 130
+    assert len(set(zip(drawn["top"].tolist(), drawn["left"].tolist(), strict=True))) > 50
+    heights = drawn["boxes"][:, 2] - drawn["boxes"][:, 0]
+    areas = heights * (drawn["boxes"][:, 3] - drawn["boxes"][:, 1])
+    erased = areas > 0
+    assert 70 < int(erased.sum()) < 130
+    assert areas[erased].max() <= 0.45 * 64 * 32 and areas[erased].min() >= 0.01 * 64 * 32
+
+
+def test_normalise_on_known_values():
+    got = normalise(torch.full((1, 2, 2, 3), 255, dtype=torch.uint8))
+    np.testing.assert_allclose(got[0, :, 0, 0], (1 - np.array(MEAN)) / STD, rtol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), sizes=st.lists(st.integers(1, 9), min_size=4, max_size=9), k=st.integers(1, 4))
+def test_pk_batches(seed, sizes, k):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    batches = pk_batches(labels, 4, k, seed)
+    for batch in labels[batches].reshape(-1, 4, k):
+        assert (batch == batch[:, :1]).all() and len(set(batch[:, 0])) == 4
+    np.testing.assert_array_equal(batches, pk_batches(labels, 4, k, seed))
+    # An image comes twice only where its identity has a short group.
+    used, times = np.unique(batches, return_counts=True)
+    assert all(sizes[labels[i]] % k for i in used[times > 1])
+
+
+def test_sampler_errors_and_shuffle():
+    with pytest.raises(ValueError, match="takes 4 identities a batch, the training set has 2"):
+        pk_batches(np.array([0, 0, 1]), 4, 2, 0)
+    with pytest.raises(ValueError, match="a batch of 8 needs as many"):
+        shuffled_batches(5, 8, 0)
+    batches = shuffled_batches(10, 3, 0)
+    assert batches.shape == (3, 3) and len(set(batches.ravel())) == 9

@@ -1,0 +1,115 @@
+"""Experiments, their keys and their folders."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reidnb import runs
+from reidnb.data import catalog
+from reidnb.papers.tables import one_experiment
+from reidnb.profiles import at_profile
+from reidnb.runs import Experiment, key, load_model, reranked, run
+
+QUIET = {"say": lambda line: None, "cpu": True}
+
+
+def smoke(**options) -> Experiment:
+    return one_experiment("wrcanet", options, {}, "street-small", "smoke")
+
+
+@pytest.fixture(scope="module")
+def finished(street_small):
+    return run(smoke(), **QUIET)
+
+
+def test_a_run_keeps_what_a_reader_needs(finished):
+    names = {path.name for path in finished.folder.iterdir()}
+    assert {"experiment.json", "history.csv", "metrics.json", "provenance.json", "model.safetensors"} <= names
+    assert "checkpoint.pt" not in names
+    assert finished.experiment == smoke()
+    assert list(finished.history.epoch) == [1, 2]
+    assert {"device", "packages", "commit", "train_seconds"} <= set(finished.provenance)
+    assert 0 <= finished.metrics["map"] <= 100 and len(finished.metrics["cmc"]) >= 20
+
+
+def test_a_finished_run_is_read_not_trained(finished, monkeypatch):
+    monkeypatch.setattr(runs, "train", lambda *a, **k: pytest.fail("trained again"))
+    again = run(smoke(), **QUIET)
+    assert again.folder == finished.folder and again.metrics == finished.metrics
+
+
+def test_the_kept_model_gives_the_kept_numbers(finished, street_small):
+    torch.manual_seed(99)
+    query, gallery = runs.descriptors(finished, street_small)
+    top = finished.rankings["top"]
+    distance = torch.cdist(query, gallery).numpy()
+    pids, cams = street_small.gallery.pid.to_numpy(), street_small.gallery.camid.to_numpy()
+    for i, (pid, cam) in enumerate(zip(street_small.query.pid, street_small.query.camid, strict=True)):
+        allowed = (pids != -1) & ~((pids == pid) & (cams == cam))
+        best = distance[i][allowed].min()
+        assert distance[i][top[i, 0]] == pytest.approx(best, abs=1e-3)
+        assert finished.rankings["right"][i, 0] == (pids[top[i, 0]] == pid)
+
+
+def test_reranking_is_kept_beside(finished, street_small):
+    scores = reranked(finished, street_small)
+    assert set(scores) == set(finished.metrics)
+    assert (finished.folder / "metrics-reranked.json").exists()
+    assert reranked(finished, street_small) == scores
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"options": {"gp": False}},
+        {"backbone": "resnet18-half"},
+        {"dataset": "street-large"},
+        {"weights": "imagenet"},
+    ],
+)
+def test_key_changes_with_whatever_decides_the_result(street_small, change):
+    assert key(replace(smoke(), **change), street_small) != key(smoke(), street_small)
+
+
+def test_key_changes_with_recipe_and_data_but_not_with_place(street_small):
+    base = key(smoke(), street_small)
+    assert key(replace(smoke(), recipe=replace(smoke().recipe, epochs=3)), street_small) != base
+    shorter = replace(street_small, train=street_small.train.iloc[1:])
+    assert key(smoke(), shorter) != base
+    moved = street_small.train.assign(path=street_small.train.path.str.replace("bounding", "/elsewhere/bounding"))
+    moved = moved.assign(path=["/elsewhere/" + p.rsplit("/", 1)[1] for p in street_small.train.path])
+    assert key(smoke(), replace(street_small, train=moved)) == base
+
+
+def test_wrong_names_are_named():
+    with pytest.raises(ValueError, match="unknown paper 'wrcnet': known are wrcanet"):
+        Experiment("wrcnet")
+    with pytest.raises(ValueError, match="wrcanet has no option 'lambda': its options are .*strength"):
+        Experiment("wrcanet", {"lambda": 0.5})
+    with pytest.raises(ValueError, match="unknown profile 'fast': known are paper, demo, smoke"):
+        at_profile(Experiment("wrcanet"), "fast")
+    with pytest.raises(ValueError, match="a recipe has no field 'epoch': its fields are"):
+        one_experiment("wrcanet", {}, {"epoch": 3}, "street", "demo")
+
+
+def test_paper_profile_is_as_stated():
+    experiment = one_experiment("wrcanet", {}, {}, "market1501", "paper")
+    assert (experiment.backbone, experiment.weights) == ("resnet50", "imagenet")
+    assert experiment.recipe.size == (384, 192) and experiment.recipe.epochs == 120
+
+
+def test_trained_weights_load_into_a_new_network(finished, street_small):
+    model = load_model(finished, street_small)
+    assert not model.training
+    assert np.isfinite(model(torch.randn(2, 3, 64, 32)).descriptor.detach().numpy()).all()
+
+
+def test_one_camera_only_is_told_before_training(tmp_path, street_small, monkeypatch):
+    single = replace(street_small, gallery=street_small.gallery.assign(camid=1), query=street_small.query.assign(camid=1))
+    monkeypatch.setattr(catalog, "load", lambda name, root: single)
+    monkeypatch.setattr(runs, "train", lambda *a, **k: pytest.fail("trained first"))
+    with pytest.raises(ValueError, match="camera"):
+        run(smoke(), results=tmp_path, **QUIET)

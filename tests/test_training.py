@@ -1,0 +1,204 @@
+"""The training loop: schedules by hand, resuming bit for bit, and what it says when something breaks."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reidnb.data.augment import Augmentation
+from reidnb.models.wrcanet import WRCANet
+from reidnb.training import (
+    Recipe,
+    epoch_batches,
+    extract,
+    learning_rate,
+    make_accelerator,
+    make_optimizer,
+    train,
+    write_atomically,
+)
+
+RECIPE = Recipe(
+    size=(32, 16),
+    epochs=4,
+    identities=4,
+    images=2,
+    optimizer="adamw",
+    lr=1e-3,
+    schedule="onecycle",
+    warmup=0.3,
+    augmentation=Augmentation(0.5, 2, 0.3),
+)
+
+LONG = replace(RECIPE, epochs=10)
+
+
+def tiny_data(people=8, images=8):
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(people), images)
+    colours = random.integers(0, 255, (people, 1, 1, 3))
+    pixels = (colours[labels] + random.integers(-20, 20, (len(labels), 32, 16, 3))).clip(0, 255).astype(np.uint8)
+    return pixels, labels.astype(np.int64)
+
+
+def tiny_model():
+    torch.manual_seed(0)
+    return WRCANet(8, (32, 16), backbone="resnet10-eighth")
+
+
+def run_tiny(folder: Path, recipe: Recipe = RECIPE, after_epoch=None):
+    torch.set_num_threads(1)
+    model = tiny_model()
+    history = train(
+        model,
+        *tiny_data(),
+        recipe,
+        seed=3,
+        accelerator=make_accelerator(recipe.precision, cpu=True),
+        checkpoint=folder / "checkpoint.pt",
+        after_epoch=after_epoch,
+        say=lambda line: None,
+    )
+    torch.save(model.state_dict(), folder / "end.pt")
+    return model, history
+
+
+def test_steps_schedule_by_hand():
+    recipe = Recipe(lr=1.0, warmup=10, milestones=(40, 70), epochs=120)
+    for epoch, rate in [(0, 0.1), (0.99, 0.1), (1, 0.2), (9, 1.0), (39.9, 1.0), (40, 0.1), (70, 0.01), (119, 0.01)]:
+        assert learning_rate(recipe, epoch) == pytest.approx(rate)
+
+
+def test_onecycle_is_torchs():
+    recipe = Recipe(lr=2e-3, schedule="onecycle", warmup=0.3, epochs=10)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
+    torchs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=1001, pct_start=0.3, final_div_factor=400)
+    theirs = []
+    for _ in range(1001):
+        theirs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        torchs.step() if len(theirs) < 1001 else None
+    ours = [learning_rate(recipe, 10 * step / 1000) for step in range(1001)]
+    np.testing.assert_allclose(ours, theirs, atol=8e-6)
+
+
+def test_training_learns_and_keeps_history(tmp_path):
+    seen = []
+    model, history = run_tiny(tmp_path, after_epoch=lambda m, e: seen.append(e))
+    assert list(history.epoch) == seen == [1, 2, 3, 4]
+    assert history.loss.iloc[-1] < history.loss.iloc[0]
+    parts = [c for c in history if c.startswith("loss_")]
+    np.testing.assert_allclose(history[parts].sum(axis=1), history.loss, rtol=1e-5)
+    assert (history.images_per_second > 0).all()
+
+
+def test_bf16_and_shuffled_batches_train_too(tmp_path):
+    _, history = run_tiny(tmp_path, replace(RECIPE, epochs=1, precision="bf16", sampler="shuffle"))
+    assert np.isfinite(history.loss).all()
+
+
+def test_extract_is_the_models_descriptor_and_flip_adds_the_mirror(tmp_path):
+    model, pixels = tiny_model(), tiny_data()[0][:5]
+    accelerator = make_accelerator(cpu=True)
+    whole = extract(model, pixels, accelerator=accelerator)
+    torch.testing.assert_close(extract(model, pixels, accelerator=accelerator, batch=2), whole, atol=1e-5, rtol=1e-4)
+    mirror = extract(model, pixels[:, :, ::-1].copy(), accelerator=accelerator)
+    both = extract(model, pixels, accelerator=accelerator, flip=True)
+    torch.testing.assert_close(both, whole + mirror, atol=1e-5, rtol=1e-4)
+
+
+def _killed_at(folder: Path, after: float) -> None:
+    """Train in a process of its own and kill it with SIGKILL ``after`` seconds past its first checkpoint."""
+    process = multiprocessing.get_context("spawn").Process(target=run_tiny, args=(folder, LONG))
+    process.start()
+    deadline = time.monotonic() + 120
+    while not (folder / "checkpoint.pt").exists() and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(after)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
+@pytest.mark.slow
+def test_killed_run_ends_like_an_uninterrupted_one_bit_for_bit(tmp_path):
+    (tmp_path / "whole").mkdir()
+    _, whole = run_tiny(tmp_path / "whole", LONG)
+    expected = torch.load(tmp_path / "whole" / "end.pt", weights_only=True)
+    random = np.random.default_rng()
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        _killed_at(folder, random.uniform(0, 0.3))
+        assert not (folder / "end.pt").exists()  # it was killed in the middle
+        _, history = run_tiny(folder, LONG)
+        got = torch.load(folder / "end.pt", weights_only=True)
+        assert all(torch.equal(got[name], value) for name, value in expected.items())
+        losses = [c for c in whole if c.startswith("loss")]
+        np.testing.assert_array_equal(history[losses], whole[losses])
+
+
+class _Broken(WRCANet):
+    """Its GP loss becomes NaN at the sixth step."""
+
+    steps = 0
+
+    def loss(self, output, labels):
+        self.steps += 1
+        parts = super().loss(output, labels)
+        return parts | {"id_gp": parts["id_gp"] * (float("nan") if self.steps >= 6 else 1.0)}
+
+
+def test_nan_loss_names_epoch_step_and_part(tmp_path):
+    torch.manual_seed(0)
+    model = _Broken(8, (32, 16), backbone="resnet10-eighth")
+    assert len(epoch_batches(RECIPE, tiny_data()[1], 3, 0)) >= 6
+    with pytest.raises(FloatingPointError, match="the loss id_gp is nan at epoch 1, step 6"):
+        train(
+            model,
+            *tiny_data(),
+            RECIPE,
+            seed=3,
+            accelerator=make_accelerator(cpu=True),
+            checkpoint=tmp_path / "c.pt",
+            say=lambda line: None,
+        )
+    assert not (tmp_path / "c.pt").exists()
+
+
+def test_full_disk_is_named_and_keeps_the_file_before(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("whole")
+
+    def write(path):
+        path.write_text("ha")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"cannot write .*file: the disk is full"):
+        write_atomically(target, write)
+    assert target.read_text() == "whole" and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "lion"}, "optimizer='lion': allowed are"),
+        ({"schedule": "magic"}, "schedule='magic': allowed are"),
+        ({"sampler": "all"}, "sampler='all': allowed are"),
+        ({"identities": 9}, "takes 9 identities a batch, the training set has 8"),
+    ],
+)
+def test_wrong_recipes_are_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        run_tiny(tmp_path, replace(RECIPE, **change))
+
+
+def test_frozen_parameters_are_not_optimised():
+    model = WRCANet(8, (32, 16), backbone="resnet10-eighth", neck="bnneck")
+    count = sum(len(group["params"]) for group in make_optimizer(model, RECIPE).param_groups)
+    assert count == sum(p.requires_grad for p in model.parameters()) < len(list(model.parameters()))
