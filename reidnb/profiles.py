@@ -42,8 +42,8 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
             short,
             size=(height // 3, width // 3),
             # A street has few images, so more epochs make a training of as many steps as it takes to learn.
-            epochs=20 if experiment.dataset.startswith("street") else 8,
-            augmentation=Augmentation(flip=0.5, pad=4, erase=0.3),
+            epochs=20 if experiment.dataset.startswith("street") else 12,
+            augmentation=Augmentation(flip=0.5, pad=4, erase=0.25),
             precision=fast_precision(),
         )
         return replace(experiment, profile=profile, recipe=recipe, backbone="resnet18-half", weights="")

@@ -59,9 +59,7 @@ class Experiment:
         known = set(inspect.signature(MODELS[self.paper]).parameters) - _GIVEN
         unknown = sorted(set(self.options) - known)
         if unknown:
-            raise ValueError(
-                f"{self.paper} has no option {unknown[0]!r}: its options are {', '.join(sorted(known))}"
-            )
+            raise ValueError(f"{self.paper} has no option {unknown[0]!r}: its options are {', '.join(sorted(known))}")
 
 
 _GIVEN = {"identities", "size", "backbone", "weights"}
@@ -155,12 +153,14 @@ def run(
 def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: Path, cpu: bool, say) -> None:
     recipe = experiment.recipe
     accelerator = make_accelerator(recipe.precision, cpu)
+    # What can go wrong at once comes first: the network and its weights, then the slow decoding.
+    model = build(experiment, data.train_ids)
+    check_rankable(data)
     _write_json(folder / "experiment.json", asdict(experiment))
     store = {
         split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in ("train", "query", "gallery")
     }
     labels = np.unique(data.train.pid, return_inverse=True)[1].astype(np.int64)
-    model = build(experiment, data.train_ids)
     history = train(
         model,
         store["train"],
@@ -186,7 +186,11 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     write_atomically(
         folder / "queries.npz",
         lambda file: _save_npz(
-            file, valid=scores.valid, ap=scores.ap, ap_trapezoid=scores.ap_trapezoid, first_rank=scores.first_rank
+            file,
+            valid=scores.valid,
+            ap=scores.ap,
+            ap_trapezoid=scores.ap_trapezoid,
+            first_rank=scores.first_rank,
         ),
     )
     train_seconds = float(history.seconds.sum())
@@ -196,8 +200,20 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
+def check_rankable(data: catalog.ReidData) -> None:
+    """Raise ValueError when no query has an image of its person from another camera in the gallery."""
+    seen = data.gallery[data.gallery.pid > catalog.DISTRACTOR].groupby("pid").camid.agg(set)
+    pairs = zip(data.query.pid, data.query.camid, strict=True)
+    if not any(seen.get(pid, set()) - {camid} for pid, camid in pairs):
+        cameras = sorted({*data.query.camid, *data.gallery.camid})
+        raise ValueError(
+            f"{data.name} in {data.root} cannot be evaluated: no query has a gallery image of its identity from"
+            f" another camera (cameras found: {', '.join(map(str, cameras))})"
+        )
+
+
 def reranked(run: Run, data: catalog.ReidData) -> dict:
-    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017: k1 20, k2 6, lambda 0.3), kept beside them."""
+    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), kept beside them."""
     file = run.folder / "metrics-reranked.json"
     if not file.exists():
         query, gallery = descriptors(run, data)

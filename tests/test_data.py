@@ -23,9 +23,21 @@ def market_folder(root, names=("0002_c1s1_000451_03.jpg",)):
 
 
 def test_names_give_pid_and_camid(tmp_path):
-    names = ("0002_c1s1_000451_03.jpg", "0002_c3_7.jpg", "0000_c2s1_1_01.jpg", "-1_c6s3_077467_05.jpg", "7_c2.jpg.jpg")
+    names = (
+        "0002_c1s1_000451_03.jpg",
+        "0002_c3_7.jpg",
+        "0000_c2s1_1_01.jpg",
+        "-1_c6s3_077467_05.jpg",
+        "7_c2.jpg.jpg",
+    )
     data = catalog.load("folder", market_folder(tmp_path / "own", names))
-    assert list(zip(data.gallery.pid, data.gallery.camid, strict=True)) == [(-1, 6), (0, 2), (2, 1), (2, 3), (7, 2)]
+    assert list(zip(data.gallery.pid, data.gallery.camid, strict=True)) == [
+        (-1, 6),
+        (0, 2),
+        (2, 1),
+        (2, 3),
+        (7, 2),
+    ]
     assert set(data.train.pid) == set(data.query.pid) == {2, 7}  # neither junk nor distractors
 
 
@@ -62,7 +74,7 @@ def test_bad_names_and_empty_folders(tmp_path):
     with pytest.raises(ValueError, match=r"do not begin like 0001_c1s1_ .* the first is cat.jpg"):
         catalog.load("folder", tmp_path / "a")
     market_folder(tmp_path / "b", ())
-    with pytest.raises(ValueError, match="holds no .jpg or .png image"):
+    with pytest.raises(ValueError, match=r"holds no .jpg or .png image"):
         catalog.load("folder", tmp_path / "b")
 
 

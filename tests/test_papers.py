@@ -59,7 +59,9 @@ def test_smoke_table_beside_published():
     frame = beside_published("wrcanet", "table2", "street-small", runs)
     assert list(frame.seeds) == [2] * 5 and set(frame.published_dataset) == {"market1501"}
     own = [run.metrics["map"] for row, run in runs if row.name == "ResNet-50"]
-    assert frame.ours_map[0] == pytest.approx(np.mean(own)) and frame.spread_map[0] == pytest.approx(np.std(own, ddof=1))
+    assert frame.ours_map[0] == pytest.approx(np.mean(own)) and frame.spread_map[0] == pytest.approx(
+        np.std(own, ddof=1)
+    )
     assert frame.published_map[0] == 71.4
     text = caption("wrcanet", "table2", runs)
     assert "from scratch" in text and "street-small" in text and "2 seeds" in text

@@ -87,7 +87,7 @@ def test_key_changes_with_recipe_and_data_but_not_with_place(street_small):
 def test_wrong_names_are_named():
     with pytest.raises(ValueError, match="unknown paper 'wrcnet': known are wrcanet"):
         Experiment("wrcnet")
-    with pytest.raises(ValueError, match="wrcanet has no option 'lambda': its options are .*strength"):
+    with pytest.raises(ValueError, match=r"wrcanet has no option 'lambda': its options are .*strength"):
         Experiment("wrcanet", {"lambda": 0.5})
     with pytest.raises(ValueError, match="unknown profile 'fast': known are paper, demo, smoke"):
         at_profile(Experiment("wrcanet"), "fast")
@@ -108,7 +108,9 @@ def test_trained_weights_load_into_a_new_network(finished, street_small):
 
 
 def test_one_camera_only_is_told_before_training(tmp_path, street_small, monkeypatch):
-    single = replace(street_small, gallery=street_small.gallery.assign(camid=1), query=street_small.query.assign(camid=1))
+    single = replace(
+        street_small, gallery=street_small.gallery.assign(camid=1), query=street_small.query.assign(camid=1)
+    )
     monkeypatch.setattr(catalog, "load", lambda name, root: single)
     monkeypatch.setattr(runs, "train", lambda *a, **k: pytest.fail("trained first"))
     with pytest.raises(ValueError, match="camera"):

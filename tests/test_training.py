@@ -71,7 +71,16 @@ def run_tiny(folder: Path, recipe: Recipe = RECIPE, after_epoch=None):
 
 def test_steps_schedule_by_hand():
     recipe = Recipe(lr=1.0, warmup=10, milestones=(40, 70), epochs=120)
-    for epoch, rate in [(0, 0.1), (0.99, 0.1), (1, 0.2), (9, 1.0), (39.9, 1.0), (40, 0.1), (70, 0.01), (119, 0.01)]:
+    for epoch, rate in [
+        (0, 0.1),
+        (0.99, 0.1),
+        (1, 0.2),
+        (9, 1.0),
+        (39.9, 1.0),
+        (40, 0.1),
+        (70, 0.01),
+        (119, 0.01),
+    ]:
         assert learning_rate(recipe, epoch) == pytest.approx(rate)
 
 
@@ -90,7 +99,7 @@ def test_onecycle_is_torchs():
 
 def test_training_learns_and_keeps_history(tmp_path):
     seen = []
-    model, history = run_tiny(tmp_path, after_epoch=lambda m, e: seen.append(e))
+    _, history = run_tiny(tmp_path, after_epoch=lambda m, e: seen.append(e))
     assert list(history.epoch) == seen == [1, 2, 3, 4]
     assert history.loss.iloc[-1] < history.loss.iloc[0]
     parts = [c for c in history if c.startswith("loss_")]

@@ -87,14 +87,18 @@ def test_shapes_of_the_paper_at_384x192():
     assert model.classifiers["ms"].in_features == 288 == 24 * 12
     assert model.classifiers["gp"].in_features == 256
     assert output.descriptor.shape == (1, 2048 + 256 + 288)
-    assert {k: v.shape[1] for k, v in output.embeddings.items()} == {"stage1": 256, "stage2": 512, "stage3": 1024}
+    assert {k: v.shape[1] for k, v in output.embeddings.items()} == {
+        "stage1": 256,
+        "stage2": 512,
+        "stage3": 1024,
+    }
 
 
 @pytest.mark.parametrize("wra", ["image", "stage", ""])
 def test_wra_adds_no_parameter(wra):
     resnet = torchvision.models.resnet50()
     own = sum(p.numel() for p in resnet.parameters()) - sum(p.numel() for p in resnet.fc.parameters())
-    model = WRCANet(10, wra=wra, gp=False, ms=False)
+    model = WRCANet(10, wra=wra, gp=False, ms=False, neck="none")
     assert sum(p.numel() for p in model.backbone.parameters()) == own == 23_508_032
     beside = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("backbone."))
     assert beside == 2048 * 10 + 10  # stage 4's classifier alone
@@ -139,7 +143,11 @@ def test_gradient_reading_decides_whether_f_learns():
         ("branches+stage4", {"stage4", "gp", "ms"}, {"stage1", "stage2", "stage3"}),
         ("branches", {"gp", "ms"}, {"stage1", "stage2", "stage3", "stage4"}),
         ("all", {"stage1", "stage2", "stage3", "stage4", "gp", "ms"}, set()),
-        ("both", {"stage1", "stage2", "stage3", "stage4", "gp", "ms"}, {"stage1", "stage2", "stage3", "stage4", "gp", "ms"}),
+        (
+            "both",
+            {"stage1", "stage2", "stage3", "stage4", "gp", "ms"},
+            {"stage1", "stage2", "stage3", "stage4", "gp", "ms"},
+        ),
     ],
 )
 def test_loss_readings(losses, softmax, triplet):

@@ -53,9 +53,7 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     """Augmented and normalised batch (B, 3, H, W), float, channels-last, of uint8 images (B, H, W, 3)."""
     batch, height, width, _ = images.shape
     device = images.device
-    drawn = {
-        key: value.to(device) for key, value in draw(augmentation, batch, (height, width), generator).items()
-    }
+    drawn = {key: value.to(device) for key, value in draw(augmentation, batch, (height, width), generator).items()}
     rows = torch.arange(height, device=device)[None] + drawn["top"][:, None]
     columns = torch.arange(width, device=device)[None] + drawn["left"][:, None]
     columns = torch.where(drawn["flip"][:, None], width - 1 - columns, columns)

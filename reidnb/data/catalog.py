@@ -79,9 +79,7 @@ def load(name: str, root: str | Path | None = None) -> ReidData:
 
 def _market1501(root: Path) -> ReidData:
     """Market-1501 (Zheng et al. 2015) under any of the folder names in the wild."""
-    data = read_market_layout(
-        "market1501", find_folder(root, ("Market-1501-v15.09.15", "market1501", "Market-1501"))
-    )
+    data = read_market_layout("market1501", find_folder(root, ("Market-1501-v15.09.15", "market1501", "Market-1501")))
     check_counts(data, MARKET)
     return data
 
@@ -106,9 +104,7 @@ def find_folder(root: Path, names: tuple[str, ...]) -> Path:
     for folder in candidates:
         if (folder / "bounding_box_train").is_dir():
             return folder
-    raise FileNotFoundError(
-        f"no folder bounding_box_train in {root}, nor in a folder of it named {' or '.join(names)}"
-    )
+    raise FileNotFoundError(f"no folder bounding_box_train in {root}, nor in a folder of it named {' or '.join(names)}")
 
 
 def read_market_layout(name: str, folder: Path) -> ReidData:

@@ -67,9 +67,7 @@ def _decode_all(paths: list[str], size: tuple[int, int], target: Path) -> None:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".decoding-", suffix=".npy")
     os.close(handle)
     try:
-        store = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.uint8, shape=(len(paths), height, width, 3)
-        )
+        store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(paths), height, width, 3))
 
         def decode_one(index: int) -> None:
             try:
@@ -82,9 +80,7 @@ def _decode_all(paths: list[str], size: tuple[int, int], target: Path) -> None:
         with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes outside Python's lock
             list(pool.map(decode_one, range(len(paths))))
         if broken:
-            raise ValueError(
-                f"{len(broken)} of {len(paths)} images cannot be decoded:\n" + "\n".join(sorted(broken))
-            )
+            raise ValueError(f"{len(broken)} of {len(paths)} images cannot be decoded:\n" + "\n".join(sorted(broken)))
         store.flush()
         os.replace(temporary, target)
     finally:

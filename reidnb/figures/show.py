@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data import catalog, pixels
 from ..data.augment import normalise
 from ..runs import Run, load_model, results_dir
-from . import heatmaps, ranking, report, style
+from . import heatmaps, ranking, report
 
 SHOWN = (128, 64)
 """Size (H, W) at which people are shown."""
@@ -113,7 +113,7 @@ def two_streams(run: Run, data: catalog.ReidData, images: np.ndarray) -> Figure:
 
 def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarray) -> Figure:
     """Grad-cam of the first and the last run at stage 4 beside the images, and the map f where a run has one."""
-    names = list(dict.fromkeys([list(runs)[0], list(runs)[-1]]))
+    names = list(dict.fromkeys([next(iter(runs)), list(runs)[-1]]))
     batch = normalise(torch.from_numpy(images))
     rows, titles = [list(images)], ["image"]
     for name in names:
@@ -127,4 +127,3 @@ def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarra
         rows.append([heatmaps.overlay(i, m) for i, m in zip(images, f[:, 0].numpy(), strict=True)])
         titles.append("f")
     return heatmaps.grid(rows, titles, None)
-

@@ -111,8 +111,8 @@ class WRCANet(nn.Module):
     gradient       whether gradients flow through f
     gp, ms         the branches of section 3.3
     losses         a key of ``SOFTMAX``: which losses of eq. 4 are softmax and which are triplet
-    neck           'none', or 'bnneck': batch normalisation between a triplet feature and its classifier, whose
-                   output is the test feature too (Luo et al. 2019)
+    neck           'bnneck': batch normalisation between a feature and its classifier, whose output is the test
+                   feature too (Luo et al. 2019); or 'none'
     fusion_kernel  size of the fusing 1-D convolutions
     descriptor     the test feature: 'all' (stage 4 and the branches), 'stage4', or 'branches' (GP and MS)
     smoothing, margin   of the ID loss (eq. 5) and the triplet loss (eq. 6)
@@ -130,7 +130,7 @@ class WRCANet(nn.Module):
         gp: bool = True,
         ms: bool = True,
         losses: str = "branches+stage4",
-        neck: str = "none",
+        neck: str = "bnneck",
         fusion_kernel: int = 3,
         descriptor: str = "all",
         smoothing: float = 0.1,
@@ -161,8 +161,8 @@ class WRCANet(nn.Module):
         self.described = [name for name in DESCRIPTOR[descriptor] if name in widths]
         if not self.described:
             raise ValueError("descriptor='branches' needs a branch: gp or ms")
-        necks = widths if neck == "bnneck" else {}
-        self.necks = nn.ModuleDict({name: _neck(width) for name, width in necks.items()})
+        necks = {*softmax, *self.described} if neck == "bnneck" else set()
+        self.necks = nn.ModuleDict({name: _neck(widths[name]) for name in widths if name in necks})
         self.classifiers = nn.ModuleDict({name: _classifier(widths[name], identities) for name in softmax})
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:

@@ -84,9 +84,10 @@ READINGS = (
         "neck",
         "section 3.4",
         "nothing between a feature and its classifier",
-        "none",
-        ("bnneck",),
-        "as printed there is none; Luo et al. 2019's batch normalisation before the classifier is common in the field",
+        "bnneck",
+        ("none",),
+        "common in the field since Luo et al. 2019; without it the baseline learns nothing from random weights (1 % rank-1"
+        " on Market-1501 after eight demo epochs, against 39 % with it)",
     ),
     Reading(
         "fusion_kernel",

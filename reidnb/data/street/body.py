@@ -1,0 +1,348 @@
+"""The walking body: where the joints are at a phase of the gait, and the surfaces of flesh and clothes around them.
+
+Own axes in metres: x to the person's right, y to the front, z up, the feet on z = 0. Lengths are shares of the
+body's height, after the usual anthropometric tables (Winter, Biomechanics and Motor Control of Human Movement).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import clothes
+from .identity import Identity
+from .mesh import Faces, ball, block, join, loft, tube
+
+RIGHT = np.array([1.0, 0.0, 0.0])
+FRONT = np.array([0.0, 1.0, 0.0])
+UP = np.array([0.0, 0.0, 1.0])
+
+JOINTS = (
+    "nose", "right eye", "left eye", "right ear", "left ear", "neck",
+    "right shoulder", "left shoulder", "right elbow", "left elbow", "right wrist", "left wrist",
+    "right hip", "left hip", "right knee", "left knee", "right ankle", "left ankle",
+)  # fmt: skip
+"""The 18 joints of the truth, head to foot."""
+DEPTH = np.repeat([0.035, 0.10, 0.13, 0.08, 0.06, 0.17, 0.10, 0.08], [5, 1, 2, 2, 2, 2, 2, 2])
+"""How deep (metres) a joint lies under its own skin and clothes at most: deeper means that something hides it."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Points (3,) or per side (2, 3), right first, in the body's own axes."""
+
+    joints: np.ndarray  # (18, 3)
+    hips: np.ndarray
+    knees: np.ndarray
+    ankles: np.ndarray
+    feet: np.ndarray  # pitch of each foot in radians, toes up positive
+    shoulders: np.ndarray
+    elbows: np.ndarray
+    wrists: np.ndarray
+    lean: float
+    head: np.ndarray
+    head_turn: float
+
+
+def _bump(phase: float, at: float, width: float) -> float:
+    """A smooth bump over the circle of phases."""
+    return float(np.exp((np.cos(phase - at) - 1) / width**2))
+
+
+def _turned(points: np.ndarray, angle: float) -> np.ndarray:
+    """``points`` turned about the vertical, to the right for a positive angle."""
+    c, s = np.cos(angle), np.sin(angle)
+    return points @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
+
+
+def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float = 0.0) -> Pose:
+    """The body at ``phase`` (radians; the right heel strikes at 0, the left at pi).
+
+    ``stride`` 1 is a brisk walk, 0 stands still. ``head_turn`` in radians, to the person's right.
+    """
+    tall, reach = person.height, stride * person.stride
+    sides = np.array([1.0, -1.0])
+    phases = phase + np.array([0.0, np.pi])
+    thigh = 0.04 + reach * (0.40 * np.cos(phases) + 0.06)
+    swing = np.array([_bump(p, 1.42 * np.pi, 0.62) for p in phases])
+    yielding = np.array([_bump(p, 0.3 * np.pi, 0.5) for p in phases])
+    knee = 0.07 + reach * (0.98 * swing + 0.16 * yielding)
+    shank = thigh - knee
+    foot = 0.75 * shank + 0.06 + 0.25 * reach * swing
+
+    lean = 0.03 + 0.03 * reach
+    hip = tall * np.stack([0.050 * sides, np.zeros(2), np.full(2, 0.525)], axis=1)
+    hip = _turned(hip, -0.08 * reach * np.cos(phase))
+
+    def down(angle: np.ndarray) -> np.ndarray:
+        return np.stack([np.zeros(2), np.sin(angle), -np.cos(angle)], axis=1)
+
+    knees = hip + 0.242 * tall * down(thigh) + tall * 0.004 * sides[:, None] * RIGHT
+    ankles = knees + 0.240 * tall * down(shank) - tall * 0.010 * sides[:, None] * RIGHT
+
+    arm = -0.36 * reach * person.swing * np.cos(phases) - 0.04
+    bend = 0.22 + 0.22 * reach * person.swing * np.clip(-np.cos(phases) + 0.4, 0, 1.4)
+    width = 0.104 - 0.012 * person.curves + 0.02 * (person.width - 1)
+    shoulder = tall * np.stack([width * sides, np.zeros(2), np.full(2, 0.812)], axis=1)
+    shoulder = _turned(shoulder, 0.12 * reach * person.swing * np.cos(phase))
+    shoulder[:, 1] += np.sin(lean) * 0.28 * tall
+    spread = (0.10 + 0.16 * max(person.width - 1, 0) + 0.05 * person.curves) * sides
+    upper = np.stack([np.sin(spread), np.sin(arm) * np.cos(spread), -np.cos(arm) * np.cos(spread)], axis=1)
+    elbows = shoulder + 0.172 * tall * upper
+    inward = 0.4 * spread
+    fore = np.stack([np.sin(inward), np.sin(arm + bend), -np.cos(arm + bend)], axis=1)
+    wrists = elbows + 0.150 * tall * fore / np.linalg.norm(fore, axis=1, keepdims=True)
+
+    # The head's centre rides before the neck; the face's points lie on its surface.
+    head = tall * np.array([0, np.sin(lean) * 0.4 + 0.012, 0.934])
+    neck = tall * np.array([0, np.sin(lean) * 0.32, 0.842])
+    face = tall * np.array(
+        [[0, 0.062, -0.012], [0.018, 0.053, 0.006], [-0.018, 0.053, 0.006], [0.043, 0, 0], [-0.043, 0, 0]]
+    )
+    face = head + _turned(face, head_turn)
+
+    joints = np.concatenate(
+        [face, neck[None], *(pair for pair in (shoulder, elbows, wrists, hip, knees, ankles))]
+    )
+    # The whole body is lifted or lowered until the lower foot stands on the ground.
+    soles = [
+        ankles[i] + tall * (along * np.array([0, np.cos(foot[i]), np.sin(foot[i])]) - 0.038 * UP)
+        for i in range(2)
+        for along in (-0.04, 0.075)
+    ]
+    rise = -min(sole[2] for sole in soles) * UP
+    rise[2] = max(rise[2], -0.2 * tall)
+    return Pose(
+        joints + rise, hip + rise, knees + rise, ankles + rise, foot,
+        shoulder + rise, elbows + rise, wrists + rise, lean, head + rise, head_turn,
+    )  # fmt: skip
+
+
+def surfaces(person: Identity, at: Pose) -> Faces:
+    """Skin, clothes, hair and bags of ``person`` in the pose ``at``, in the body's own axes."""
+    parts = [*_trunk(person, at), *_head(person, at)]
+    for side in (0, 1):
+        parts += [*_leg(person, at, side), *_arm(person, at, side)]
+    parts += _bag(person, at)
+    return join(parts)
+
+
+def _spine(person: Identity, at: Pose, share: np.ndarray) -> np.ndarray:
+    """Points on the middle line of the trunk at heights ``share`` of the body's height, (n, 3)."""
+    pelvis = at.hips.mean(axis=0)
+    rise = (np.asarray(share) - 0.525) * person.height
+    return pelvis + rise[:, None] * np.array([0, np.sin(at.lean), np.cos(at.lean)])
+
+
+def _trunk_axes(at: Pose, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right and front axes of the trunk's rings: the pelvis turns against the shoulders."""
+    blend = np.clip((np.asarray(share) - 0.53) / 0.27, 0, 1)[:, None]
+    hips, shoulders = at.hips[0] - at.hips[1], at.shoulders[0] - at.shoulders[1]
+    right = (1 - blend) * hips / np.linalg.norm(hips) + blend * shoulders / np.linalg.norm(shoulders)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    front = np.cross(UP, right)
+    return right, front / np.linalg.norm(front, axis=1, keepdims=True)
+
+
+# Height as a share of the body's height; half width and half depth there of a broad-shouldered and of a curved body.
+_SHARE = np.array([0.455, 0.475, 0.51, 0.55, 0.61, 0.67, 0.73, 0.775, 0.803, 0.822, 0.836, 0.846])
+_BROAD = np.array([0.060, 0.086, 0.094, 0.092, 0.085, 0.090, 0.101, 0.110, 0.108, 0.088, 0.058, 0.034])
+_CURVED = np.array([0.060, 0.090, 0.103, 0.098, 0.074, 0.080, 0.090, 0.096, 0.095, 0.076, 0.050, 0.032])
+_DEEP = np.array([0.044, 0.060, 0.068, 0.066, 0.059, 0.063, 0.067, 0.064, 0.056, 0.048, 0.041, 0.034])
+
+
+def trunk_radii(person: Identity, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half width and half depth (metres) of the trunk at heights ``share`` of the body's height."""
+    width = np.interp(share, _SHARE, (1 - person.curves) * _BROAD + person.curves * _CURVED)
+    depth = np.interp(share, _SHARE, _DEEP)
+    # A stout body grows most at the waist, a slim one shrinks there; the neck keeps its size.
+    girth = np.interp(share, [0.47, 0.56, 0.64, 0.78, 0.84], [0.8, 1.0, 1.1, 0.6, 0.1]) * (person.width - 1)
+    return person.height * width * (1 + girth), person.height * depth * (1 + 1.5 * girth)
+
+
+def _trunk(person: Identity, at: Pose) -> list[Faces]:
+    tall = person.height
+
+    def shell(low: float, high: float, loose: float, colour, rings: int, flare: float = 0.0, **options) -> Faces:
+        share = np.linspace(low, high, rings)
+        width, depth = trunk_radii(person, np.clip(share, 0.5, None) if loose else share)
+        ease = loose * tall * np.interp(share, [low, 0.80, 0.846], [1, 0.7, 0.25])
+        below = np.clip((0.56 - share) / 0.1, 0, None)
+        right, front = _trunk_axes(at, share)
+        return loft(
+            _spine(person, at, share), right, front,
+            width + ease + flare * below * tall, depth + ease + flare * below * tall,
+            colour, segments=36, power=2.3, **options,
+        )  # fmt: skip
+
+    hem = 0.37 if person.coat else 0.495
+    parts = [
+        shell(0.455, 0.60, 0.0, clothes.lower(person), 12),
+        shell(hem, 0.846, 0.007 if not person.coat else 0.012, clothes.upper(person, hem), 52, 0.01),
+    ]
+    neck = np.stack([at.joints[5] - 0.02 * UP, at.joints[5], at.head - 0.02 * tall * UP])
+    parts.append(tube(neck, RIGHT, [0, 1], [0.033 * tall, 0.029 * tall], np.array(person.skin), segments=14, rings=6))
+    if person.lower == "skirt":
+        parts.append(_skirt(person, at))
+    return parts
+
+
+def _skirt(person: Identity, at: Pose) -> Faces:
+    """From the waist to the knees, wide enough for both legs at the hem."""
+    tall = person.height
+    share = np.linspace(0.60, 0.30, 22)
+    down = np.clip((0.525 - share) / 0.225, 0, 1)
+    width, depth = trunk_radii(person, np.clip(share, 0.51, None))
+    middle = (at.hips.mean(axis=0)[None] * (1 - down[:, None])) + down[:, None] * at.knees.mean(axis=0)
+    middle[:, 2] = _spine(person, at, share)[:, 2]
+    step = abs(at.knees[0, 1] - at.knees[1, 1]) / 2
+    right, front = _trunk_axes(at, share)
+    depth = depth * (1 - down) + down * (0.062 * tall + step)
+    return loft(middle, right, front, width + 0.01 * tall * down, depth + 0.004, clothes.lower(person), segments=36)
+
+
+def _leg(person: Identity, at: Pose, side: int) -> list[Faces]:
+    tall, girth = person.height, 1 + 0.8 * (person.width - 1)
+    line = np.stack([at.hips[side] + 0.02 * tall * UP, at.knees[side], at.ankles[side]])
+    places = [0, 0.06, 0.2, 0.42, 0.52, 0.66, 0.82, 0.96, 1]
+    flesh = np.array([0.030, 0.050, 0.053, 0.040, 0.034, 0.035, 0.027, 0.021, 0.018]) * tall * girth
+    parts = []
+    if person.lower == "trousers":
+        cloth = np.array([0.030, 0.052, 0.056, 0.047, 0.042, 0.041, 0.037, 0.035, 0.034]) * tall * girth
+        parts.append(tube(line, RIGHT, places, list(cloth), clothes.leg(person), segments=18, rings=26))
+    else:
+        parts.append(tube(line, RIGHT, places, list(flesh), np.array(person.skin), segments=16, rings=22))
+    if person.lower == "shorts":
+        knee = at.knees[side] + 0.15 * (at.hips[side] - at.knees[side])
+        short = np.stack([line[0], knee])
+        loose = np.array([0.034, 0.056, 0.060, 0.058, 0.057]) * tall * girth
+        parts.append(tube(short, RIGHT, [0, 0.12, 0.4, 0.8, 1], list(loose), clothes.leg(person), segments=18))
+    parts.append(_shoe(person, at, side))
+    return parts
+
+
+def _shoe(person: Identity, at: Pose, side: int) -> Faces:
+    tall, pitch = person.height, at.feet[side]
+    forward = np.array([0.10 * (1 - 2 * side), np.cos(pitch), np.sin(pitch)])
+    forward /= np.linalg.norm(forward)
+    upward = np.array([0, -np.sin(pitch), np.cos(pitch)])
+    along = np.array([-0.045, -0.042, -0.03, -0.005, 0.02, 0.05, 0.08, 0.098, 0.106, 0.108])
+    width = np.array([0.004, 0.016, 0.021, 0.022, 0.022, 0.026, 0.025, 0.018, 0.008, 0.001]) * tall
+    high = np.array([0.006, 0.020, 0.027, 0.030, 0.024, 0.016, 0.012, 0.010, 0.006, 0.001]) * tall
+    centres = at.ankles[side] + tall * along[:, None] * forward - (0.040 * tall - high)[:, None] * upward
+    return loft(centres, np.cross(forward, upward), upward, width, high, clothes.shoe(person), segments=14)
+
+
+def _arm(person: Identity, at: Pose, side: int) -> list[Faces]:
+    tall, girth = person.height, 1 + 0.5 * (person.width - 1) - 0.08 * person.curves
+    hand = at.wrists[side] - at.elbows[side]
+    hand = hand / np.linalg.norm(hand)
+    line = np.stack([at.shoulders[side] + 0.012 * tall * UP, at.elbows[side], at.wrists[side]])
+    places = [0, 0.03, 0.09, 0.25, 0.5, 0.65, 0.95, 1]
+    flesh = list(np.array([0.006, 0.022, 0.029, 0.027, 0.022, 0.022, 0.015, 0.014]) * tall * girth)
+    cloth = list(np.array([0.008, 0.026, 0.034, 0.033, 0.028, 0.027, 0.022, 0.022]) * tall * girth)
+    skin = np.array(person.skin)
+    tip = at.wrists[side]
+    parts = [
+        tube(
+            np.stack([tip - 0.01 * hand, tip + 0.05 * tall * hand, tip + 0.095 * tall * hand + 0.01 * FRONT]),
+            RIGHT, [0, 0.1, 0.45, 0.8, 1], [0.013 * tall, 0.015 * tall, 0.020 * tall, 0.015 * tall, 0.004 * tall],
+            skin * 0.97, segments=12, rings=9, flat=0.8,
+        )
+    ]  # fmt: skip
+    outer = at.shoulders[0] - at.shoulders[1]
+    outer = outer / np.linalg.norm(outer)
+    if person.sleeves == "long":
+        parts.append(tube(line, outer, places, cloth, clothes.sleeve(person), segments=16, rings=26))
+    else:
+        parts.append(tube(line, outer, places, flesh, skin, segments=14, rings=20))
+        ends = np.stack([line[0], line[0] + 0.72 * (line[1] - line[0])])
+        wide = list(np.array([0.008, 0.026, 0.034, 0.035, 0.036]) * tall * girth)
+        parts.append(tube(ends, outer, [0, 0.07, 0.22, 0.6, 1], wide, clothes.sleeve(person), segments=16, rings=14))
+    return parts
+
+
+def _head(person: Identity, at: Pose) -> list[Faces]:
+    tall = person.height
+    half = (0.043 * tall, 0.055 * tall, 0.068 * tall)
+    options = {"rings": 26, "segments": 32}
+    parts = [ball(np.zeros(3), half, clothes.face(person, half), **options)]
+    parts.append(ball(np.array([0, half[1] * 1.0, -0.16 * half[2]]), (0.006 * tall, 0.009 * tall, 0.011 * tall),
+                      np.array(person.skin) * 0.96, rings=6, segments=8))  # fmt: skip
+    for side in (1, -1):
+        ear = ball(np.array([side * half[0], 0, 0]), (0.005 * tall, 0.010 * tall, 0.017 * tall),
+                   np.array(person.skin) * 0.93, rings=7, segments=8)  # fmt: skip
+        parts.append(ear)
+    parts += [*_hair(person, half), *_hat(person, half)]
+    turn = np.array([[np.cos(at.head_turn), np.sin(at.head_turn), 0],
+                     [-np.sin(at.head_turn), np.cos(at.head_turn), 0], [0, 0, 1.0]])  # fmt: skip
+    return [part.moved(turn, at.head) for part in parts]
+
+
+def _hair(person: Identity, half: tuple[float, float, float]) -> list[Faces]:
+    if person.style == "bald":
+        return []
+    colour = clothes.hair(person)
+    thick = {"curly": 1.26, "short": 1.10}.get(person.style, 1.12)
+    options = {"rings": 26, "segments": 32}
+    size = (half[0] * thick, half[1] * thick, half[2] * (1 + (thick - 1) * 0.8))
+    parts = [
+        ball(np.array([0, -0.03 * half[1], 0.04 * half[2]]), size, colour, keep=clothes.hairline(half), **options)
+    ]
+    if person.style == "long":
+        rings = np.linspace(0, 1, 14)
+        centres = np.stack([np.zeros(14), -0.42 * half[1] - 0.35 * half[1] * rings, half[2] * (0.5 - 2.6 * rings)], 1)
+        shape = np.interp(rings, [0, 0.25, 0.8, 1], [0.85, 1.08, 1.12, 0.7])
+        parts.append(loft(centres, RIGHT, FRONT, half[0] * shape * 1.05, half[1] * shape * 0.62, colour, segments=20))
+    if person.style == "ponytail":
+        line = half[1] * np.array([[0, -0.9, 0.5], [0, -1.35, 0.35], [0, -1.45, -0.5], [0, -1.2, -1.9]])
+        radius = list(half[0] * np.array([0.2, 0.38, 0.40, 0.08]))
+        parts.append(tube(line, RIGHT, [0, 0.25, 0.7, 1], radius, colour, segments=12, rings=14))
+    if person.style == "bun":
+        parts.append(ball(np.array([0, -0.75 * half[1], 0.95 * half[2]]), (half[0] * 0.5,) * 3, colour, segments=14))
+    return parts
+
+
+def _hat(person: Identity, half: tuple[float, float, float]) -> list[Faces]:
+    if person.hat == "none":
+        return []
+    colour = clothes.cloth(person.hat_colour)
+    options = {"rings": 24, "segments": 28}
+    low = 0.22 if person.hat == "cap" else 0.10
+    thick = 1.30 if person.style == "curly" and person.hat == "beanie" else 1.18
+    size = (half[0] * thick, half[1] * thick, half[2] * (1.14 if person.hat == "cap" else 1.22))
+    dome = ball(np.zeros(3), size, clothes.knit(person, half), keep=lambda spot: spot.centre[..., 2] > low * half[2],
+                **options)  # fmt: skip
+    if person.hat == "beanie":
+        return [dome]
+    brim = ball(np.array([0, 1.25 * half[1], 0.30 * half[2]]), (half[0] * 0.95, half[1] * 0.75, half[2] * 0.07),
+                colour * 0.85, rings=7, segments=20)  # fmt: skip
+    return [dome, brim]
+
+
+def _bag(person: Identity, at: Pose) -> list[Faces]:
+    tall, colour = person.height, clothes.bag(person)
+    side = 0 if person.bag_side > 0 else 1
+    if person.bag == "backpack":
+        share = np.array([0.69])
+        _, depth = trunk_radii(person, share)
+        right, front = _trunk_axes(at, share)
+        centre = _spine(person, at, share)[0] - (depth[0] + 0.042 * tall) * front[0]
+        pack = block(np.zeros(3), (0.084 * tall, 0.046 * tall, 0.125 * tall), colour, power=4.0)
+        pocket = block(np.array([0, -0.045 * tall, -0.05 * tall]), (0.058 * tall, 0.018 * tall, 0.055 * tall), colour)
+        rotation = np.stack([right[0], front[0], UP], axis=1)
+        return [part.moved(rotation, centre) for part in (pack, pocket)]
+    if person.bag == "shoulder bag":
+        width, _ = trunk_radii(person, np.array([0.53]))
+        centre = _spine(person, at, np.array([0.52]))[0] + person.bag_side * (width[0] + 0.03 * tall) * RIGHT
+        return [block(centre - 0.03 * tall * FRONT, (0.026 * tall, 0.085 * tall, 0.062 * tall), colour)]
+    if person.bag == "hand bag":
+        grip = at.wrists[side] - 0.045 * tall * UP
+        body = block(grip - 0.125 * tall * UP, (0.028 * tall, 0.085 * tall, 0.07 * tall), colour)
+        loop = [
+            tube(np.stack([grip, grip + tall * np.array([0, s * 0.05, -0.065])]), RIGHT, [0, 1],
+                 [0.006 * tall] * 2, clothes.cloth(person.bag_colour),
+                 segments=6, rings=4)
+            for s in (-1, 1)
+        ]  # fmt: skip
+        return [body, *loop]
+    return []

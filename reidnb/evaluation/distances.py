@@ -1,0 +1,76 @@
+"""Distances between descriptors, computed in blocks of queries so that memory stays bounded."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+BLOCK_BYTES = 64 << 20
+"""Bytes of one block of distances (queries x gallery); working copies come to about as much again."""
+
+
+def tensor(values: ArrayLike | Tensor) -> Tensor:
+    """As a tensor, without a copy where torch can share the memory (it cannot with read-only arrays)."""
+    values = values if isinstance(values, Tensor) else torch.from_numpy(np.require(values, requirements="CW"))
+    return values.detach().to(torch.promote_types(values.dtype, torch.float32))
+
+
+def descriptors(
+    query: ArrayLike | Tensor,
+    gallery: ArrayLike | Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Query (Q, D) and gallery (G, D) as tensors of one type, float32 or float64, where the gallery lies.
+
+    Raises ValueError for an empty set, dimensions that differ, and NaN or infinity, with the first place.
+    """
+    query, gallery = tensor(query), tensor(gallery)
+    for name, x in (("query", query), ("gallery", gallery)):
+        if x.ndim != 2:
+            raise ValueError(f"{name} descriptors must be (images, dimensions), found the shape {tuple(x.shape)}")
+        if len(x) == 0:
+            raise ValueError(f"the {name} is empty")
+    if query.shape[1] != gallery.shape[1]:
+        raise ValueError(f"query descriptors have {query.shape[1]} dimensions, gallery descriptors {gallery.shape[1]}")
+    for name, x in (("query", query), ("gallery", gallery)):
+        finite = squared_norms(x).isfinite()
+        if not bool(finite.all()):
+            at = int(finite.int().argmin())
+            raise ValueError(f"{name} descriptor {at} holds NaN, infinity or a number too large to square")
+    dtype = torch.promote_types(query.dtype, gallery.dtype)
+    return query.to(gallery.device, dtype), gallery.to(dtype)
+
+
+def squared_norms(x: Tensor) -> Tensor:
+    """(N, D) -> (N,), in pieces, so that no second (N, D) is held."""
+    return torch.cat([rows.square().sum(1) for rows in x.split(1024)])
+
+
+def descriptor_blocks(query: Tensor, gallery: Tensor, metric: str, block_bytes: int) -> Iterator[tuple[int, Tensor]]:
+    """(first query, block (B, G)), by one matrix product each: the order of the distances, not their values."""
+    if metric not in ("euclidean", "cosine"):
+        raise ValueError(f'metric must be "euclidean" or "cosine", found {metric!r}')
+    squares = squared_norms(gallery)
+    for start, rows in _rows(query, len(gallery), block_bytes):
+        if metric == "euclidean":  # |g|² - 2 q.g, which orders as |q - g| does
+            block = torch.addmm(squares, rows, gallery.T, alpha=-2)
+        else:  # -q.g / |g|, which orders as 1 - cosine does; a descriptor of zeros is at right angles to all
+            block = (rows @ gallery.T).div_(-squares.sqrt().clamp_(min=torch.finfo(squares.dtype).tiny))
+        yield start, block
+
+
+def given_blocks(distances: Tensor, block_bytes: int) -> Iterator[tuple[int, Tensor]]:
+    """(first query, block (B, G)) of a matrix (Q, G), copied. Raises ValueError for NaN or infinity."""
+    for start, rows in _rows(distances, distances.shape[1], block_bytes):
+        finite = rows.isfinite()
+        if not bool(finite.all()):
+            row, column = divmod(int(finite.int().argmin()), rows.shape[1])
+            raise ValueError(f"the distance of query {start + row} to gallery image {column} is NaN or infinite")
+        yield start, rows.clone()
+
+
+def _rows(x: Tensor, columns: int, block_bytes: int) -> Iterator[tuple[int, Tensor]]:
+    step = max(1, block_bytes // (columns * x.element_size()))
+    for start in range(0, len(x), step):
+        yield start, x[start : start + step]

@@ -1,0 +1,287 @@
+"""Rank-k, mAP and mINP, by the protocol of `protocol.py`.
+
+The gallery is never sorted: the rank of a right image is one more than the number of images before it, and only
+that is counted, in blocks of queries, so that memory stays bounded. Images at equal distance are ranked in the
+order of the gallery.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from .distances import BLOCK_BYTES, descriptor_blocks, descriptors, given_blocks, tensor
+from .protocol import Protocol, like, protocol_of
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a ranking is worth. Fractions in [0, 1]; the arrays per query have one entry for each *valid* query."""
+
+    cmc: np.ndarray
+    """(max_rank,): share of valid queries with a right image among the first 1, 2, ... max_rank."""
+    map: float
+    """Mean of `ap`."""
+    map_trapezoid: float
+    """Mean of `ap_trapezoid`."""
+    minp: float
+    """Mean inverse negative penalty (Ye et al. 2021): right images / rank of the last of them."""
+    ap: np.ndarray
+    """Plain average precision: the mean, over right images, of the precision at each (torchreid, fastreid)."""
+    ap_trapezoid: np.ndarray
+    """Average precision as Market-1501's own code: trapezoids between the precision before and at each right image."""
+    first_rank: np.ndarray
+    """Rank of the first right image, from 1."""
+    valid: np.ndarray
+    """(queries,) bool: whether the query has a right image in the gallery."""
+
+    @property
+    def queries(self) -> int:
+        """How many queries were asked and scored."""
+        return int(self.valid.sum())
+
+    @property
+    def left_out(self) -> int:
+        """How many queries have no right image in the gallery."""
+        return int((~self.valid).sum())
+
+    def rank(self, k: int) -> float:
+        """Rank-k: the share of queries with a right image among the first k."""
+        return _rank_k(self.cmc, k)
+
+
+@dataclass(frozen=True, eq=False)
+class SingleShot:
+    """Single-gallery-shot CMC, as fractions: mean and standard deviation over the repeats, both (max_rank,)."""
+
+    cmc: np.ndarray
+    spread: np.ndarray
+    queries: int
+    left_out: int
+
+    def rank(self, k: int) -> float:
+        """Rank-k, mean over the repeats."""
+        return _rank_k(self.cmc, k)
+
+
+def evaluate(
+    query: ArrayLike | Tensor,
+    gallery: ArrayLike | Tensor,
+    query_pids: ArrayLike,
+    query_camids: ArrayLike,
+    gallery_pids: ArrayLike,
+    gallery_camids: ArrayLike,
+    *,
+    metric: str = "euclidean",
+    ignore_cameras: bool = False,
+    max_rank: int = 50,
+    block_bytes: int = BLOCK_BYTES,
+) -> Scores:
+    """Ranks the gallery for each query and scores the rankings.
+
+    query (Q, D) and gallery (G, D): descriptors, arrays or tensors; the work is done where the gallery lies, in
+    float32 (float64 where either is). pids and camids: whole numbers, (Q,) and (G,). `metric`: "euclidean" or
+    "cosine". `ignore_cameras`: images of the query's own camera are ranked too. Raises ValueError for shapes that
+    do not go together, NaN or infinity, and when no query has a right image.
+    """
+    protocol = protocol_of(query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras)
+    protocol.need_right()
+    query, gallery = _descriptors(query, gallery, protocol)
+    return _score(descriptor_blocks(query, gallery, metric, block_bytes), protocol, max_rank)
+
+
+def evaluate_distances(
+    distances: ArrayLike | Tensor,
+    query_pids: ArrayLike,
+    query_camids: ArrayLike,
+    gallery_pids: ArrayLike,
+    gallery_camids: ArrayLike,
+    *,
+    ignore_cameras: bool = False,
+    max_rank: int = 50,
+    block_bytes: int = BLOCK_BYTES,
+) -> Scores:
+    """As `evaluate`, from distances (Q, G) of any kind, smaller is nearer (for example after re-ranking)."""
+    protocol = protocol_of(query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras)
+    protocol.need_right()
+    distances = tensor(distances)
+    if distances.shape != (protocol.queries, protocol.gallery):
+        wanted = f"{protocol.queries} queries x {protocol.gallery} gallery images"
+        raise ValueError(f"distances have the shape {tuple(distances.shape)}, the labels {wanted}")
+    return _score(given_blocks(distances, block_bytes), protocol, max_rank)
+
+
+def ranking(
+    query: ArrayLike | Tensor,
+    gallery: ArrayLike | Tensor,
+    query_pids: ArrayLike,
+    query_camids: ArrayLike,
+    gallery_pids: ArrayLike,
+    gallery_camids: ArrayLike,
+    *,
+    top: int = 10,
+    metric: str = "euclidean",
+    ignore_cameras: bool = False,
+    block_bytes: int = BLOCK_BYTES,
+) -> np.ndarray:
+    """The indices of each query's first `top` allowed gallery images, (Q, top), -1 where there are fewer.
+
+    Arguments and errors as `evaluate`, but a query needs no right image.
+    """
+    _at_least_one(top=top)
+    protocol = protocol_of(query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras)
+    query, gallery = _descriptors(query, gallery, protocol)
+    found = np.full((protocol.queries, top), -1)
+    for start, block in descriptor_blocks(query, gallery, metric, block_bytes):
+        protocol.bar(block, start)
+        first = _first(block, top).cpu().numpy()
+        found[start : start + len(first), : first.shape[1]] = first
+    return found
+
+
+def single_shot_cmc(
+    query: ArrayLike | Tensor,
+    gallery: ArrayLike | Tensor,
+    query_pids: ArrayLike,
+    query_camids: ArrayLike,
+    gallery_pids: ArrayLike,
+    gallery_camids: ArrayLike,
+    *,
+    repeats: int = 10,
+    seed: int = 0,
+    metric: str = "euclidean",
+    ignore_cameras: bool = False,
+    max_rank: int = 50,
+    block_bytes: int = BLOCK_BYTES,
+) -> SingleShot:
+    """CMC with one random image of each gallery identity (CUHK03's classic protocol), averaged over repeats.
+
+    Every repeat draws one image of each identity anew; of the query's own identity it is one that the query may
+    be shown, drawn for each query. Distractors (pid 0) are nobody's images and all stay. Other arguments and
+    errors as `evaluate`.
+    """
+    _at_least_one(repeats=repeats, max_rank=max_rank)
+    protocol = protocol_of(query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras)
+    protocol.need_right()
+    query, gallery = _descriptors(query, gallery, protocol)
+    rng = np.random.default_rng(seed)
+    draws = [_one_each(protocol.gallery_pids, rng) for _ in range(repeats)]
+    valid = np.flatnonzero(protocol.counts)
+    counts = protocol.counts[valid]
+    starts = np.cumsum(counts) - counts
+    own = protocol.right[1][starts + rng.integers(counts, size=(repeats, len(valid)))]  # (repeats, valid queries)
+    ranks = np.empty(own.shape, np.int64)
+    for start, block in descriptor_blocks(query, gallery, metric, block_bytes):
+        lo, hi = np.searchsorted(valid, (start, start + len(block)))
+        if lo == hi:
+            continue
+        block = block[like(block, valid[lo:hi] - start)]
+        pids = like(block, protocol.query_pids[valid[lo:hi]])
+        for repeat, draw in enumerate(draws):
+            columns, chosen = like(block, draw), like(block, own[repeat, lo:hi])[:, None]
+            distances, right = block[:, columns], block.gather(1, chosen)
+            distances[pids[:, None] == like(block, protocol.gallery_pids[draw])] = torch.inf
+            ranks[repeat, lo:hi] = _before(distances, columns, right, chosen).cpu().numpy() + 1
+    curves = np.stack([_cmc(r, max_rank) for r in ranks])
+    return SingleShot(curves.mean(0), curves.std(0), len(valid), protocol.queries - len(valid))
+
+
+def _score(blocks: Iterator[tuple[int, Tensor]], protocol: Protocol, max_rank: int) -> Scores:
+    _at_least_one(max_rank=max_rank)
+    parts = []
+    for start, block in blocks:
+        protocol.bar(block, start)
+        rows, columns = protocol.right_in(start, len(block))
+        ranks = _ranks_one_by_one if block.device.type == "cpu" else _ranks_together
+        parts.append(ranks(block, rows - start, columns))
+    rows, rank = protocol.right[0], np.concatenate(parts)
+    rank = rank[np.lexsort((rank, rows))]  # ascending for each query; rows are ascending already
+
+    valid = protocol.counts > 0
+    n = protocol.counts[valid]
+    starts = np.cumsum(n) - n
+    place = np.arange(len(rank)) - np.repeat(starts, n)  # 0, 1, ... among the query's right images
+    after = (place + 1) / rank
+    before = np.where(rank > 1, place / np.maximum(rank - 1, 1), 1.0)
+    ap = np.add.reduceat(after, starts) / n
+    ap_trapezoid = np.add.reduceat((before + after) / 2, starts) / n
+    first, last = rank[starts], rank[starts + n - 1]
+    return Scores(
+        cmc=_cmc(first, max_rank),
+        map=float(ap.mean()),
+        map_trapezoid=float(ap_trapezoid.mean()),
+        minp=float((n / last).mean()),
+        ap=ap,
+        ap_trapezoid=ap_trapezoid,
+        first_rank=first,
+        valid=valid,
+    )
+
+
+def _ranks_one_by_one(block: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Rank, from 1, of each image (row, column) in its row: on a CPU two counts over a row that lies in cache."""
+    table = block.numpy()
+    ranks = np.empty(len(rows), np.int64)
+    for at, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+        distances = table[row]
+        mine = distances[column]
+        # At equal distance those earlier in the gallery come before.
+        ranks[at] = np.count_nonzero(distances[:column] <= mine) + np.count_nonzero(distances[column:] < mine)
+    return ranks + 1
+
+
+def _ranks_together(block: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The same for many images at once, as a GPU likes it; each step holds about one more block."""
+    index = torch.arange(block.shape[1], device=block.device)
+    ranks = [torch.empty(0, dtype=torch.int64)]
+    for r, c in zip(like(block, rows).split(len(block)), like(block, columns).split(len(block)), strict=True):
+        ranks.append(_before(block[r], index, block[r, c][:, None], c[:, None]).cpu() + 1)
+    return torch.cat(ranks).numpy()
+
+
+def _before(distances: Tensor, index: Tensor, mine: Tensor, my_index: Tensor) -> Tensor:
+    """How many of each row (n, m) come before an image at distance `mine` (n, 1) with gallery index `my_index`."""
+    return ((distances < mine) | ((distances == mine) & (index < my_index))).sum(1)
+
+
+def _descriptors(query: ArrayLike | Tensor, gallery: ArrayLike | Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    query, gallery = descriptors(query, gallery)
+    for name, x, labels in (("query", query, protocol.queries), ("gallery", gallery, protocol.gallery)):
+        if len(x) != labels:
+            raise ValueError(f"{len(x)} {name} descriptors, but {labels} {name}_pids")
+    return query, gallery
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, found {number}")
+
+
+def _first(block: Tensor, top: int) -> Tensor:
+    """Column indices of each row's `top` smallest, equal ones in column order, -1 for infinity."""
+    nearest, index = block.topk(min(top + 1, block.shape[1]), largest=False)
+    # topk takes equal ones in any order: rows where that may matter are sorted.
+    tied = (nearest[:, 1:] == nearest[:, :-1]).any(1)
+    index[tied] = block[tied].argsort(dim=1, stable=True)[:, : index.shape[1]]
+    return index.masked_fill(nearest.isinf(), -1)[:, :top]
+
+
+def _one_each(pids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gallery indices, ascending: one random image of each identity, and every distractor."""
+    shuffled = rng.permutation(len(pids))
+    known, first = np.unique(pids[shuffled], return_index=True)
+    return np.sort(np.concatenate([shuffled[first[known > 0]], np.flatnonzero(pids == 0)]))
+
+
+def _cmc(first_rank: np.ndarray, max_rank: int) -> np.ndarray:
+    return (first_rank[:, None] <= np.arange(1, max_rank + 1)).mean(0)
+
+
+def _rank_k(cmc: np.ndarray, k: int) -> float:
+    if not 1 <= k <= len(cmc):
+        raise ValueError(f"rank-{k} was not computed: k must be between 1 and max_rank = {len(cmc)}")
+    return float(cmc[k - 1])

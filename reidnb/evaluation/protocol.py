@@ -1,0 +1,110 @@
+"""Which gallery images a query is shown, and which of them are right.
+
+The protocol (Zheng et al. 2015, Market-1501; the other data sets follow it): gallery images of pid -1 (junk) are
+never ranked; those of pid 0 (distractors) are ranked and never right; an image of the query's own identity *and*
+camera is not ranked for that query; a query without a right image is left out and counted.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+JUNK = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """The pairs of query and gallery image that the protocol treats apart, as indices."""
+
+    query_pids: np.ndarray
+    gallery_pids: np.ndarray
+    right: np.ndarray
+    """(2, n): query and gallery index of each right image, queries ascending, then gallery ascending."""
+    barred: np.ndarray
+    """(2, n): the query's own identity and camera, never ranked for it."""
+    counts: np.ndarray
+    """(queries,): right images of each query."""
+
+    @property
+    def queries(self) -> int:
+        return len(self.query_pids)
+
+    @property
+    def gallery(self) -> int:
+        return len(self.gallery_pids)
+
+    def bar(self, block: Tensor, start: int) -> None:
+        """Sets the distances that are never ranked to infinity; block (B, G) begins at query `start`."""
+        block[:, like(block, np.flatnonzero(self.gallery_pids == JUNK))] = torch.inf
+        rows, columns = _part(self.barred, start, len(block))
+        block[like(block, rows - start), like(block, columns)] = torch.inf
+
+    def right_in(self, start: int, length: int) -> np.ndarray:
+        """The part of `right` whose query is among `length` from `start`."""
+        return _part(self.right, start, length)
+
+    def need_right(self) -> None:
+        """Raises ValueError when no query has a right image."""
+        if self.counts.any():
+            return
+        if self.barred.size:
+            why = "the gallery has the queries' identities under the queries' own cameras only"
+            raise ValueError(f"no query has a right image: {why} (ignore_cameras=True ranks these)")
+        raise ValueError("no query has a right image: the gallery has none of the queries' identities")
+
+
+def protocol_of(
+    query_pids: ArrayLike,
+    query_camids: ArrayLike,
+    gallery_pids: ArrayLike,
+    gallery_camids: ArrayLike,
+    ignore_cameras: bool = False,
+) -> Protocol:
+    """From the labels, whole numbers (Q,) and (G,); with `ignore_cameras` a query is shown its own camera too.
+
+    Raises ValueError for empty or mismatched labels, and for a query that is junk or a distractor.
+    """
+    query_pids, query_camids = _labels("query", query_pids, query_camids)
+    gallery_pids, gallery_camids = _labels("gallery", gallery_pids, gallery_camids)
+    if (query_pids < 1).any():
+        at = int(np.argmax(query_pids < 1))
+        raise ValueError(f"query {at} has pid {query_pids[at]}: -1 (junk) and 0 (distractor) are for the gallery")
+    # All pairs of one identity, by way of the gallery's order by pid.
+    order = np.argsort(gallery_pids, kind="stable")
+    low, high = (np.searchsorted(gallery_pids[order], query_pids, side) for side in ("left", "right"))
+    counts = high - low
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    pairs = np.stack([np.repeat(np.arange(len(counts)), counts), order[np.repeat(low, counts) + within]])
+    own_camera = query_camids[pairs[0]] == gallery_camids[pairs[1]]
+    if ignore_cameras:
+        own_camera[:] = False
+    right = pairs[:, ~own_camera]
+    counts = np.bincount(right[0], minlength=len(query_pids))
+    return Protocol(query_pids, gallery_pids, right, pairs[:, own_camera], counts)
+
+
+def _labels(name: str, pids: ArrayLike, camids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    pids, camids = (np.asarray(x.cpu() if isinstance(x, Tensor) else x) for x in (pids, camids))
+    if pids.ndim != 1 or pids.shape != camids.shape:
+        shapes = f"{name}_pids have the shape {pids.shape}, {name}_camids {camids.shape}"
+        raise ValueError(f"{shapes}: expected one number for each image")
+    if len(pids) == 0:
+        raise ValueError(f"the {name} is empty")
+    for kind, labels in (("pids", pids), ("camids", camids)):
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"{name}_{kind} must be whole numbers, found {labels.dtype}")
+    return pids.astype(np.int64), camids.astype(np.int64)
+
+
+def like(block: Tensor, indices: np.ndarray) -> Tensor:
+    """The indices as a tensor where the block lies."""
+    return torch.from_numpy(np.ascontiguousarray(indices)).to(block.device)
+
+
+def _part(pairs: np.ndarray, start: int, length: int) -> np.ndarray:
+    """The pairs (2, n) whose query is among `length` from `start`."""
+    low, high = np.searchsorted(pairs[0], (start, start + length))
+    return pairs[:, low:high]

@@ -1,0 +1,152 @@
+"""k-reciprocal re-ranking (Zhong et al. 2017, CVPR), with sparse neighbour sets.
+
+The published code holds several matrices of all images x all images. Here the distances are computed in strips, of
+which only each image's nearest neighbours, its farthest distance and the query x gallery part are kept; the sets
+and the encoding V are sparse matrices. Images are numbered queries first, then the gallery: N = Q + G.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy import sparse
+from torch import Tensor
+
+from .distances import BLOCK_BYTES, descriptors, squared_norms
+
+
+def rerank(
+    query: ArrayLike | Tensor,
+    gallery: ArrayLike | Tensor,
+    k1: int = 20,
+    k2: int = 6,
+    lambda_value: float = 0.3,
+    *,
+    block_bytes: int = BLOCK_BYTES,
+) -> np.ndarray:
+    """Re-ranked distances (Q, G), float32: (1 - lambda) Jaccard distance + lambda original distance.
+
+    query (Q, D) and gallery (G, D): descriptors as `metrics.evaluate` takes them, used as they are (not normalised);
+    `k1` neighbours make the k-reciprocal sets, `k2` the local query expansion. The original distance is the *squared
+    Euclidean* one, as in the paper and its authors' code, divided by each image's largest. (torchreid squares its
+    already squared distances once more; to compare, give its `re_ranking` the roots.) Neighbours at equal distance
+    come in any order, as in the published code. Raises ValueError for parameters out of range, and as `evaluate`.
+    """
+    query, gallery = descriptors(query, gallery)
+    if not 1 <= k1 <= len(gallery):
+        raise ValueError(f"k1 must be between 1 and the gallery's size, {len(gallery)}, found {k1}")
+    if not 1 <= k2 <= k1:
+        raise ValueError(f"k2 must be between 1 and k1 = {k1}, found {k2}")
+    if not 0 <= lambda_value <= 1:
+        raise ValueError(f"lambda_value must be between 0 and 1, found {lambda_value}")
+    x = torch.cat([query.float(), gallery.float()])
+    x -= x.mean(0)  # moves no distance, and keeps digits that |a|² + |b|² - 2 a.b would lose
+    near, nearest, farthest, final = _neighbours(x, len(query), k1 + 1, block_bytes)
+    encoding = _encode(x, near, nearest, farthest, k1)
+    del x
+    if k2 > 1:
+        encoding = _indicator(near[:, :k2]).multiply(np.float32(1 / k2)).tocsr() @ encoding
+    final *= lambda_value / farthest[: len(query), None]
+    _add_jaccard(final, encoding, 1 - lambda_value)
+    return final
+
+
+def _neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[np.ndarray, ...]:
+    """From x (N, D): the k nearest images of each, itself first (N, k), their squared distances (N, k), the largest
+    distance of each (N,), and all between query and gallery (Q, G).
+
+    A strip holds the distances of some images to themselves and all after them; those to the images before are in
+    earlier strips, transposed. So each product of two descriptors is computed once.
+    """
+    n, device = len(x), x.device
+    squares = squared_norms(x)
+    nearest = torch.full((n, k), torch.inf, device=device)
+    near = torch.zeros((n, k), dtype=torch.int64, device=device)
+    farthest = torch.zeros(n, device=device)
+    between = np.empty((queries, n - queries), np.float32)
+
+    def keep(rows: slice, distances: Tensor, first: int) -> None:
+        """Merges the distances of some images to those from `first` on into what is known of them."""
+        values, index = distances.topk(min(k, distances.shape[1]), largest=False)
+        values, index = torch.cat([nearest[rows], values], 1), torch.cat([near[rows], index + first], 1)
+        nearest[rows], best = values.topk(k, largest=False)
+        near[rows] = index.gather(1, best)
+        farthest[rows] = torch.maximum(farthest[rows], distances.amax(1))
+
+    step = max(1, block_bytes // (n * x.element_size()))
+    for start in range(0, n, step):
+        stop = min(start + step, n)
+        strip = torch.addmm(squares[start:], x[start:stop], x[start:].T, alpha=-2)
+        strip.add_(squares[start:stop, None]).clamp_(min=0)
+        strip.fill_diagonal_(-1)  # itself comes first, whatever the rounding
+        keep(slice(start, stop), strip, start)
+        if stop < n:
+            keep(slice(stop, n), strip[:, stop - start :].T.contiguous(), start)
+        if start < queries:
+            part = strip[: queries - start, max(queries - start, 0) :]
+            between[start : start + len(part)] = part.cpu().numpy()
+    # Where all images are one point, the largest distance is 0: any other number does as well.
+    farthest[farthest == 0] = 1
+    return near.cpu().numpy(), nearest.clamp_(min=0).cpu().numpy(), farthest.cpu().numpy(), between
+
+
+def _encode(x: Tensor, near: np.ndarray, nearest: np.ndarray, farthest: np.ndarray, k1: int) -> sparse.csr_array:
+    """V (N, N), section 3.3: for each image the weights exp(-distance) on its expanded k-reciprocal set, sum 1."""
+    n = len(near)
+    reciprocal = _reciprocal(near)
+    half = _reciprocal(near[:, : int(np.around(k1 / 2)) + 1])
+    # A reciprocal neighbour brings its own (half) set along when more than 2/3 of that is in the set already (eq. 3).
+    brings = reciprocal.multiply(reciprocal @ half.T).tocsr()
+    sizes = np.diff(half.indptr)
+    brings.data = (3 * brings.data > 2 * sizes[brings.indices]).astype(np.int32)
+    brings.eliminate_zeros()
+    expanded = (reciprocal + brings @ half).tocsr()
+    expanded.sort_indices()
+    rows, columns = np.repeat(np.arange(n), np.diff(expanded.indptr)), expanded.indices
+    distances = _look_up(x, near, nearest, rows, columns)
+    weights = np.exp(-distances / farthest[rows])
+    weights /= np.bincount(rows, weights, n).astype(np.float32)[rows]
+    return sparse.csr_array((weights, columns, expanded.indptr), shape=(n, n))
+
+
+def _reciprocal(near: np.ndarray) -> sparse.csr_array:
+    """(N, N) of 0 and 1: which images are among each other's nearest (eq. 2)."""
+    forward = _indicator(near)
+    return forward.multiply(forward.T).tocsr()
+
+
+def _indicator(near: np.ndarray) -> sparse.csr_array:
+    """(N, N) with a one for each of the neighbours (N, k)."""
+    n, k = near.shape
+    ones = np.ones(n * k, np.int32)
+    return sparse.csr_array((ones, near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+
+
+def _look_up(x: Tensor, near: np.ndarray, nearest: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Squared distances of the pairs: known ones from the neighbours, the others computed."""
+    n = len(near)
+    known = (np.arange(n)[:, None] * n + near).ravel()
+    order = np.argsort(known)
+    wanted = rows.astype(np.int64) * n + columns
+    at = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(order) - 1)]
+    distances = nearest.ravel()[at]
+    new = np.flatnonzero(known[at] != wanted)
+    for some in np.array_split(new, len(new) // 4096 + 1):
+        a, b = (torch.from_numpy(i[some].astype(np.int64)).to(x.device) for i in (rows, columns))
+        distances[some] = (x[a] - x[b]).square_().sum(1).cpu().numpy()
+    return distances
+
+
+def _add_jaccard(final: np.ndarray, encoding: sparse.csr_array, weight: float) -> None:
+    """Adds weight x Jaccard distance (eq. 10) to the distances (Q, G).
+
+    The rows of the encoding sum to 1, so the sum of maxima is 2 - the sum of minima; and minima are above 0 only
+    where both images have a weight, which the gallery's encoding, transposed, lists for each of the query's.
+    """
+    queries, images = final.shape
+    inverted = encoding[queries:].T.tocsr()  # (N, G)
+    for i in range(queries):
+        mine = slice(encoding.indptr[i], encoding.indptr[i + 1])
+        shared = inverted[encoding.indices[mine]]
+        minima = np.minimum(shared.data, np.repeat(encoding.data[mine], np.diff(shared.indptr)))
+        overlap = np.bincount(shared.indices, minima, minlength=images)
+        final[i] += weight * (1 - overlap / (2 - overlap))

@@ -1,0 +1,65 @@
+"""How sure a score is, over the choice of queries."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over queries and its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Mean of a - b over queries, and how often chance alone makes a difference as large (two-sided)."""
+
+    difference: float
+    p_value: float
+
+
+def bootstrap(values: ArrayLike, *, seed: int = 0, repeats: int = 2000, level: float = 0.95) -> Interval:
+    """Percentile bootstrap over queries (Efron 1979) of a mean.
+
+    values (queries,): `scores.ap` for mAP, `scores.first_rank <= 1` for rank-1. The interval covers the choice of
+    queries, not the seed of training.
+    """
+    values = _values("values", values)
+    if repeats < 1 or not 0 < level < 1:
+        raise ValueError(f"expected repeats >= 1 and 0 < level < 1, found repeats {repeats} and level {level}")
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(repeats)]
+    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
+    return Interval(float(values.mean()), float(low), float(high), level)
+
+
+def paired_test(a: ArrayLike, b: ArrayLike, *, seed: int = 0, repeats: int = 10_000) -> PairedTest:
+    """Sign-flip permutation test between two runs on the same queries, a and b (queries,), for example both `ap`.
+
+    Under the null hypothesis each query's difference could as well have the other sign (Fisher 1935).
+    """
+    a, b = _values("a", a), _values("b", b)
+    if len(a) != len(b):
+        raise ValueError(f"the runs must be scored on the same queries, found {len(a)} and {len(b)} values")
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, found {repeats}")
+    difference = a - b
+    rng = np.random.default_rng(seed)
+    observed = abs(difference.sum())
+    flips = [abs(difference @ (2.0 * rng.integers(2, size=len(a)) - 1)) for _ in range(repeats)]
+    # A hair's breadth, so that sums equal but for rounding count as equal.
+    extreme = np.count_nonzero(np.array(flips) >= observed - 1e-9 * np.abs(difference).sum())
+    return PairedTest(float(difference.mean()), (1 + extreme) / (1 + repeats))
+
+
+def _values(name: str, values: ArrayLike) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(f"{name} must be a list of finite numbers, one for each query, and not empty")
+    return values

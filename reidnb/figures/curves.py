@@ -1,0 +1,134 @@
+"""Curves: how a training went, and cumulative match characteristics."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from . import style
+from .sheet import wrap
+
+PARTS = 7
+"""Up to so many losses have a curve each; more are drawn as one band for each kind."""
+RANKS = 20
+
+
+def history(frame: pd.DataFrame) -> Figure:
+    """A training's history: left the loss above its parts, right the accuracy where it was measured, or the rate.
+
+    Columns epoch, loss, ``loss_<name>`` for each part, lr, and possibly rank1 and map in percent (NaN where an epoch
+    was not evaluated). Raises ValueError when epoch or loss is missing or there is no row.
+    """
+    missing = [column for column in ("epoch", "loss") if column not in frame]
+    if missing or frame.empty:
+        found = f"it has no column {missing[0]!r}" if missing else "it has no row"
+        raise ValueError(f"this is no training history: {found}")
+    parts = {str(c).removeprefix("loss_"): frame[c] for c in frame if str(c).startswith("loss_")}
+    left = ["total", "parts", "parts"] if len(parts) > 1 else ["total"]  # a single part is the total itself
+    figure, panels = plt.subplot_mosaic(
+        [[name, "right"] for name in left], figsize=(9.5, 4.6), width_ratios=(1.1, 1), layout="constrained"
+    )
+    total = panels["total"]
+    total.plot(frame.epoch, frame.loss, color=style.INK, linewidth=3)
+    total.set(title="Loss", ylim=(0, None))
+    if len(parts) > 1:
+        _parts(panels["parts"], frame.epoch, parts)
+        total.sharex(panels["parts"])
+        total.tick_params(labelbottom=False)
+    _accuracy_or_rate(panels["right"], frame)
+    for name, axes in panels.items():
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=3 if name == "total" and len(parts) > 1 else 6))
+        axes.grid(axis="x", visible=False)
+        if name != "total" or len(parts) < 2:
+            axes.set_xlabel("epoch")
+    return figure
+
+
+def cmc(curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Cumulative match characteristics at ranks 1 to 20: the share of queries with a right image among the first k.
+
+    ``curves`` maps a name to the shares at ranks 1, 2, ..., as fractions; the legend begins with the best and gives
+    each one's rank-1. Raises ValueError when a curve is empty, falls, or leaves [0, 1].
+    """
+    if not curves:
+        raise ValueError("no CMC curve to draw")
+    figure, axes = plt.subplots(figsize=(9, 4.4), layout="constrained")
+    for (name, values), look in zip(curves.items(), style.lines(len(curves)), strict=True):
+        values = np.asarray(values, float)[:RANKS]
+        if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"the CMC curve {name!r} holds no fractions between 0 and 1")
+        if (np.diff(values) < 0).any():
+            raise ValueError(f"the CMC curve {name!r} falls: it must not, as ranks only add right images")
+        label = wrap(f"{100 * values[0]:.1f}  {name}", 28)
+        axes.plot(np.arange(1, len(values) + 1), 100 * values, label=label, **_look(look, len(values)))
+    longest = max(len(line.get_xdata()) for line in axes.get_lines())
+    axes.set(xlabel="rank k", ylabel="queries matched (%)", xlim=(0.5, longest + 0.5))
+    axes.set_ylim(top=min(axes.get_ylim()[1], 101))
+    axes.set_xticks([k for k in (1, 5, 10, 15, 20) if k <= longest])
+    axes.grid(axis="x", visible=False)
+    best_first = sorted(axes.get_lines(), key=lambda line: -line.get_ydata()[0])
+    _legend(axes, best_first, title="rank-1 (%)")
+    return figure
+
+
+def _parts(axes: Axes, epoch: pd.Series, parts: Mapping[str, pd.Series]) -> None:
+    """Each part's curve; of many parts each kind's mean, in a band from its least to its greatest member."""
+    if len(parts) <= PARTS:
+        kinds = {name: [values] for name, values in parts.items()}
+    else:
+        kinds = {}
+        for name, values in parts.items():
+            kinds.setdefault(re.split(r"[_\d]", name)[0] or name, []).append(values)
+    for (kind, members), look in zip(kinds.items(), style.lines(len(kinds)), strict=True):
+        together = pd.concat(members, axis=1)
+        label = kind.replace("_", " ")
+        if len(members) > 1:
+            label += f" (mean of {len(members)})"
+            low, high = together.min(axis=1), together.max(axis=1)
+            axes.fill_between(epoch, low, high, color=look["color"], alpha=0.18, linewidth=0)
+        axes.plot(epoch, together.mean(axis=1), label=wrap(label, 18), **_look(look, len(epoch)))
+    axes.set(ylim=(0, None))
+    axes.set_title("its parts", weight="normal", size=style.SIZE)
+    _legend(axes, axes.get_lines())
+
+
+def _accuracy_or_rate(axes: Axes, frame: pd.DataFrame) -> None:
+    measured = [name for name in ("rank1", "map") if name in frame and frame[name].notna().any()]
+    for name, look in zip(measured, style.lines(len(measured)), strict=True):
+        known = frame[["epoch", name]].dropna()
+        label = {"rank1": "rank-1", "map": "mAP"}[name]
+        axes.plot(known.epoch, known[name], label=label, **_look(look, len(known)))
+    if measured:
+        axes.set(title="Accuracy (%)", ylim=(0, 102))
+        _legend(axes, axes.get_lines())
+    elif "lr" in frame:
+        axes.plot(frame.epoch, frame.lr, color=style.PALETTE[0])
+        axes.set(title="Learning rate", ylim=(0, None))
+        axes.ticklabel_format(axis="y", style="plain")
+    else:
+        axes.set_axis_off()
+
+
+def _look(look: dict, points: int) -> dict:
+    """With markers at about ten of the points, so that long curves do not become strings of beads."""
+    return look | {"markevery": max(1, points // 10)}
+
+
+def _legend(axes: Axes, lines: Sequence, title: str | None = None) -> None:
+    """Beside the axes, where it can hide no curve, with enough of each line to see its dashes."""
+    axes.legend(
+        handles=list(lines),
+        title=title,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        handlelength=2.6,
+        borderaxespad=0.3,
+        fontsize=style.SIZE - 1,
+        alignment="left",
+    )

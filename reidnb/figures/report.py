@@ -1,0 +1,185 @@
+"""The report: one page, ``results/index.html``, of whatever tables, figures and readings lie in ``results``.
+
+    tables/<paper>-<table>-<dataset>-<profile>.csv    with its .json (``tables.save``)
+    figures/<name>.png                                with its .json (``save_figure``)
+    readings.csv, readings-<paper>.csv                ledgers of readings
+    runs.csv                                          a row per run: device, versions, seed, times
+
+What is missing does not appear. The page needs nothing but this folder: its style is inside it, links are relative.
+"""
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+from PIL import Image
+
+from ..training import write_atomically
+from . import style, tables
+
+PAPERS = {
+    "wrcanet": "WRCANet",
+    "dranet": "DRANet",
+    "hybrid_attention": "Hybrid attention",
+    "attention_driven": "Attention-driven multi-branch network",
+}
+"""How a paper is called in headings."""
+
+
+def save_figure(figure: Figure, results: Path, name: str, *, title: str, caption: str) -> Path:
+    """Keep a figure for the report as ``figures/<name>.png`` with title and caption beside it; returns the path."""
+    if not title.strip():
+        raise ValueError(f"the figure {name!r} needs a title")
+    path = style.save(figure, Path(results) / "figures" / f"{name}.png")
+    about = json.dumps({"title": title, "caption": caption}, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path.with_suffix(".json"), lambda file: file.write_text(about, "utf-8"))
+    return path
+
+
+def build(results: str | Path) -> Path:
+    """Write ``index.html`` into the results folder and return its path.
+
+    Raises FileNotFoundError when the folder is missing, ValueError when nothing in it can be reported or a file in it
+    cannot be read, naming the file.
+    """
+    results = Path(results)
+    if not results.is_dir():
+        raise FileNotFoundError(f"there is no results folder {results}")
+    sections = [_paper(paper, files) for paper, files in _by_paper(results).items()]
+    content = {
+        "sections": sections,
+        "figures": [_figure(path, results) for path in sorted((results / "figures").glob("*.png"))],
+        "readings": [_readings(path) for path in sorted(results.glob("readings*.csv"))],
+        "runs": _runs(results / "runs.csv"),
+    }
+    if not any(content.values()):
+        raise ValueError(
+            f"nothing to report in {results}: neither tables/*.csv nor figures/*.png nor readings*.csv nor runs.csv;"
+            " run a notebook first"
+        )
+    environment = Environment(loader=PackageLoader("reidnb.figures", "."), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("report.html").render(content)
+    path = results / "index.html"
+    write_atomically(path, lambda file: file.write_text(page, "utf-8"))
+    return path
+
+
+def _by_paper(results: Path) -> dict[str, list[tuple[Path, dict]]]:
+    found: dict[str, list[tuple[Path, dict]]] = {}
+    for path in sorted((results / "tables").glob("*.csv")):
+        about = _about(path)
+        found.setdefault(str(about.get("paper") or path.stem.split("-")[0]), []).append((path, about))
+    order = [*(p for p in PAPERS if p in found), *(p for p in found if p not in PAPERS)]
+    return {paper: found[paper] for paper in order}
+
+
+def _paper(paper: str, files: list[tuple[Path, dict]]) -> dict:
+    return {"id": f"paper-{paper}", "title": PAPERS.get(paper, paper), "tables": [_table(p, a) for p, a in files]}
+
+
+def _table(path: Path, about: dict) -> dict:
+    frame, caption = _csv(path), str(about.get("caption", ""))
+    try:
+        if "kind" in frame and any(column.startswith("ours_") for column in frame):
+            # A table whose origin is lost says so.
+            styler = tables.beside_published(frame, caption=caption or "Ours: profile, seeds and weights not recorded.")
+        else:
+            styler = tables.plain(frame, caption=caption)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    parts = [_spoken(str(about.get("table", ""))), str(about.get("title", ""))]
+    where = [str(about[name]) for name in ("dataset", "profile") if about.get(name)]
+    title = ". ".join(part for part in parts if part) or path.stem
+    return {
+        "title": title + (f" ({', '.join(where)})" if where else ""),
+        "html": _html(styler, path.stem),
+        "links": [
+            {"name": name, "url": f"tables/{quote(path.stem + suffix)}"}
+            for name, suffix in (("csv", ".csv"), ("markdown", ".md"))
+            if path.with_suffix(suffix).exists()
+        ],
+    }
+
+
+def _figure(path: Path, results: Path) -> dict:
+    about = _about(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except OSError as error:
+        raise ValueError(f"{path} is not a readable picture") from error
+    return {
+        "url": quote(path.relative_to(results).as_posix()),
+        "id": f"figure-{path.stem}",
+        "title": str(about.get("title") or path.stem),
+        "caption": str(about.get("caption", "")),
+        # Made at 150 dots an inch, shown at 96.
+        "width": round(width * 96 / 150),
+        "height": round(height * 96 / 150),
+    }
+
+
+def _readings(path: Path) -> dict:
+    frame = _csv(path, dtype=str)
+    paper = path.stem.removeprefix("readings").removeprefix("-")
+    try:
+        return {"title": PAPERS.get(paper, paper), "html": _html(tables.readings(frame), path.stem)}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _runs(path: Path) -> dict | None:
+    if not path.exists():
+        return None
+    frame = _csv(path)
+    facts = {"runs": str(len(frame))}
+    for name, label in (("device", "devices"), ("seed", "seeds"), ("commit", "code versions")):
+        if name in frame and frame[name].notna().any():
+            facts[label] = ", ".join(str(value) for value in sorted(frame[name].dropna().unique()))
+    seconds = [c for c in ("train_seconds", "evaluate_seconds") if c in frame]
+    if seconds:
+        facts["computing time"] = _duration(float(frame[seconds].sum().sum()))
+    return {"facts": facts, "html": _html(tables.plain(frame), "runs")}
+
+
+def _about(path: Path) -> dict:
+    side = path.with_suffix(".json")
+    if not side.exists():
+        return {}
+    try:
+        about = json.loads(side.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{side} is not readable JSON: {error}") from error
+    if not isinstance(about, dict):
+        raise ValueError(f"{side} holds no JSON object")
+    return about
+
+
+def _csv(path: Path, **options) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, **options)
+    except ValueError as error:  # pandas' parser errors, and text that is not UTF-8
+        raise ValueError(f"{path} is not a readable table: {error}") from error
+
+
+def _html(styler: Styler, name: str) -> Markup:
+    """The table's HTML under ids made of its file's name, so that the same results give the same page."""
+    safe = "".join(letter if letter.isalnum() else "_" for letter in name)
+    # The Styler has escaped every cell already.
+    return Markup(styler.set_uuid(safe).to_html())
+
+
+def _spoken(table: str) -> str:
+    """'table2' as a reader says it."""
+    number = table.removeprefix("table")
+    return f"Table {number}" if number and number != table else table.capitalize()
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{seconds:.0f} s"

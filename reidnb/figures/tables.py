@@ -1,0 +1,227 @@
+"""Tables: measured numbers beside the published ones, never mixed with them; and the ledger of readings."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from ..training import write_atomically
+
+METRICS = {"map": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20"}
+NONE = "–"
+LEDGER = ("option", "place", "printed", "readings", "default", "why")
+
+# Greys by opacity, so that a notebook's dark theme keeps its own ink.
+_LOOK = [
+    {"selector": "", "props": "border-collapse: collapse; font-size: 0.95em; line-height: 1.35;"},
+    {
+        "selector": "caption",
+        "props": "caption-side: bottom; text-align: left; padding-top: 0.7em; max-width: 44em; opacity: 0.8;",
+    },
+    {"selector": "th, td", "props": "padding: 0.28em 0.75em; border: 0; background: none;"},
+    {"selector": "th", "props": "font-weight: 600; white-space: nowrap; vertical-align: bottom; text-align: right;"},
+    {"selector": "thead tr:last-child th", "props": "border-bottom: 1px solid currentColor;"},
+    {"selector": "td", "props": "text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums;"},
+    {"selector": "td.words", "props": "text-align: left;"},
+    {"selector": "td.cited", "props": "opacity: 0.6;"},
+    {"selector": "td.ours", "props": "font-weight: 600;"},
+]
+_GROUPED = [{"selector": "thead tr:first-child th", "props": "text-align: center;"}]
+_WRAPPED = [
+    {
+        "selector": "td",
+        "props": "text-align: left; white-space: normal; vertical-align: top; min-width: 7em; max-width: 24em;"
+        " border-bottom: 1px solid rgba(128, 128, 128, 0.25);",
+    },
+    {"selector": "th", "props": "text-align: left;"},
+    {"selector": "td.code", "props": "font-family: monospace; overflow-wrap: anywhere;"},
+]
+
+
+def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | None = None) -> Styler:
+    """A paper's table with the published numbers and ours, in percent with one decimal.
+
+    frame       rows with row, kind ('cited' by the paper, or 'run' here), dataset, and for each metric m of map,
+                rank1, rank5, rank10, rank20: ``published_m``, ``ours_m`` (mean over seeds), ``spread_m`` (standard
+                deviation over seeds, or NaN). A metric without any number has no column
+    caption     what ours come from: data set, profile, number of seeds, initial weights. Never empty: numbers from
+                scratch must not stand unmarked beside published ones
+    comparable  whether ours were measured on the published data set. None: they were when no ``published_dataset``
+                differs from ``dataset``. If not, the two stand in blocks of their own, each under its data set's
+                name, and there is no difference, which between data sets would mean nothing
+
+    Raises ValueError when a column is missing or the caption is empty.
+    """
+    shown = _shown(frame, comparable)
+    kinds = frame.kind.to_numpy()
+    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    for place, column in enumerate(shown.columns):
+        own = "words" if column[1] == "" else "ours" if "ours" in " ".join(column) else ""
+        classes.iloc[:, place] = [f"{own} cited" if kind == "cited" else own for kind in kinds]
+    groups = shown.columns.get_level_values(0)
+    starts = {
+        column: [{"selector": "", "props": "padding-left: 1.8em;"}]
+        for place, column in enumerate(shown.columns)
+        if place and groups[place] != groups[place - 1]
+    }
+    starts[shown.columns[0]] = [{"selector": "", "props": "text-align: left;"}]
+    styler = _styled(shown, _needed(caption)).set_td_classes(classes)
+    return styler.set_table_styles(_GROUPED, overwrite=False).set_table_styles(starts, axis=0, overwrite=False)
+
+
+def readings(frame: pd.DataFrame) -> Styler:
+    """The ledger of readings: option, place, printed, readings, default and why, in wrapped text."""
+    missing = [column for column in LEDGER if column not in frame]
+    if missing:
+        raise ValueError(f"a ledger of readings has the columns {', '.join(LEDGER)}; {missing[0]!r} is missing")
+    shown = frame[list(LEDGER)].fillna(NONE).astype(str).reset_index(drop=True)
+    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    classes[["option", "readings", "default"]] = "code"
+    return _styled(shown, "").set_td_classes(classes).set_table_styles(_WRAPPED, overwrite=False)
+
+
+readings_table = readings
+
+
+def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
+    """Any other table as it is: words left, numbers right and to four digits."""
+    shown = pd.DataFrame({column: frame[column].map(_plain) for column in frame}).reset_index(drop=True)
+    words = {column for column in frame if not pd.api.types.is_numeric_dtype(frame[column])}
+    classes = pd.DataFrame({c: ["words" if c in words else ""] * len(shown) for c in shown}, index=shown.index)
+    heads = [
+        {"selector": f"th.col{number}", "props": "text-align: left;"}
+        for number, column in enumerate(frame)
+        if column in words
+    ]
+    return _styled(shown, caption).set_td_classes(classes).set_table_styles(heads, overwrite=False)
+
+
+def to_markdown(frame: pd.DataFrame, *, caption: str, comparable: bool | None = None) -> str:
+    """The same table as GitHub's Markdown, with its caption below; rows that the paper cites are in italics."""
+    shown = _shown(frame, comparable)
+    heads = [" ".join(part for part in column if part) for column in shown.columns]
+    body = [
+        [f"*{text}*" if place == 0 and kind == "cited" else text for place, text in enumerate(map(_cell, line))]
+        for kind, line in zip(frame.kind, shown.to_numpy().tolist(), strict=True)
+    ]
+    lines = [map(_cell, heads), [":--", *["--:"] * (len(heads) - 1)], *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{_needed(caption)}\n"
+
+
+def to_csv(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write the frame as it is, every digit, whole or not at all; returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: frame.to_csv(file, index=False))
+    return path
+
+
+def save(
+    frame: pd.DataFrame,
+    paper: str,
+    table: str,
+    dataset: str,
+    profile: str,
+    *,
+    caption: str,
+    title: str = "",
+    results: Path | None = None,
+) -> Path:
+    """Keep a table for the report: ``tables/<paper>-<table>-<dataset>-<profile>`` as .csv, .md and .json in results.
+
+    Returns the path of the .csv.
+    """
+    if results is None:
+        from ..runs import results_dir  # everything else here needs only the frame
+
+        results = results_dir()
+    stem = Path(results) / "tables" / f"{paper}-{table}-{dataset}-{profile}"
+    words = to_markdown(frame, caption=caption)
+    about = {"paper": paper, "table": table, "dataset": dataset, "profile": profile, "title": title, "caption": caption}
+    path = to_csv(frame, stem.with_name(stem.name + ".csv"))
+    for suffix, text in ((".md", words), (".json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")):
+        write_atomically(stem.with_name(stem.name + suffix), lambda file, text=text: file.write_text(text, "utf-8"))
+    return path
+
+
+def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
+    """The table as it is read: text in two levels of columns."""
+    present = [m for m in METRICS if f"published_{m}" in frame and f"ours_{m}" in frame]
+    missing = [c for c in ("row", "kind", "dataset") if c not in frame] or ([] if present else ["ours_map"])
+    if missing:
+        raise ValueError(f"a table beside published numbers needs the column {missing[0]!r}")
+    unknown = set(frame.kind) - {"cited", "run"}
+    if unknown:
+        raise ValueError(f"kind is 'cited' or 'run', got {sorted(map(str, unknown))[0]!r}")
+    printed = frame.published_dataset if "published_dataset" in frame else frame.dataset
+    if comparable is None:
+        comparable = not (printed.fillna("") != frame.dataset.fillna("")).any()
+    present = [m for m in present if frame[[f"published_{m}", f"ours_{m}"]].notna().any(axis=None)]
+    columns = {("", ""): [str(row) for row in frame.row]}
+    ours = {m: [_ours(line, m) for _, line in frame.iterrows()] for m in present}
+    published = {m: [_percent(value) for value in frame[f"published_{m}"]] for m in present}
+    if comparable:
+        for m in present:
+            columns[METRICS[m], "published"] = published[m]
+            columns[METRICS[m], "ours"] = ours[m]
+            columns[METRICS[m], "difference"] = [
+                # Of the numbers as they are shown, so that the row adds up for its reader.
+                _percent(value, signed=True)
+                for value in frame[f"ours_{m}"].astype(float).round(1) - frame[f"published_{m}"].round(1)
+            ]
+    else:
+        # Another data set's numbers stand in a block of their own, not number beside number.
+        theirs, own = _names(printed), _names(frame.dataset)
+        block = f"published on {theirs}" if theirs and theirs != own else "published on its own data set"
+        columns |= {(block, METRICS[m]): published[m] for m in present if frame[f"published_{m}"].notna().any()}
+        columns |= {(f"ours on {own}", METRICS[m]): ours[m] for m in present if frame[f"ours_{m}"].notna().any()}
+    shown = pd.DataFrame(dict(enumerate(columns.values())))
+    shown.columns = pd.MultiIndex.from_tuples(columns)
+    return shown
+
+
+def _styled(shown: pd.DataFrame, caption: str) -> Styler:
+    styler = shown.style.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
+    return styler.set_caption(_escaped(caption)) if caption else styler
+
+
+def _needed(caption: str) -> str:
+    if not caption.strip():
+        raise ValueError(
+            "a table beside published numbers needs a caption: data set, profile, number of seeds, initial weights"
+        )
+    return caption
+
+
+def _names(datasets: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(str(name) for name in datasets.dropna() if str(name)))
+
+
+def _ours(line: pd.Series, metric: str) -> str:
+    spread = line.get(f"spread_{metric}", math.nan)
+    return _percent(line[f"ours_{metric}"]) + (f" ± {spread:.1f}" if pd.notna(spread) else "")
+
+
+def _percent(value: float, signed: bool = False) -> str:
+    if pd.isna(value):
+        return NONE
+    rounded = round(float(value), 1) + 0.0  # no -0.0
+    return (f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}").replace("-", "−")
+
+
+def _plain(value: object) -> str:
+    if not isinstance(value, str) and pd.isna(value):
+        return NONE
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+    return str(value)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
