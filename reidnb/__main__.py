@@ -3,10 +3,9 @@
 import argparse
 import shutil
 import sys
-from pathlib import Path
 
 from .data import catalog
-from .runs import results_dir
+from .runs import all_runs, results_dir, summary
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     check.add_argument("dataset", help=", ".join(sorted(catalog.DATA_SETS)))
     check.add_argument("--root", help="the folder that holds the data sets")
     verbs.add_parser("report", help="write results/index.html from the tables and figures in results/")
-    verbs.add_parser("clean", help="remove the kept runs and the cache")
+    verbs.add_parser("clean", help="remove the cache of made and decoded images; runs are kept")
     chosen = parser.parse_args(arguments)
     try:
         {"check": _check, "report": _report, "clean": _clean}[chosen.verb](chosen)
@@ -38,13 +37,23 @@ def _check(chosen: argparse.Namespace) -> None:
 
 def _report(chosen: argparse.Namespace) -> None:
     from .figures import report  # matplotlib and jinja2 are not on every machine that trains
+    from .papers.tables import PAPERS, ledger
 
-    print(report.build(results_dir()))
+    results = results_dir()
+    results.mkdir(parents=True, exist_ok=True)
+    finished = all_runs(results)
+    if finished:
+        summary(finished).to_csv(results / "runs.csv", index=False)
+    for paper in PAPERS:
+        ledger(paper).to_csv(results / f"readings-{paper}.csv", index=False)
+    print(report.build(results))
 
 
 def _clean(chosen: argparse.Namespace) -> None:
-    for folder in (results_dir() / "runs", catalog.cache_dir()):
-        if Path(folder).exists():
+    # Only what this package made there, in case the cache is a folder that others use too.
+    for name in ("pixels", *catalog.STREETS):
+        folder = catalog.cache_dir() / name
+        if folder.exists():
             shutil.rmtree(folder)
             print(f"removed {folder}")
 

@@ -109,6 +109,32 @@ def results_dir() -> Path:
     return Path(os.environ.get("REIDNB_RESULTS") or default).expanduser().resolve()
 
 
+def all_runs(results: Path) -> list[Run]:
+    """The finished runs of a results folder."""
+    return [Run(path.parent) for path in sorted((results / "runs").glob("*/metrics.json"))]
+
+
+def summary(finished: list[Run]) -> pd.DataFrame:
+    """A row per run: what it was, what it reached, where, how long."""
+    rows = []
+    for run_ in finished:
+        experiment, where = run_.experiment, run_.provenance
+        rows.append(
+            {
+                "paper": experiment.paper,
+                "options": ", ".join(f"{k}={v!r}" for k, v in experiment.options.items()) or "–",
+                "dataset": experiment.dataset,
+                "profile": experiment.profile,
+                "weights": experiment.weights or "random",
+                "seed": experiment.seed,
+                **{name: run_.metrics[name] for name in ("map", "rank1")},
+                **{name: where[name] for name in ("device", "train_seconds", "evaluate_seconds", "commit")},
+                "torch": where["packages"]["torch"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def key(experiment: Experiment, data: catalog.ReidData) -> str:
     """Name of the experiment's folder: a digest of the experiment and of the data set's file names and labels."""
     digest = hashlib.sha256(_dump(asdict(experiment)).encode())

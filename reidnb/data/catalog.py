@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import street
-
 JUNK = -1
 """pid of gallery images that are never ranked (bad boxes, parts of people)."""
 DISTRACTOR = 0
@@ -70,6 +68,8 @@ def load(name: str, root: str | Path | None = None) -> ReidData:
     if name not in DATA_SETS:
         raise ValueError(f"unknown data set {name!r}: known are {', '.join(sorted(DATA_SETS))}")
     if name in STREETS:
+        from . import street  # needs OpenCV, which a machine that only trains may lack
+
         folder = street.make(cache_dir() / name, **STREETS[name])
         return read_market_layout(name, folder)
     if not root:

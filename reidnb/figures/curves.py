@@ -38,12 +38,14 @@ def history(frame: pd.DataFrame) -> Figure:
     total.set(title="Loss", ylim=(0, None))
     if len(parts) > 1:
         _parts(panels["parts"], frame.epoch, parts)
-        total.sharex(panels["parts"])
         total.tick_params(labelbottom=False)
     _accuracy_or_rate(panels["right"], frame)
     for name, axes in panels.items():
+        axes.set_xlim(total.get_xlim())
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=3 if name == "total" and len(parts) > 1 else 6))
+        axes.yaxis.set_major_locator(
+            MaxNLocator(nbins=3 if name == "total" and len(parts) > 1 else 6, steps=[1, 2, 5, 10])
+        )
         axes.grid(axis="x", visible=False)
         if name != "total" or len(parts) < 2:
             axes.set_xlabel("epoch")
@@ -65,7 +67,7 @@ def cmc(curves: Mapping[str, Sequence[float]]) -> Figure:
             raise ValueError(f"the CMC curve {name!r} holds no fractions between 0 and 1")
         if (np.diff(values) < 0).any():
             raise ValueError(f"the CMC curve {name!r} falls: it must not, as ranks only add right images")
-        label = wrap(f"{100 * values[0]:.1f}  {name}", 28)
+        label = wrap(f"{100 * values[0]:.1f}  {name}", 34)
         axes.plot(np.arange(1, len(values) + 1), 100 * values, label=label, **_look(look, len(values)))
     longest = max(len(line.get_xdata()) for line in axes.get_lines())
     axes.set(xlabel="rank k", ylabel="queries matched (%)", xlim=(0.5, longest + 0.5))
@@ -92,7 +94,7 @@ def _parts(axes: Axes, epoch: pd.Series, parts: Mapping[str, pd.Series]) -> None
             label += f" (mean of {len(members)})"
             low, high = together.min(axis=1), together.max(axis=1)
             axes.fill_between(epoch, low, high, color=look["color"], alpha=0.18, linewidth=0)
-        axes.plot(epoch, together.mean(axis=1), label=wrap(label, 18), **_look(look, len(epoch)))
+        axes.plot(epoch, together.mean(axis=1), label=wrap(label, 22), **_look(look, len(epoch)))
     axes.set(ylim=(0, None))
     axes.set_title("its parts", weight="normal", size=style.SIZE)
     _legend(axes, axes.get_lines())

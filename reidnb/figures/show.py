@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -49,6 +50,7 @@ def publish(figure: Figure, name: str, dataset: str, title: str, caption: str) -
     """
     if dataset in catalog.STREETS:
         report.save_figure(figure, results_dir(), f"{name}-{dataset}", title=title, caption=caption)
+    plt.close(figure)  # the notebook draws what a cell returns; an open figure it would draw again
     return figure
 
 
@@ -92,7 +94,8 @@ def rankings(runs: Mapping[str, Run], data: catalog.ReidData, count: int = 4, to
     lists = {}
     for name, run in runs.items():
         order, right = run.rankings["top"][queries, :top], run.rankings["right"][queries, :top]
-        lists[name] = (np.stack([decoded(data.gallery, row) for row in order]), right)
+        pictures = np.stack([decoded(data.gallery, row) for row in order])
+        lists[name] = (pictures, np.ma.array(right, mask=order < 0))
     images = decoded(data.query, queries)
     if len(lists) == 1:
         return ranking.ranking_list(images, *next(iter(lists.values())))

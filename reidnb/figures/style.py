@@ -15,7 +15,7 @@ from ..training import write_atomically
 
 # Okabe & Ito 2008, without the yellow, which is lost on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-# Five markers and four dashes against seven colours: 140 curves before one looks like another.
+# Seven colours, five markers, four dashes have no common divisor: 140 curves before two look alike.
 MARKERS = ("o", "s", "^", "D", "v")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 INK, MUTED = "#222222", "#767676"
@@ -68,7 +68,7 @@ def use() -> None:
 
 
 def lines(count: int) -> list[dict]:
-    """Colour, marker and dash of ``count`` curves, no two alike in fewer than two of the three."""
+    """Colour, marker and dash of ``count`` curves; of the first 20 no two share more than one of the three."""
     looks = zip(cycle(PALETTE), cycle(MARKERS), cycle(DASHES))  # noqa: B905 (all three are endless)
     return [{"color": c, "marker": m, "linestyle": d} for c, m, d in islice(looks, count)]
 

@@ -183,7 +183,9 @@ def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
 
 
 def _styled(shown: pd.DataFrame, caption: str) -> Styler:
-    styler = shown.style.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
+    styler = (
+        shown.style.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
+    )
     return styler.set_caption(_escaped(caption)) if caption else styler
 
 

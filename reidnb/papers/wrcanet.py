@@ -86,8 +86,8 @@ READINGS = (
         "nothing between a feature and its classifier",
         "bnneck",
         ("none",),
-        "common in the field since Luo et al. 2019; without it the baseline learns nothing from random weights (1 % rank-1"
-        " on Market-1501 after eight demo epochs, against 39 % with it)",
+        "common in the field since Luo et al. 2019; without it the baseline learns nothing from random weights (1 %"
+        " rank-1 on Market-1501 after eight demo epochs, against 39 % with it)",
     ),
     Reading(
         "fusion_kernel",

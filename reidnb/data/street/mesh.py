@@ -134,11 +134,16 @@ def block(centre: np.ndarray, half: tuple[float, float, float], colour: Colour, 
 
 @dataclass(frozen=True)
 class Light:
-    """Where light comes from: ``sun`` (3,) a unit vector towards it, and the shares of sun and sky light."""
+    """Where light comes from: ``towards`` a unit vector to the sun, and the shares of sun and sky light."""
 
-    sun: np.ndarray
+    towards: tuple[float, float, float]
     direct: float
     ambient: float
+
+    @property
+    def sun(self) -> np.ndarray:
+        """The direction to the sun, (3,)."""
+        return np.array(self.towards)
 
     def shade(self, normals: np.ndarray) -> np.ndarray:
         """The light (N, 1) that falls on faces with ``normals`` (N, 3): the sky is brighter above than below."""

@@ -1,0 +1,69 @@
+"""Bootstrap intervals and the paired test, against exact small cases."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from reidnb.evaluation.significance import bootstrap, paired_test
+
+
+def test_interval_of_a_share():
+    """Rank-1 of 0.5 over 400 queries: the normal interval is 0.5 -+ 1.96 * 0.025."""
+    found = bootstrap(np.arange(400) % 2 == 0)
+    assert found.mean == 0.5
+    assert found.low == pytest.approx(0.451, abs=0.006)
+    assert found.high == pytest.approx(0.549, abs=0.006)
+    assert found.level == 0.95
+
+
+def test_interval_is_seeded_and_grows_with_the_level():
+    values = np.random.default_rng(0).random(50)
+    assert bootstrap(values, seed=3) == bootstrap(values, seed=3)
+    assert bootstrap(values, seed=3) != bootstrap(values, seed=4)
+    narrow, wide = bootstrap(values, level=0.5), bootstrap(values, level=0.99)
+    assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high
+
+
+def test_interval_of_a_constant():
+    found = bootstrap([0.25] * 8)
+    assert (found.mean, found.low, found.high) == (0.25, 0.25, 0.25)
+
+
+def test_paired_test_equals_all_sign_flips():
+    difference = np.array([0.3, 0.1, -0.05, 0.2, 0.15, -0.1, 0.25, 0.05])
+    b = np.linspace(0.2, 0.6, 8)
+    signs = np.array(list(itertools.product((-1, 1), repeat=8)))
+    exact = np.mean(np.abs(signs @ difference) >= abs(difference.sum()) - 1e-12)
+    found = paired_test(b + difference, b)
+    assert found.difference == pytest.approx(difference.mean())
+    assert found.p_value == pytest.approx(exact, abs=0.01)
+
+
+def test_paired_test_is_symmetric_and_seeded():
+    a, b = np.random.default_rng(0).random((2, 30))
+    forth, back = paired_test(a, b, seed=1), paired_test(b, a, seed=1)
+    assert forth.p_value == back.p_value
+    assert forth.difference == -back.difference
+    assert forth == paired_test(a, b, seed=1)
+
+
+def test_equal_runs_do_not_differ():
+    found = paired_test([0.5, 0.7, 0.1], [0.5, 0.7, 0.1])
+    assert (found.difference, found.p_value) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bootstrap([]), "values must be a list of finite numbers, one for each query, and not empty"),
+        (lambda: bootstrap([1, np.nan]), "values must be a list of finite numbers"),
+        (lambda: bootstrap([1, 2], level=1), "0 < level < 1, found repeats 2000 and level 1"),
+        (lambda: paired_test([1, 2], [1]), "the runs must be scored on the same queries, found 2 and 1 values"),
+        (lambda: paired_test([1, 2], [1, 3], repeats=0), "repeats must be at least 1, found 0"),
+        (lambda: paired_test([[1]], [1]), "a must be a list of finite numbers"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
