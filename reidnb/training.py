@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .data.augment import Augmentation, augment, normalise
 from .data.sampler import pk_batches, shuffled_batches
@@ -143,7 +143,7 @@ def train(
         batches = epoch_batches(recipe, labels, seed, epoch)
         model.train()
         losses, start = [], time.perf_counter()
-        # A bar for a person at a terminal; notebooks and logs get the line below.
+        # A bar at a terminal only: notebooks and logs get the line below, one an epoch.
         for step, index in enumerate(tqdm(batches, disable=None, leave=False, desc=f"epoch {epoch + 1}")):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, epoch + step / steps)

@@ -333,7 +333,7 @@ def test_empty_labels():
 def test_nobody_is_right():
     with pytest.raises(ValueError, match="no query has a right image: the gallery has none of the queries' identities"):
         evaluate_distances([[1.0, 2.0]], [1], [1], [2, 3], [2, 2])
-    with pytest.raises(ValueError, match="identities under the queries' own cameras only .ignore_cameras=True"):
+    with pytest.raises(ValueError, match="identities under the queries' own cameras only"):
         evaluate_distances([[1.0, 2.0]], [1], [1], [1, 3], [1, 2])
     assert evaluate_distances([[1.0, 2.0]], [1], [1], [1, 3], [1, 2], ignore_cameras=True).map == 1
 

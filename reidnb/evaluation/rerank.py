@@ -21,7 +21,7 @@ def rerank(
     k2: int = 6,
     lambda_value: float = 0.3,
     *,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int = 2 * BLOCK_BYTES,
 ) -> np.ndarray:
     """Re-ranked distances (Q, G), float32: (1 - lambda) Jaccard distance + lambda original distance.
 
@@ -79,8 +79,9 @@ def _neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[np.n
         strip.add_(squares[start:stop, None]).clamp_(min=0)
         strip.fill_diagonal_(-1)  # itself comes first, whatever the rounding
         keep(slice(start, stop), strip, start)
-        if stop < n:
-            keep(slice(stop, n), strip[:, stop - start :].T.contiguous(), start)
+        for other in range(stop, n, 4096):
+            rows = slice(other, min(other + 4096, n))
+            keep(rows, strip[:, rows.start - start : rows.stop - start].T.contiguous(), start)
         if start < queries:
             part = strip[: queries - start, max(queries - start, 0) :]
             between[start : start + len(part)] = part.cpu().numpy()

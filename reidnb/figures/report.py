@@ -50,10 +50,19 @@ def build(results: str | Path) -> Path:
     results = Path(results)
     if not results.is_dir():
         raise FileNotFoundError(f"there is no results folder {results}")
-    sections = [_paper(paper, files) for paper, files in _by_paper(results).items()]
+    found, figures = _tables(results), _figures(results)
+    papers = [name for name in (*PAPERS, *found) if name in found or figures.get(name)]
     content = {
-        "sections": sections,
-        "figures": [_figure(path, results) for path in sorted((results / "figures").glob("*.png"))],
+        "sections": [
+            {
+                "id": f"paper-{name}",
+                "title": PAPERS.get(name, name),
+                "tables": found.get(name, []),
+                "figures": figures.get(name, []),
+            }
+            for name in dict.fromkeys(papers)
+        ],
+        "figures": figures.get("", []),
         "readings": [_readings(path) for path in sorted(results.glob("readings*.csv"))],
         "runs": _runs(results / "runs.csv"),
     }
@@ -69,17 +78,24 @@ def build(results: str | Path) -> Path:
     return path
 
 
-def _by_paper(results: Path) -> dict[str, list[tuple[Path, dict]]]:
-    found: dict[str, list[tuple[Path, dict]]] = {}
+def _tables(results: Path) -> dict[str, list[dict]]:
+    """The tables of each paper."""
+    found: dict[str, list[dict]] = {}
     for path in sorted((results / "tables").glob("*.csv")):
-        about = _about(path)
-        found.setdefault(str(about.get("paper") or path.stem.split("-")[0]), []).append((path, about))
-    order = [*(p for p in PAPERS if p in found), *(p for p in found if p not in PAPERS)]
-    return {paper: found[paper] for paper in order}
+        # What the side-car does not say, the name does.
+        paper, table, *_ = [*path.stem.split("-"), ""]
+        about = {"paper": paper, "table": table} | _about(path)
+        found.setdefault(str(about["paper"]), []).append(_table(path, about))
+    return found
 
 
-def _paper(paper: str, files: list[tuple[Path, dict]]) -> dict:
-    return {"id": f"paper-{paper}", "title": PAPERS.get(paper, paper), "tables": [_table(p, a) for p, a in files]}
+def _figures(results: Path) -> dict[str, list[dict]]:
+    """The figures of each paper, by their names' beginning; '' for those of none."""
+    found: dict[str, list[dict]] = {}
+    for path in sorted((results / "figures").glob("*.png")):
+        paper = path.stem.split("-")[0]
+        found.setdefault(paper if paper in PAPERS else "", []).append(_figure(path, results))
+    return found
 
 
 def _table(path: Path, about: dict) -> dict:
@@ -92,9 +108,9 @@ def _table(path: Path, about: dict) -> dict:
             styler = tables.plain(frame, caption=caption)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    parts = [_spoken(str(about.get("table", ""))), str(about.get("title", ""))]
-    where = [str(about[name]) for name in ("dataset", "profile") if about.get(name)]
-    title = ". ".join(part for part in parts if part) or path.stem
+    title = ". ".join(part for part in (_spoken(str(about["table"])), str(about.get("title", ""))) if part) or path.stem
+    where = [str(about["dataset"])] if about.get("dataset") else []
+    where += [f"{about['profile']} profile"] if about.get("profile") else []
     return {
         "title": title + (f" ({', '.join(where)})" if where else ""),
         "html": _html(styler, path.stem),

@@ -32,7 +32,7 @@ class Sheet:
         self.figure = plt.figure(figsize=(self.width, self.height), layout="none")
 
     def image(self, picture: np.ndarray, left: float, top: float, width: float, border: dict | None = None) -> Axes:
-        """An image (H, W, 3) uint8 or (H, W), ``width`` inches wide; the border lies outside of it and hides nothing."""
+        """An image (H, W, 3) or map (H, W), ``width`` inches wide; a border lies outside and hides nothing of it."""
         height = width * picture.shape[0] / picture.shape[1]
         box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
         axes = self.figure.add_axes(box)

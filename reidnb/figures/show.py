@@ -111,7 +111,7 @@ def two_streams(run: Run, data: catalog.ReidData, images: np.ndarray) -> Figure:
     dimming = 1 - model.strength / (1 + np.exp(-f))
     new = (images * dimming[..., None]).astype(np.uint8)
     rows = [list(images), [heatmaps.colour(m) for m in f], list(new)]
-    return heatmaps.grid(rows, ["I", "f", "I_new"], None)
+    return heatmaps.grid(rows, ["I", "f", "new I"], None)
 
 
 def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarray) -> Figure:

@@ -69,7 +69,7 @@ def use() -> None:
 
 def lines(count: int) -> list[dict]:
     """Colour, marker and dash of ``count`` curves; of the first 20 no two share more than one of the three."""
-    looks = zip(cycle(PALETTE), cycle(MARKERS), cycle(DASHES))  # noqa: B905 (all three are endless)
+    looks = zip(cycle(PALETTE), cycle(MARKERS), cycle(DASHES))
     return [{"color": c, "marker": m, "linestyle": d} for c, m, d in islice(looks, count)]
 
 

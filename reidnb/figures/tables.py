@@ -20,7 +20,7 @@ _LOOK = [
         "selector": "caption",
         "props": "caption-side: bottom; text-align: left; padding-top: 0.7em; max-width: 44em; opacity: 0.8;",
     },
-    {"selector": "th, td", "props": "padding: 0.28em 0.75em; border: 0; background: none;"},
+    {"selector": "th, td", "props": "padding: 0.28em 0.55em; border: 0; background: none;"},
     {"selector": "th", "props": "font-weight: 600; white-space: nowrap; vertical-align: bottom; text-align: right;"},
     {"selector": "thead tr:last-child th", "props": "border-bottom: 1px solid currentColor;"},
     {"selector": "td", "props": "text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums;"},
@@ -32,11 +32,12 @@ _GROUPED = [{"selector": "thead tr:first-child th", "props": "text-align: center
 _WRAPPED = [
     {
         "selector": "td",
-        "props": "text-align: left; white-space: normal; vertical-align: top; min-width: 7em; max-width: 24em;"
+        "props": "text-align: left; white-space: normal; vertical-align: top; min-width: 6em; max-width: 24em;"
         " border-bottom: 1px solid rgba(128, 128, 128, 0.25);",
     },
     {"selector": "th", "props": "text-align: left;"},
-    {"selector": "td.code", "props": "font-family: monospace; overflow-wrap: anywhere;"},
+    {"selector": "td.code", "props": "font-family: monospace; overflow-wrap: break-word;"},
+    {"selector": "td.prose", "props": "min-width: 17em;"},
 ]
 
 
@@ -62,7 +63,7 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
         classes.iloc[:, place] = [f"{own} cited" if kind == "cited" else own for kind in kinds]
     groups = shown.columns.get_level_values(0)
     starts = {
-        column: [{"selector": "", "props": "padding-left: 1.8em;"}]
+        column: [{"selector": "", "props": "padding-left: 1.9em;"}]
         for place, column in enumerate(shown.columns)
         if place and groups[place] != groups[place - 1]
     }
@@ -79,23 +80,16 @@ def readings(frame: pd.DataFrame) -> Styler:
     shown = frame[list(LEDGER)].fillna(NONE).astype(str).reset_index(drop=True)
     classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
     classes[["option", "readings", "default"]] = "code"
+    classes[["printed", "why"]] = "prose"
     return _styled(shown, "").set_td_classes(classes).set_table_styles(_WRAPPED, overwrite=False)
 
 
-readings_table = readings
-
-
 def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
-    """Any other table as it is: words left, numbers right and to four digits."""
-    shown = pd.DataFrame({column: frame[column].map(_plain) for column in frame}).reset_index(drop=True)
-    words = {column for column in frame if not pd.api.types.is_numeric_dtype(frame[column])}
-    classes = pd.DataFrame({c: ["words" if c in words else ""] * len(shown) for c in shown}, index=shown.index)
-    heads = [
-        {"selector": f"th.col{number}", "props": "text-align: left;"}
-        for number, column in enumerate(frame)
-        if column in words
-    ]
-    return _styled(shown, caption).set_td_classes(classes).set_table_styles(heads, overwrite=False)
+    """Any other table as it is: words left, numbers right, to three decimals at most."""
+    shown = pd.DataFrame({str(name).replace("_", " "): _plain(frame[name]) for name in frame})
+    words = [n for n, column in enumerate(frame) if not pd.api.types.is_numeric_dtype(frame[column])]
+    left = [{"selector": f".col{n}", "props": "text-align: left;"} for n in words]
+    return _styled(shown, caption).set_table_styles(left, overwrite=False)
 
 
 def to_markdown(frame: pd.DataFrame, *, caption: str, comparable: bool | None = None) -> str:
@@ -164,13 +158,12 @@ def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
     published = {m: [_percent(value) for value in frame[f"published_{m}"]] for m in present}
     if comparable:
         for m in present:
-            columns[METRICS[m], "published"] = published[m]
-            columns[METRICS[m], "ours"] = ours[m]
-            columns[METRICS[m], "difference"] = [
-                # Of the numbers as they are shown, so that the row adds up for its reader.
-                _percent(value, signed=True)
-                for value in frame[f"ours_{m}"].astype(float).round(1) - frame[f"published_{m}"].round(1)
-            ]
+            if frame[f"published_{m}"].notna().any():
+                columns[METRICS[m], "published"] = published[m]
+                columns[METRICS[m], "ours"] = ours[m]
+                columns[METRICS[m], "difference"] = _differences(frame, m)
+            else:
+                columns[METRICS[m], "ours"] = ours[m]
     else:
         # Another data set's numbers stand in a block of their own, not number beside number.
         theirs, own = _names(printed), _names(frame.dataset)
@@ -201,7 +194,17 @@ def _names(datasets: pd.Series) -> str:
     return ", ".join(dict.fromkeys(str(name) for name in datasets.dropna() if str(name)))
 
 
+def _differences(frame: pd.DataFrame, metric: str) -> list[str]:
+    # Of the numbers as they are shown, so that each row adds up for its reader.
+    found = frame[f"ours_{metric}"].astype(float).round(1) - frame[f"published_{metric}"].astype(float).round(1)
+    return [
+        "" if kind == "cited" else _percent(value, signed=True) for kind, value in zip(frame.kind, found, strict=True)
+    ]
+
+
 def _ours(line: pd.Series, metric: str) -> str:
+    if line.kind == "cited":
+        return ""  # never run here, so nothing is missing
     spread = line.get(f"spread_{metric}", math.nan)
     return _percent(line[f"ours_{metric}"]) + (f" ± {spread:.1f}" if pd.notna(spread) else "")
 
@@ -213,12 +216,15 @@ def _percent(value: float, signed: bool = False) -> str:
     return (f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}").replace("-", "−")
 
 
-def _plain(value: object) -> str:
-    if not isinstance(value, str) and pd.isna(value):
-        return NONE
-    if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
-    return str(value)
+def _plain(column: pd.Series) -> list[str]:
+    """A column as text; its numbers have as many decimals as the one that needs most, up to three."""
+    known = column.dropna()
+    if not pd.api.types.is_float_dtype(column):
+        return [NONE if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+    if (known.abs() >= 1e6).any():
+        return [NONE if pd.isna(value) else f"{value:.3g}" for value in column]
+    decimals = next((d for d in range(3) if (known.round(d) == known).all()), 3)
+    return [NONE if pd.isna(value) else f"{value:.{decimals}f}" for value in column]
 
 
 def _escaped(text: str) -> str:
