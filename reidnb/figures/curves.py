@@ -44,7 +44,7 @@ def history(frame: pd.DataFrame) -> Figure:
         axes.set_xlim(total.get_xlim())
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         axes.yaxis.set_major_locator(
-            MaxNLocator(nbins=3 if name == "total" and len(parts) > 1 else 6, steps=[1, 2, 5, 10])
+            MaxNLocator(nbins=4 if name == "total" and len(parts) > 1 else 6, steps=[1, 2, 5, 10])
         )
         axes.grid(axis="x", visible=False)
         if name != "total" or len(parts) < 2:

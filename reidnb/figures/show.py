@@ -55,9 +55,9 @@ def publish(figure: Figure, name: str, dataset: str, title: str, caption: str) -
 
 
 def decoded(table: pd.DataFrame, rows: np.ndarray | list[int], size: tuple[int, int] = SHOWN) -> np.ndarray:
-    """The images (n, H, W, 3) uint8 of some rows of a table; black where the row is -1."""
+    """The images (n, H, W, 3) uint8 of some rows of a table; white where the row is -1."""
     rows = np.asarray(rows)
-    images = np.zeros((len(rows), *size, 3), np.uint8)
+    images = np.full((len(rows), *size, 3), 255, np.uint8)
     found = rows >= 0
     if found.any():
         # Straight from the files: a figure shows a few images, the store holds all.

@@ -54,7 +54,11 @@ def _turned(points: np.ndarray, angle: float) -> np.ndarray:
     return points @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
 
 
-def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float = 0.0) -> Pose:
+ARMS = ("swing", "phone", "call")
+"""What the arms do: both swing, or the right hand holds a phone before the chest or at the ear."""
+
+
+def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float = 0.0, arms: str = "swing") -> Pose:
     """The body at ``phase`` (radians; the right heel strikes at 0, the left at pi).
 
     ``stride`` 1 is a brisk walk, 0 stands still. ``head_turn`` in radians, to the person's right.
@@ -70,7 +74,7 @@ def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float =
     foot = 0.75 * shank + 0.06 + 0.25 * reach * swing
 
     lean = 0.03 + 0.03 * reach
-    hip = tall * np.stack([0.050 * sides, np.zeros(2), np.full(2, 0.525)], axis=1)
+    hip = tall * np.stack([0.046 * sides, np.zeros(2), np.full(2, 0.525)], axis=1)
     hip = _turned(hip, -0.08 * reach * np.cos(phase))
 
     def down(angle: np.ndarray) -> np.ndarray:
@@ -81,28 +85,28 @@ def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float =
 
     arm = -0.36 * reach * person.swing * np.cos(phases) - 0.04
     bend = 0.22 + 0.22 * reach * person.swing * np.clip(-np.cos(phases) + 0.4, 0, 1.4)
-    width = 0.104 - 0.012 * person.curves + 0.02 * (person.width - 1)
-    shoulder = tall * np.stack([width * sides, np.zeros(2), np.full(2, 0.812)], axis=1)
+    width = 0.100 - 0.012 * person.curves + 0.02 * (person.width - 1)
+    shoulder = tall * np.stack([width * sides, np.zeros(2), np.full(2, 0.796)], axis=1)
     shoulder = _turned(shoulder, 0.12 * reach * person.swing * np.cos(phase))
     shoulder[:, 1] += np.sin(lean) * 0.28 * tall
     spread = (0.10 + 0.16 * max(person.width - 1, 0) + 0.05 * person.curves) * sides
+    inward = 0.4 * spread
+    if arms != "swing":
+        arm[0], bend[0], inward[0] = (0.12, 1.75, -0.45) if arms == "phone" else (0.55, 2.15, -0.25)
     upper = np.stack([np.sin(spread), np.sin(arm) * np.cos(spread), -np.cos(arm) * np.cos(spread)], axis=1)
     elbows = shoulder + 0.172 * tall * upper
-    inward = 0.4 * spread
     fore = np.stack([np.sin(inward), np.sin(arm + bend), -np.cos(arm + bend)], axis=1)
     wrists = elbows + 0.150 * tall * fore / np.linalg.norm(fore, axis=1, keepdims=True)
 
     # The head's centre rides before the neck; the face's points lie on its surface.
-    head = tall * np.array([0, np.sin(lean) * 0.4 + 0.012, 0.934])
+    head = tall * np.array([0, np.sin(lean) * 0.4 + 0.010, 0.931])
     neck = tall * np.array([0, np.sin(lean) * 0.32, 0.842])
     face = tall * np.array(
         [[0, 0.062, -0.012], [0.018, 0.053, 0.006], [-0.018, 0.053, 0.006], [0.043, 0, 0], [-0.043, 0, 0]]
     )
     face = head + _turned(face, head_turn)
 
-    joints = np.concatenate(
-        [face, neck[None], *(pair for pair in (shoulder, elbows, wrists, hip, knees, ankles))]
-    )
+    joints = np.concatenate([face, neck[None], *(pair for pair in (shoulder, elbows, wrists, hip, knees, ankles))])
     # The whole body is lifted or lowered until the lower foot stands on the ground.
     soles = [
         ankles[i] + tall * (along * np.array([0, np.cos(foot[i]), np.sin(foot[i])]) - 0.038 * UP)
@@ -145,8 +149,8 @@ def _trunk_axes(at: Pose, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 # Height as a share of the body's height; half width and half depth there of a broad-shouldered and of a curved body.
 _SHARE = np.array([0.455, 0.475, 0.51, 0.55, 0.61, 0.67, 0.73, 0.775, 0.803, 0.822, 0.836, 0.846])
-_BROAD = np.array([0.060, 0.086, 0.094, 0.092, 0.085, 0.090, 0.101, 0.110, 0.108, 0.088, 0.058, 0.034])
-_CURVED = np.array([0.060, 0.090, 0.103, 0.098, 0.074, 0.080, 0.090, 0.096, 0.095, 0.076, 0.050, 0.032])
+_BROAD = np.array([0.060, 0.086, 0.094, 0.092, 0.086, 0.092, 0.102, 0.106, 0.100, 0.084, 0.060, 0.036])
+_CURVED = np.array([0.060, 0.090, 0.102, 0.097, 0.076, 0.081, 0.089, 0.093, 0.088, 0.073, 0.052, 0.034])
 _DEEP = np.array([0.044, 0.060, 0.068, 0.066, 0.059, 0.063, 0.067, 0.064, 0.056, 0.048, 0.041, 0.034])
 
 
@@ -159,63 +163,65 @@ def trunk_radii(person: Identity, share: np.ndarray) -> tuple[np.ndarray, np.nda
     return person.height * width * (1 + girth), person.height * depth * (1 + 1.5 * girth)
 
 
+def _wrap(person: Identity, at: Pose, share: np.ndarray, ease: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Centres, right and front axes, half widths and depths of cloth that hangs around the trunk and the legs.
+
+    ``ease`` (n,) is how loosely it hangs, in shares of the body's height.
+    """
+    tall = person.height
+    width, depth = trunk_radii(person, np.clip(share, 0.51, None))
+    right, front = _trunk_axes(at, share)
+    centres = _spine(person, at, share)
+    # Below the hips the cloth holds both thighs, however far apart they are.
+    down = np.clip((0.525 - share) / 0.242, 0, 1)[:, None]
+    legs = at.hips[None] * (1 - down[..., None]) + at.knees[None] * down[..., None]
+    thigh = tall * (1 + 0.8 * (person.width - 1)) * np.interp(share, [0.28, 0.46, 0.53], [0.050, 0.059, 0.053])
+    blend = np.clip((0.53 - share) / 0.06, 0, 1)
+    middle = legs.mean(axis=1)
+    centres[:, :2] += blend[:, None] * (middle - centres)[:, :2]
+    width = np.maximum(width, blend * (np.abs(legs[:, 0, 0] - legs[:, 1, 0]) / 2 + thigh))
+    depth = depth * (1 - blend) + blend * np.maximum(0.9 * depth, np.abs(legs[:, 0, 1] - legs[:, 1, 1]) / 2 + thigh)
+    return centres, right, front, width + ease * tall, depth + ease * tall
+
+
 def _trunk(person: Identity, at: Pose) -> list[Faces]:
     tall = person.height
-
-    def shell(low: float, high: float, loose: float, colour, rings: int, flare: float = 0.0, **options) -> Faces:
-        share = np.linspace(low, high, rings)
-        width, depth = trunk_radii(person, np.clip(share, 0.5, None) if loose else share)
-        ease = loose * tall * np.interp(share, [low, 0.80, 0.846], [1, 0.7, 0.25])
-        below = np.clip((0.56 - share) / 0.1, 0, None)
-        right, front = _trunk_axes(at, share)
-        return loft(
-            _spine(person, at, share), right, front,
-            width + ease + flare * below * tall, depth + ease + flare * below * tall,
-            colour, segments=36, power=2.3, **options,
-        )  # fmt: skip
-
     hem = 0.37 if person.coat else 0.495
+    loose = 0.012 if person.coat else 0.007
+    low, high = np.linspace(0.455, 0.60, 12), np.linspace(hem, 0.846, 54)
+    seat = trunk_radii(person, low)
+    ease = loose * np.interp(high, [hem, 0.56, 0.80, 0.846], [1.4, 1, 0.7, 0.25])
+    neck = np.stack([at.joints[5] - 0.03 * UP, at.joints[5], at.head - 0.02 * tall * UP])
     parts = [
-        shell(0.455, 0.60, 0.0, clothes.lower(person), 12),
-        shell(hem, 0.846, 0.007 if not person.coat else 0.012, clothes.upper(person, hem), 52, 0.01),
+        loft(_spine(person, at, low), *_trunk_axes(at, low), *seat, clothes.lower(person), 32, 2.3, lift=0.02),
+        loft(*_wrap(person, at, high, ease), clothes.upper(person, hem), 44, 2.3, lift=0.05),
+        tube(neck, RIGHT, [0, 1], [0.036 * tall, 0.030 * tall], np.array(person.skin), segments=14, rings=6),
     ]
-    neck = np.stack([at.joints[5] - 0.02 * UP, at.joints[5], at.head - 0.02 * tall * UP])
-    parts.append(tube(neck, RIGHT, [0, 1], [0.033 * tall, 0.029 * tall], np.array(person.skin), segments=14, rings=6))
     if person.lower == "skirt":
-        parts.append(_skirt(person, at))
+        share = np.linspace(0.60, 0.30, 24)
+        ease = np.interp(share, [0.30, 0.50], [0.014, 0.002])
+        parts.append(loft(*_wrap(person, at, share, ease), clothes.lower(person), 36, lift=0.03))
     return parts
-
-
-def _skirt(person: Identity, at: Pose) -> Faces:
-    """From the waist to the knees, wide enough for both legs at the hem."""
-    tall = person.height
-    share = np.linspace(0.60, 0.30, 22)
-    down = np.clip((0.525 - share) / 0.225, 0, 1)
-    width, depth = trunk_radii(person, np.clip(share, 0.51, None))
-    middle = (at.hips.mean(axis=0)[None] * (1 - down[:, None])) + down[:, None] * at.knees.mean(axis=0)
-    middle[:, 2] = _spine(person, at, share)[:, 2]
-    step = abs(at.knees[0, 1] - at.knees[1, 1]) / 2
-    right, front = _trunk_axes(at, share)
-    depth = depth * (1 - down) + down * (0.062 * tall + step)
-    return loft(middle, right, front, width + 0.01 * tall * down, depth + 0.004, clothes.lower(person), segments=36)
 
 
 def _leg(person: Identity, at: Pose, side: int) -> list[Faces]:
     tall, girth = person.height, 1 + 0.8 * (person.width - 1)
     line = np.stack([at.hips[side] + 0.02 * tall * UP, at.knees[side], at.ankles[side]])
     places = [0, 0.06, 0.2, 0.42, 0.52, 0.66, 0.82, 0.96, 1]
-    flesh = np.array([0.030, 0.050, 0.053, 0.040, 0.034, 0.035, 0.027, 0.021, 0.018]) * tall * girth
+    flesh = np.array([0.030, 0.048, 0.050, 0.039, 0.034, 0.035, 0.027, 0.021, 0.018]) * tall * girth
     parts = []
     if person.lower == "trousers":
-        cloth = np.array([0.030, 0.052, 0.056, 0.047, 0.042, 0.041, 0.037, 0.035, 0.034]) * tall * girth
+        cloth = np.array([0.030, 0.049, 0.053, 0.046, 0.042, 0.041, 0.038, 0.036, 0.035]) * tall * girth
         parts.append(tube(line, RIGHT, places, list(cloth), clothes.leg(person), segments=18, rings=26))
     else:
         parts.append(tube(line, RIGHT, places, list(flesh), np.array(person.skin), segments=16, rings=22))
     if person.lower == "shorts":
         knee = at.knees[side] + 0.15 * (at.hips[side] - at.knees[side])
         short = np.stack([line[0], knee])
-        loose = np.array([0.034, 0.056, 0.060, 0.058, 0.057]) * tall * girth
-        parts.append(tube(short, RIGHT, [0, 0.12, 0.4, 0.8, 1], list(loose), clothes.leg(person), segments=18))
+        loose = np.array([0.030, 0.052, 0.057, 0.058, 0.058]) * tall * girth
+        parts.append(
+            tube(short, RIGHT, [0, 0.12, 0.4, 0.8, 1], list(loose), clothes.leg(person), segments=18, lift=0.02)
+        )
     parts.append(_shoe(person, at, side))
     return parts
 
@@ -227,7 +233,7 @@ def _shoe(person: Identity, at: Pose, side: int) -> Faces:
     upward = np.array([0, -np.sin(pitch), np.cos(pitch)])
     along = np.array([-0.045, -0.042, -0.03, -0.005, 0.02, 0.05, 0.08, 0.098, 0.106, 0.108])
     width = np.array([0.004, 0.016, 0.021, 0.022, 0.022, 0.026, 0.025, 0.018, 0.008, 0.001]) * tall
-    high = np.array([0.006, 0.020, 0.027, 0.030, 0.024, 0.016, 0.012, 0.010, 0.006, 0.001]) * tall
+    high = np.array([0.006, 0.021, 0.028, 0.030, 0.026, 0.020, 0.016, 0.013, 0.008, 0.001]) * tall
     centres = at.ankles[side] + tall * along[:, None] * forward - (0.040 * tall - high)[:, None] * upward
     return loft(centres, np.cross(forward, upward), upward, width, high, clothes.shoe(person), segments=14)
 
@@ -236,10 +242,10 @@ def _arm(person: Identity, at: Pose, side: int) -> list[Faces]:
     tall, girth = person.height, 1 + 0.5 * (person.width - 1) - 0.08 * person.curves
     hand = at.wrists[side] - at.elbows[side]
     hand = hand / np.linalg.norm(hand)
-    line = np.stack([at.shoulders[side] + 0.012 * tall * UP, at.elbows[side], at.wrists[side]])
+    line = np.stack([at.shoulders[side] + 0.016 * tall * UP, at.elbows[side], at.wrists[side]])
     places = [0, 0.03, 0.09, 0.25, 0.5, 0.65, 0.95, 1]
-    flesh = list(np.array([0.006, 0.022, 0.029, 0.027, 0.022, 0.022, 0.015, 0.014]) * tall * girth)
-    cloth = list(np.array([0.008, 0.026, 0.034, 0.033, 0.028, 0.027, 0.022, 0.022]) * tall * girth)
+    flesh = list(np.array([0.004, 0.017, 0.026, 0.026, 0.022, 0.022, 0.015, 0.014]) * tall * girth)
+    cloth = list(np.array([0.004, 0.019, 0.030, 0.031, 0.027, 0.026, 0.022, 0.022]) * tall * girth)
     skin = np.array(person.skin)
     tip = at.wrists[side]
     parts = [
@@ -256,14 +262,14 @@ def _arm(person: Identity, at: Pose, side: int) -> list[Faces]:
     else:
         parts.append(tube(line, outer, places, flesh, skin, segments=14, rings=20))
         ends = np.stack([line[0], line[0] + 0.72 * (line[1] - line[0])])
-        wide = list(np.array([0.008, 0.026, 0.034, 0.035, 0.036]) * tall * girth)
+        wide = list(np.array([0.004, 0.019, 0.030, 0.033, 0.035]) * tall * girth)
         parts.append(tube(ends, outer, [0, 0.07, 0.22, 0.6, 1], wide, clothes.sleeve(person), segments=16, rings=14))
     return parts
 
 
 def _head(person: Identity, at: Pose) -> list[Faces]:
     tall = person.height
-    half = (0.043 * tall, 0.055 * tall, 0.068 * tall)
+    half = (0.045 * tall, 0.056 * tall, 0.069 * tall)
     options = {"rings": 26, "segments": 32}
     parts = [ball(np.zeros(3), half, clothes.face(person, half), **options)]
     parts.append(ball(np.array([0, half[1] * 1.0, -0.16 * half[2]]), (0.006 * tall, 0.009 * tall, 0.011 * tall),
@@ -285,9 +291,7 @@ def _hair(person: Identity, half: tuple[float, float, float]) -> list[Faces]:
     thick = {"curly": 1.26, "short": 1.10}.get(person.style, 1.12)
     options = {"rings": 26, "segments": 32}
     size = (half[0] * thick, half[1] * thick, half[2] * (1 + (thick - 1) * 0.8))
-    parts = [
-        ball(np.array([0, -0.03 * half[1], 0.04 * half[2]]), size, colour, keep=clothes.hairline(half), **options)
-    ]
+    parts = [ball(np.array([0, -0.03 * half[1], 0.04 * half[2]]), size, colour, keep=clothes.hairline(half), **options)]
     if person.style == "long":
         rings = np.linspace(0, 1, 14)
         centres = np.stack([np.zeros(14), -0.42 * half[1] - 0.35 * half[1] * rings, half[2] * (0.5 - 2.6 * rings)], 1)
@@ -334,7 +338,10 @@ def _bag(person: Identity, at: Pose) -> list[Faces]:
     if person.bag == "shoulder bag":
         width, _ = trunk_radii(person, np.array([0.53]))
         centre = _spine(person, at, np.array([0.52]))[0] + person.bag_side * (width[0] + 0.03 * tall) * RIGHT
-        return [block(centre - 0.03 * tall * FRONT, (0.026 * tall, 0.085 * tall, 0.062 * tall), colour)]
+        return [
+            block(centre - 0.03 * tall * FRONT, (0.026 * tall, 0.085 * tall, 0.062 * tall), colour),
+            *(_strap(person, at, ahead) for ahead in (1, -1)),
+        ]
     if person.bag == "hand bag":
         grip = at.wrists[side] - 0.045 * tall * UP
         body = block(grip - 0.125 * tall * UP, (0.028 * tall, 0.085 * tall, 0.07 * tall), colour)
@@ -346,3 +353,20 @@ def _bag(person: Identity, at: Pose) -> list[Faces]:
         ]  # fmt: skip
         return [body, *loop]
     return []
+
+
+def _strap(person: Identity, at: Pose, ahead: int) -> Faces:
+    """The shoulder bag's strap before (+1) or behind (-1) the trunk, from the other shoulder down to the bag."""
+    share = np.concatenate([[0.842, 0.836, 0.825], np.linspace(0.80, 0.545, 12)])
+    angle = person.bag_side * np.interp(share, [0.545, 0.80, 0.842], [1.45, -0.75, -1.35])
+    width, depth = trunk_radii(person, share)
+    right, front = _trunk_axes(at, share)
+    loose = 0.007 * person.height
+    line = (
+        _spine(person, at, share)
+        + ((width + loose) * np.sin(angle))[:, None] * right
+        + (ahead * (depth + loose) * np.cos(angle))[:, None] * front
+    )
+    thick = 0.009 * person.height
+    tone = clothes.cloth(person.bag_colour) * 0.85
+    return tube(line, RIGHT, [0, 1], [thick, thick], tone, segments=8, rings=26, lift=0.06)

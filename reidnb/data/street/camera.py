@@ -63,7 +63,7 @@ def cameras(number: int, seed: int) -> list[Camera]:
         height = float(rng.uniform(2.0, 3.6))
         azimuth, lift = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.1)
         sun = (np.cos(azimuth) * np.cos(lift), np.sin(azimuth) * np.cos(lift), np.sin(lift))
-        direct = float(rng.uniform(0.15, 0.65))
+        direct = float(rng.uniform(0.15, 0.55))
         cast = np.array(_CASTS[(first + index) % len(_CASTS)]) * rng.uniform(0.96, 1.04, 3)
         result.append(
             Camera(

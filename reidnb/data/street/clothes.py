@@ -54,7 +54,7 @@ def upper(person: Identity, hem: float) -> Painter:
         up = share * person.height
         across = spot.angle * 0.15
         colour = _cloth_pattern(person, across, up)
-        ahead, behind = np.abs(spot.angle), np.pi - np.abs(spot.angle)
+        ahead = np.abs(spot.angle)
         if person.pattern == "print":
             colour = _mix(_motif(person.motif, across / 0.11, (up / person.height - 0.715) / 0.055), second, colour)
         if person.pattern == "panel":
@@ -70,11 +70,6 @@ def upper(person: Identity, hem: float) -> Painter:
         if person.bag == "backpack":
             strap = (np.abs(ahead - 0.72) < 0.16) & (share > 0.67)
             colour = _mix(strap, cloth(person.bag_colour) * 0.8, colour)
-        if person.bag == "shoulder bag":
-            # The strap runs over the shoulder that the bag does not hang from, before and behind.
-            offset = person.bag_side * np.sin(spot.angle) * 0.16
-            line = np.abs((share - 0.70) + 0.62 * offset) < 0.013
-            colour = _mix(line & ((ahead < 1.5) | (behind < 1.5)), cloth(person.bag_colour), colour)
         return colour
 
     return paint

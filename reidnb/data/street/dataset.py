@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .camera import Camera, cameras, compress
 from .identity import Identity, people
@@ -147,11 +147,11 @@ def _is_made(folder: Path, street: Street) -> bool:
     except (OSError, ValueError):
         raise ValueError(f"{folder} holds something else than a synthetic street; choose another folder") from None
     wanted = _parameters(street)
-    other = [f"{name} {found.get(name)} instead of {wanted[name]}" for name in wanted if found.get(name) != wanted[name]]
+    other = [
+        f"{name} {found.get(name)} instead of {wanted[name]}" for name in wanted if found.get(name) != wanted[name]
+    ]
     if other:
-        raise ValueError(
-            f"{folder} holds a street made with {', '.join(other)}; delete it or choose another folder"
-        )
+        raise ValueError(f"{folder} holds a street made with {', '.join(other)}; delete it or choose another folder")
     return True
 
 

@@ -117,8 +117,8 @@ def _pick(rng: np.random.Generator, options, weights=None):
 def _founder(rng: np.random.Generator) -> Identity:
     feminine = rng.random() < 0.5
     upper = _pick(rng, UPPER)
-    lower = _pick(rng, LOWERS, (6, 1.5, 2.5) if feminine else (7, 3, 0))
     coat = rng.random() < 0.15
+    lower = "trousers" if coat else _pick(rng, LOWERS, (4, 1.5, 4) if feminine else (7, 3, 0))
     return Identity(
         height=float(rng.normal(1.66 if feminine else 1.78, 0.06)),
         width=float(np.clip(rng.normal(1.0, 0.1), 0.86, 1.3)),

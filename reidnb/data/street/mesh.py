@@ -15,20 +15,25 @@ SUBPIXEL = 3
 
 @dataclass(frozen=True)
 class Faces:
-    """N faces: corners (N, 4, 3) in metres, outward normals (N, 3), colours (N, 3) RGB in [0, 1]."""
+    """N faces: corners (N, 4, 3) in metres, outward normals (N, 3), colours (N, 3) RGB in [0, 1].
+
+    ``lift`` (N,) in metres: a face is painted as if it were so much nearer, which keeps cloth over what it covers.
+    """
 
     corners: np.ndarray
     normals: np.ndarray
     colours: np.ndarray
+    lift: np.ndarray
 
     def moved(self, rotation: np.ndarray, offset: np.ndarray) -> "Faces":
         """The faces after ``rotation`` (3, 3), then ``offset`` (3,)."""
-        return Faces(self.corners @ rotation.T + offset, self.normals @ rotation.T, self.colours)
+        return Faces(self.corners @ rotation.T + offset, self.normals @ rotation.T, self.colours, self.lift)
 
 
 def join(parts: list[Faces]) -> Faces:
     """One set of faces of all ``parts``."""
-    return Faces(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("corners", "normals", "colours")))
+    fields = ("corners", "normals", "colours", "lift")
+    return Faces(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ def loft(
     segments: int = 16,
     power: float = 2.0,
     keep: Callable[[Spot], np.ndarray] | None = None,
+    lift: float = 0.0,
 ) -> Faces:
     """The skin over R rings (superellipses of ``power``: 2 an ellipse, 4 nearly a box).
 
@@ -84,7 +90,7 @@ def loft(
     spot = Spot(*np.meshgrid(rows, angles, indexing="ij"), centre)
     painted = colour(spot) if callable(colour) else np.broadcast_to(colour, centre.shape)
     kept = np.ones(spot.t.shape, bool) if keep is None else keep(spot)
-    return Faces(corners[kept], normal[kept], painted[kept])
+    return Faces(corners[kept], normal[kept], painted[kept], np.full(kept.sum(), lift))
 
 
 def tube(points: np.ndarray, side: np.ndarray, t: list, radius: list, colour: Colour, **options) -> Faces:
@@ -159,7 +165,7 @@ def paint(canvas: np.ndarray, faces: Faces, eye: np.ndarray, to_canvas, light: L
     distance = np.linalg.norm(sight, axis=1)
     facing = (faces.normals * sight).sum(1) / distance
     shown = np.flatnonzero(facing > 0)
-    shown = shown[np.argsort(-distance[shown], kind="stable")]
+    shown = shown[np.argsort((faces.lift - distance)[shown], kind="stable")]
     # Surfaces darken a little where they turn away from the eye, which rounds them.
     lit = faces.colours[shown] * light.shade(faces.normals[shown]) * (0.8 + 0.2 * facing[shown, None])
     colours = np.clip(lit * 255, 0, 255).round()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .body import ARMS
 from .camera import Camera
 from .identity import Identity
 from .scene import OCCLUDERS, Moment
@@ -15,6 +16,7 @@ class Passage:
 
     heading: float
     stride: float
+    arms: str
     gain: float
 
 
@@ -23,6 +25,7 @@ def draw_passage(rng: np.random.Generator) -> Passage:
     return Passage(
         heading=float(rng.uniform(0, 360)),
         stride=float(rng.uniform(0.75, 1.1) if rng.random() < 0.88 else rng.uniform(0.0, 0.2)),
+        arms=str(rng.choice(ARMS, p=[0.84, 0.10, 0.06])),
         gain=float(np.exp(rng.normal(0, 0.12))),
     )
 
@@ -38,6 +41,7 @@ def draw_moment(
         heading=(passage.heading + rng.normal(0, 10)) % 360,
         phase=float(rng.uniform(0, 2 * np.pi)),
         stride=passage.stride,
+        arms=passage.arms,
         head_turn=float(rng.normal(0, 0.22)),
         place=(float(rng.uniform(-1.6, 1.6)), float(rng.uniform(camera.near, camera.far))),
         shift=(float(rng.normal(0, 0.035)), float(rng.normal(0, 0.022))),

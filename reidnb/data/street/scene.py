@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from . import scenery
-from .body import DEPTH, pose, surfaces
+from .body import ARMS, DEPTH, pose, surfaces
 from .camera import Camera, expose
 from .identity import Identity, people
 from .mesh import Faces, front_distance, paint, shadow
@@ -26,6 +26,7 @@ class Moment:
     phase: float = 0.0  # of the gait, radians
     stride: float = 1.0  # 1 walks, 0 stands
     head_turn: float = 0.0  # radians, to the person's right
+    arms: str = "swing"  # or phone, call: what the right hand does
     place: tuple[float, float] = (0.0, 8.0)  # metres: right of the camera's axis, away from it
     shift: tuple[float, float] = (0.0, 0.0)  # the box's error, right and down, in shares of its size
     scale: float = 1.0  # the box's size, 1 fits
@@ -50,16 +51,15 @@ class Rendered:
     mask: np.ndarray
 
 
-def render(
-    person: Identity | None, camera: Camera, moment: Moment, size: tuple[int, int] = (192, 96)
-) -> Rendered:
+def render(person: Identity | None, camera: Camera, moment: Moment, size: tuple[int, int] = (192, 96)) -> Rendered:
     """``person`` as ``camera`` sees them at ``moment``, cut out and scaled to ``size`` (H, W) in pixels.
 
     None for ``person`` cuts the same box from the empty street. The joints are given wherever they are, with
     visibility 0 where they lie outside of the image or something, the person's own body included, hides them.
     """
-    if moment.occluder not in OCCLUDERS:
-        raise ValueError(f"unknown occluder {moment.occluder!r}: known are {', '.join(OCCLUDERS)}")
+    for name, value, known in (("occluder", moment.occluder, OCCLUDERS), ("arms", moment.arms, ARMS)):
+        if value not in known:
+            raise ValueError(f"unknown {name} {value!r} of a moment: known are {', '.join(known)}")
     rng = np.random.default_rng([moment.seed, 5])
     height, width = size
     fine = -(-CANVAS // height)
@@ -117,7 +117,7 @@ def _standing(person: Identity, moment: Moment) -> tuple[Faces, np.ndarray]:
         [[-np.cos(turn), np.sin(turn), 0], [-np.sin(turn), -np.cos(turn), 0], [0, 0, 1.0]]
     )  # columns: the person's right, front and up
     offset = np.array([*moment.place, 0.0])
-    at = pose(person, moment.phase, moment.stride, moment.head_turn)
+    at = pose(person, moment.phase, moment.stride, moment.head_turn, moment.arms)
     return surfaces(person, at).moved(rotation, offset), at.joints @ rotation.T + offset
 
 

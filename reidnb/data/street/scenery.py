@@ -48,15 +48,16 @@ def _surfaces(camera: Camera, rng: np.random.Generator) -> np.ndarray:
     colour = np.where((to_ground < to_wall)[..., None], ground * camera.light.shade(Z[None]), wall * facing)
     # The foot of the wall is a little darker, as corners are.
     corner = np.exp(-np.abs(to_ground - to_wall) / 0.35)[..., None]
-    grain = _noise(rng, columns, rows, 3.0)[..., None] * 0.05
+    grain = _noise(rng, columns, rows, 3.0)[..., None] * 0.018
     return np.clip((colour * (1 - 0.25 * corner) + grain) * 255, 0, 255).astype(np.uint8)
 
 
 def _noise(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: float) -> np.ndarray:
     """Smooth noise about zero with blotches of ``size``."""
-    tile = cv2.resize(rng.normal(0, 1, (64, 64)).astype(np.float32), (512, 512), interpolation=cv2.INTER_CUBIC)
+    coarse = np.pad(rng.normal(0, 1, (64, 64)).astype(np.float32), 4, mode="wrap")  # so that tiles meet
+    tile = cv2.resize(coarse, (576, 576), interpolation=cv2.INTER_CUBIC)[32:-32, 32:-32]
     step = 8 / size
-    return tile[(y * step).astype(int) % 512, (x * step).astype(int) % 512]
+    return tile[np.floor(y * step).astype(int) % 512, np.floor(x * step).astype(int) % 512]
 
 
 def _line(place: np.ndarray, period: float, width: float) -> np.ndarray:
@@ -66,7 +67,7 @@ def _line(place: np.ndarray, period: float, width: float) -> np.ndarray:
 
 def _ground(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     base = np.array(PAVING[rng.integers(len(PAVING))]) * rng.uniform(0.85, 1.1)
-    stains = 1 + 0.06 * _noise(rng, x, y, 1.2) + 0.03 * _noise(rng, x, y, 0.15)
+    stains = 1 + 0.05 * _noise(rng, x, y, 1.2) + 0.012 * _noise(rng, x, y, 0.15)
     kind = rng.integers(4)
     turn = rng.uniform(-0.5, 0.5)
     u, v = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
@@ -90,7 +91,7 @@ def _ground(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarra
 
 def _wall(rng: np.random.Generator, along: np.ndarray, up: np.ndarray) -> np.ndarray:
     base = np.array(WALLS[rng.integers(len(WALLS))]) * rng.uniform(0.85, 1.1)
-    colour = base * (1 + 0.05 * _noise(rng, along, up, 0.8))[..., None]
+    colour = base * (1 + 0.035 * _noise(rng, along, up, 0.8))[..., None]
     if rng.random() < 0.6:  # bricks
         shifted = along + 0.12 * (np.floor(up / 0.09) % 2)
         joint = np.maximum(_line(shifted, 0.24, 0.02), _line(up, 0.09, 0.016))[..., None]
@@ -145,27 +146,44 @@ def _things(camera: Camera, rng: np.random.Generator) -> list[Faces]:
 def car(rng: np.random.Generator, x: float, y: float) -> Faces:
     """A parked car seen from its side, its middle over (x, y)."""
     tone = np.array(CLOTH[PAINTS[rng.integers(len(PAINTS))]])
-    ends = rng.choice([-1.0, 1.0])
+    nose = rng.choice([-1.0, 1.0])
 
-    def across(length: list[float], height: list[float], half: float, colour) -> Faces:
-        # Rings from the ground up; each a rounded box of the car's length there.
-        rings = np.stack([np.full(len(height), x), np.full(len(height), y), np.array(height)], axis=1)
-        return loft(rings, X * ends, Y, np.array(length), np.full(len(height), half), colour, segments=60, power=7)
+    def shell(low: float, high: float, ends: list, half: list, colour) -> Faces:
+        # Rings from the ground up; each a rounded box from the car's rear to its nose there.
+        rise = np.linspace(0, 1, 14)
+        knots = np.linspace(0, 1, len(half))
+        rear, fore = (np.interp(rise, knots, [end[i] for end in ends]) for i in (0, 1))
+        rings = np.stack([x + nose * (rear + fore) / 2, np.full(14, y), low + (high - low) * rise], axis=1)
+        return loft(rings, X * nose, Y, (fore - rear) / 2, np.interp(rise, knots, half), colour, 72, 8)
+
+    def paintwork(spot) -> np.ndarray:
+        along = nose * (spot.centre[..., 0] - x)
+        dark = (spot.t < 0.16) | (np.abs(along - 0.1) < 0.015) | (np.abs(along + 0.95) < 0.015)
+        lamp = (np.abs(spot.t - 0.62) < 0.1) & (np.abs(along) > 1.95)
+        colour = np.where(dark[..., None], tone * 0.45, tone)
+        return np.where(lamp[..., None], np.where(along[..., None] > 0, [0.9, 0.88, 0.75], [0.6, 0.08, 0.06]), colour)
 
     def cabin(spot) -> np.ndarray:
-        pillar = (np.abs(spot.centre[..., 0] - x) % 0.75 < 0.05) | (spot.t > 0.82)
-        return np.where(pillar[..., None], tone * 0.9, np.array([0.16, 0.19, 0.22]))
+        along = nose * (spot.centre[..., 0] - x) + 0.75 * (spot.t - 0.5)
+        pillar = (np.abs(along + 0.25) < 0.05) | (spot.t > 0.84) | (spot.t < 0.06)
+        glass = np.array([0.13, 0.16, 0.19]) + 0.10 * spot.t[..., None]
+        return np.where(pillar[..., None], tone * 0.9, glass)
 
-    body = across([1.9, 2.05, 2.1, 2.08, 2.0, 0.3], [0.28, 0.32, 0.5, 0.72, 0.88, 0.9], 0.85, tone)
-    top = across([1.45, 1.30, 1.12, 1.05, 0.9, 0.1], [0.88, 1.05, 1.28, 1.36, 1.42, 1.43], 0.74, cabin)
+    body = shell(0.22, 0.92, [(-2.0, 2.05), (-2.1, 2.15), (-2.12, 2.15), (-2.1, 2.0), (-1.9, 1.2)],
+                 [0.78, 0.86, 0.87, 0.84, 0.76], paintwork)  # fmt: skip
+    top = shell(0.90, 1.44, [(-1.75, 1.05), (-1.55, 0.65), (-1.35, 0.3), (-1.1, 0.05), (-0.5, -0.4)],
+                [0.76, 0.70, 0.66, 0.60, 0.2], cabin)  # fmt: skip
     wheels = []
-    for along in (-1.25, 1.25):
-        rim = np.array([-0.12, -0.1, 0.1, 0.12])
-        centres = np.array([x + along, y - 0.78, 0.32]) + rim[:, None] * Y
-        dark, steel = np.array([0.06, 0.06, 0.07]), np.array([0.55, 0.56, 0.58])
-        for radius, colour, shift in ((0.32, dark, 0.0), (0.19, steel, -0.03)):
+    for along in (-1.3, 1.3):
+        rim = np.array([-0.1, -0.09, 0.09, 0.1])
+        for radius, colour, shift in (
+            (0.40, tone * 0.2, 0.02),
+            (0.33, np.full(3, 0.06), 0.0),
+            (0.2, np.full(3, 0.55), -0.02),
+        ):
+            centres = np.array([x + nose * along, y - 0.80 + shift, 0.33]) + rim[:, None] * Y
             size = radius * np.array([0.01, 1, 1, 0.01])
-            wheels.append(loft(centres + shift * Y, X, Z, size, size, colour, segments=20))
+            wheels.append(loft(centres, X, Z, size, size, colour, segments=24, lift=0.1 - 3 * shift))
     return join([body, top, *wheels])
 
 
@@ -176,7 +194,7 @@ def tree(rng: np.random.Generator, place: np.ndarray) -> Faces:
     for _ in range(9):
         offset = rng.normal(0, 1, 3) * np.array([0.7, 0.5, 0.5]) + np.array([0, 0, 3.0])
         green = np.array([0.20, 0.36, 0.14]) * rng.uniform(0.7, 1.3)
-        parts.append(ball(place + offset, tuple(rng.uniform(0.4, 0.8, 3)), _leaves(rng, green), segments=20))
+        parts.append(ball(place + offset, tuple(rng.uniform(0.4, 0.8, 3)), _leaves(rng, green), rings=28, segments=48))
     return join(parts)
 
 
@@ -188,7 +206,7 @@ def bush(rng: np.random.Generator, place: np.ndarray, size: float) -> Faces:
         offset = rng.uniform(-1, 1, 3) * np.array([0.7, 0.4, 0.5]) * size + 1.35 * size * Z
         green = np.array([0.18, 0.38, 0.15]) * rng.uniform(0.7, 1.3)
         parts.append(
-            ball(place + offset, tuple(size * rng.uniform(0.4, 0.7, 3)), _leaves(rng, green), rings=14, segments=24)
+            ball(place + offset, tuple(size * rng.uniform(0.4, 0.7, 3)), _leaves(rng, green), rings=18, segments=32)
         )
     return join(parts)
 
@@ -215,9 +233,7 @@ def railing(rng: np.random.Generator, left: float, right: float, y: float, high:
         for z in (0.12 * high, 0.55 * high, high)
     ]
     for x in np.arange(left, right, 0.5 if rng.random() < 0.5 else 1.4):
-        parts.append(
-            tube(np.array([[x, y, 0], [x, y, high]]), X, [0, 1], [0.03, 0.03], tone, segments=8, rings=4)
-        )
+        parts.append(tube(np.array([[x, y, 0], [x, y, high]]), X, [0, 1], [0.03, 0.03], tone, segments=8, rings=4))
     return join(parts)
 
 
