@@ -1,15 +1,14 @@
 # make study | make test | make lab; each sets up its own environment in .venv when there is none.
 PYTHON ?= python3
 BIN := .venv/bin
-# One thread a core; both kernels and the shell see the same.
 STUDY := results/notebooks
 
 .PHONY: study test lab lint lock clean
 
 study: .venv/ready
 	mkdir -p $(STUDY)
-	$(BIN)/papermill --cwd notebooks notebooks/start.ipynb $(STUDY)/start.ipynb
-	$(BIN)/papermill --cwd notebooks notebooks/wrcanet.ipynb $(STUDY)/wrcanet-table2.ipynb -p table table2
+	$(BIN)/papermill --log-output --no-progress-bar --cwd notebooks notebooks/start.ipynb $(STUDY)/start.ipynb
+	$(BIN)/papermill --log-output --no-progress-bar --cwd notebooks notebooks/wrcanet.ipynb $(STUDY)/wrcanet-table2.ipynb -p table table2
 	$(BIN)/python -m reidnb report
 
 test: .venv/ready

@@ -137,7 +137,14 @@ def summary(finished: list[Run]) -> pd.DataFrame:
 
 def key(experiment: Experiment, data: catalog.ReidData) -> str:
     """Name of the experiment's folder: a digest of the experiment and of the data set's file names and labels."""
-    digest = hashlib.sha256(_dump(asdict(experiment)).encode())
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(MODELS[experiment.paper]).parameters.items()
+        if name not in _GIVEN
+    }
+    # With the defaults written out, so that a default that changes in the code makes another run.
+    decided = asdict(experiment) | {"options": defaults | experiment.options}
+    digest = hashlib.sha256(_dump(decided).encode())
     for table in (data.train, data.query, data.gallery):
         names = table.path.map(os.path.basename)
         digest.update("\n".join(f"{n} {p} {c}" for n, p, c in zip(names, table.pid, table.camid, strict=True)).encode())

@@ -74,6 +74,10 @@ def test_key_changes_with_whatever_decides_the_result(street_small, change):
     assert key(replace(smoke(), **change), street_small) != key(smoke(), street_small)
 
 
+def test_key_knows_the_defaults(street_small):
+    assert key(smoke(wra="image", gp=True), street_small) == key(smoke(), street_small)
+
+
 def test_key_changes_with_recipe_and_data_but_not_with_place(street_small):
     base = key(smoke(), street_small)
     assert key(replace(smoke(), recipe=replace(smoke().recipe, epochs=3)), street_small) != base

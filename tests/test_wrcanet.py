@@ -158,6 +158,15 @@ def test_loss_readings(losses, softmax, triplet):
     assert all(value.isfinite() for value in parts.values())
 
 
+def test_triplet_as_printed_is_the_sum_over_anchors():
+    torch.manual_seed(0)
+    model, images, labels = tiny(), torch.randn(4, 3, 64, 32), torch.tensor([0, 0, 1, 1])
+    output = model(images)
+    mean = model.loss(output, labels)["triplet_stage1"]
+    model.triplet = "sum"
+    torch.testing.assert_close(model.loss(output, labels)["triplet_stage1"], 4 * mean)
+
+
 def test_a_variant_without_a_branch_has_no_loss_for_it():
     model = tiny(gp=False)
     parts = model.loss(model(torch.randn(4, 3, 64, 32)), torch.tensor([0, 0, 1, 1]))

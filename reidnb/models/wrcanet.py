@@ -116,6 +116,7 @@ class WRCANet(nn.Module):
     fusion_kernel  size of the fusing 1-D convolutions
     descriptor     the test feature: 'all' (stage 4 and the branches), 'stage4', or 'branches' (GP and MS)
     smoothing, margin   of the ID loss (eq. 5) and the triplet loss (eq. 6)
+    triplet        'mean' over the batch's anchors, or 'sum' as eq. 6 prints it
     """
 
     def __init__(
@@ -135,17 +136,19 @@ class WRCANet(nn.Module):
         descriptor: str = "all",
         smoothing: float = 0.1,
         margin: float = 0.3,
+        triplet: str = "mean",
     ):
         super().__init__()
         _check("wra", wra, ("image", "stage", ""))
         _check("losses", losses, SOFTMAX)
         _check("neck", neck, ("none", "bnneck"))
         _check("descriptor", descriptor, DESCRIPTOR)
+        _check("triplet", triplet, ("mean", "sum"))
         if not 0 < strength < 1:
             raise ValueError(f"strength (lambda of eq. 3) lies in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
         self.wra, self.strength, self.gradient = wra, strength, gradient
-        self.smoothing, self.margin = smoothing, margin
+        self.smoothing, self.margin, self.triplet = smoothing, margin, triplet
         channels = self.backbone.channels
         self.gp = GranularityFusion(channels, kernel=fusion_kernel) if gp else None
         shape = (size[0] // 16, size[1] // 16)  # stage 4's, 24x12 at 384x192
@@ -154,9 +157,9 @@ class WRCANet(nn.Module):
         widths = dict(zip(STAGES, channels, strict=True))
         widths |= {"gp": 256} if gp else {}
         widths |= {"ms": shape[0] * shape[1]} if ms else {}
-        self.triplet = [name for name in TRIPLET[losses] if name in widths]
+        self.compared = [name for name in TRIPLET[losses] if name in widths]
         softmax = [name for name in SOFTMAX[losses] if name in widths]
-        if not softmax and not self.triplet:
+        if not softmax and not self.compared:
             raise ValueError(f"losses={losses!r} leaves this variant without a loss")
         self.described = [name for name in DESCRIPTOR[descriptor] if name in widths]
         if not self.described:
@@ -179,7 +182,7 @@ class WRCANet(nn.Module):
         return Output(
             descriptor=torch.cat(parts, 1),
             id_logits={name: head(necked[name]) for name, head in self.classifiers.items()},
-            embeddings={name: features[name] for name in self.triplet},
+            embeddings={name: features[name] for name in self.compared},
             maps={**maps, "stage4": stages[-1]},
         )
 
@@ -205,8 +208,9 @@ class WRCANet(nn.Module):
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
         """The losses of eq. 4 by name; their sum is L. labels (B,) are 0..identities-1."""
         parts = {f"id_{name}": id_loss(x, labels, self.smoothing) for name, x in output.id_logits.items()}
+        anchors = len(labels) if self.triplet == "sum" else 1
         for name, x in output.embeddings.items():
-            parts[f"triplet_{name}"] = batch_hard_triplet(x, labels, self.margin)
+            parts[f"triplet_{name}"] = anchors * batch_hard_triplet(x, labels, self.margin)
         return parts
 
 

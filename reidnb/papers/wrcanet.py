@@ -106,6 +106,15 @@ READINGS = (
         "all that is trained to tell people apart, each part L2-normalised",
     ),
     Reading(
+        "triplet",
+        "eq. 6",
+        "a sum over all anchors of the batch, no average",
+        "mean",
+        ("sum",),
+        "the formula is that of Hermans et al. 2017, whose code, like all since, averages; a sum would weigh 64 times as"
+        " much as the softmax losses beside it",
+    ),
+    Reading(
         "strength",
         "eq. 3",
         "lambda in (0, 1), 'which is 0.5 in this paper'; as f >= 0, sigmoid(f) >= 0.5 and eq. 3 dims everything by"
