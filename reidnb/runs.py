@@ -28,8 +28,9 @@ from .data import catalog, pixels
 from .data.augment import Augmentation
 from .evaluation import metrics
 from .evaluation.rerank import rerank
+from .files import write_atomically
 from .models.wrcanet import WRCANet
-from .training import Recipe, extract, make_accelerator, train, write_atomically
+from .training import Recipe, extract, make_accelerator, train
 
 MODELS: dict[str, type[nn.Module]] = {"wrcanet": WRCANet}
 """A paper's name to its network."""

@@ -4,9 +4,7 @@ Every random number of an epoch is drawn from (seed, epoch), so a run that was i
 epoch's checkpoint to the same result, bit for bit on a CPU.
 """
 
-import errno
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from tqdm import tqdm
 
 from .data.augment import Augmentation, augment, normalise
 from .data.sampler import pk_batches, shuffled_batches
+from .files import write_atomically
 
 CHECK_EVERY = 50
 """Steps between two looks at the losses: looking makes a GPU wait."""
@@ -197,21 +196,6 @@ def extract(
                 result = result + model(images.flip(3)).descriptor.float()
         descriptors.append(result.cpu())
     return torch.cat(descriptors)
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path`` and put it in place when whole, so nothing half-written is read."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
-        reason = "the disk is full" if full else str(error).splitlines()[0]
-        raise OSError(f"cannot write {path}: {reason}") from error
 
 
 def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device) -> list[dict]:

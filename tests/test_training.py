@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from reidnb.data.augment import Augmentation
+from reidnb.files import write_atomically
 from reidnb.models.wrcanet import WRCANet
 from reidnb.training import (
     Recipe,
@@ -21,7 +22,6 @@ from reidnb.training import (
     make_accelerator,
     make_optimizer,
     train,
-    write_atomically,
 )
 
 RECIPE = Recipe(

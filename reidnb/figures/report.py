@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from PIL import Image
 
-from ..training import write_atomically
+from ..files import write_atomically
 from . import style, tables
 
 PAPERS = {
