@@ -111,8 +111,8 @@ READINGS = (
         "a sum over all anchors of the batch, no average",
         "mean",
         ("sum",),
-        "the formula is that of Hermans et al. 2017, whose code, like all since, averages; a sum would weigh 64 times as"
-        " much as the softmax losses beside it",
+        "the formula is that of Hermans et al. 2017, whose code, like all since, averages; a sum would weigh 64 times"
+        " as much as the softmax losses beside it",
     ),
     Reading(
         "strength",

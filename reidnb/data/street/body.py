@@ -22,7 +22,7 @@ JOINTS = (
     "right hip", "left hip", "right knee", "left knee", "right ankle", "left ankle",
 )  # fmt: skip
 """The 18 joints of the truth, head to foot."""
-DEPTH = np.repeat([0.035, 0.10, 0.13, 0.08, 0.06, 0.17, 0.10, 0.08], [5, 1, 2, 2, 2, 2, 2, 2])
+DEPTH = np.repeat([0.035, 0.10, 0.13, 0.08, 0.06, 0.17, 0.10, 0.18], [5, 1, 2, 2, 2, 2, 2, 2])
 """How deep (metres) a joint lies under its own skin and clothes at most: deeper means that something hides it."""
 
 
@@ -92,7 +92,7 @@ def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float =
     spread = (0.10 + 0.16 * max(person.width - 1, 0) + 0.05 * person.curves) * sides
     inward = 0.4 * spread
     if arms != "swing":
-        arm[0], bend[0], inward[0] = (0.12, 1.75, -0.45) if arms == "phone" else (0.55, 2.15, -0.25)
+        arm[0], bend[0], inward[0] = (0.12, 1.75, -0.45) if arms == "phone" else (1.0, 2.6, -0.25)
     upper = np.stack([np.sin(spread), np.sin(arm) * np.cos(spread), -np.cos(arm) * np.cos(spread)], axis=1)
     elbows = shoulder + 0.172 * tall * upper
     fore = np.stack([np.sin(inward), np.sin(arm + bend), -np.cos(arm + bend)], axis=1)
@@ -200,7 +200,7 @@ def _trunk(person: Identity, at: Pose) -> list[Faces]:
     if person.lower == "skirt":
         share = np.linspace(0.60, 0.30, 24)
         ease = np.interp(share, [0.30, 0.50], [0.014, 0.002])
-        parts.append(loft(*_wrap(person, at, share, ease), clothes.lower(person), 36, lift=0.03))
+        parts.append(loft(*_wrap(person, at, share, ease), clothes.lower(person), 36, lift=0.06))
     return parts
 
 
@@ -310,7 +310,7 @@ def _hat(person: Identity, half: tuple[float, float, float]) -> list[Faces]:
     if person.hat == "none":
         return []
     colour = clothes.cloth(person.hat_colour)
-    options = {"rings": 24, "segments": 28}
+    options = {"rings": 24, "segments": 28, "lift": 0.04}
     low = 0.22 if person.hat == "cap" else 0.10
     thick = 1.30 if person.style == "curly" and person.hat == "beanie" else 1.18
     size = (half[0] * thick, half[1] * thick, half[2] * (1.14 if person.hat == "cap" else 1.22))
@@ -319,7 +319,7 @@ def _hat(person: Identity, half: tuple[float, float, float]) -> list[Faces]:
     if person.hat == "beanie":
         return [dome]
     brim = ball(np.array([0, 1.25 * half[1], 0.30 * half[2]]), (half[0] * 0.95, half[1] * 0.75, half[2] * 0.07),
-                colour * 0.85, rings=7, segments=20)  # fmt: skip
+                colour * 0.85, rings=7, segments=20, lift=0.04)  # fmt: skip
     return [dome, brim]
 
 

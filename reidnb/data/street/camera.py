@@ -49,7 +49,7 @@ class Camera:
         return self.focal * seen[..., :2] / depth + np.array([FRAME[1] / 2, FRAME[0] / 2])
 
 
-_CASTS = [(1.0, 1.0, 1.0), (1.12, 1.0, 0.84), (0.86, 0.98, 1.16), (0.95, 1.06, 0.92), (1.06, 0.96, 1.05)]
+_CASTS = [(1.0, 1.0, 1.0), (1.08, 1.0, 0.89), (0.91, 0.99, 1.10), (0.97, 1.04, 0.95), (1.04, 0.97, 1.03)]
 
 
 def cameras(number: int, seed: int) -> list[Camera]:
@@ -76,8 +76,8 @@ def cameras(number: int, seed: int) -> list[Camera]:
                 far=far,
                 light=Light(tuple(float(c) for c in sun), direct, 1.02 - 0.62 * direct),
                 cast=tuple(float(c) for c in cast),
-                gamma=float(rng.uniform(0.82, 1.22)),
-                saturation=float(rng.uniform(0.7, 1.15)),
+                gamma=float(rng.uniform(0.87, 1.15)),
+                saturation=float(rng.uniform(0.8, 1.15)),
                 detail=float(rng.choice([1.0, 0.75, 0.55])),
                 blur=float(rng.uniform(0.2, 0.7)),
                 noise=float(rng.uniform(1.5, 5.5)),

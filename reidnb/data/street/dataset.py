@@ -25,8 +25,8 @@ VERSION = 1
 """Counts up when the same parameters give other images."""
 SPLITS = ("bounding_box_train", "query", "bounding_box_test")
 JUNK, DISTRACTOR = -1, 0
-SEEN = 0.8
-"""The share of the cameras that an identity passes, beyond the two that everybody passes."""
+PASSES = 0.5
+"""How likely an identity passes a camera, beyond the two that everybody passes."""
 PARALLEL_FROM = 150
 """Fewer images than this are made faster without worker processes."""
 
@@ -161,7 +161,7 @@ def _shots(street: Street) -> list[Shot]:
     for pid in range(1, street.train_ids + street.test_ids + 1):
         rng = np.random.default_rng([street.seed, 2, pid])
         chosen = rng.permutation(street.cameras) + 1
-        passed = [c for i, c in enumerate(chosen.tolist()) if i < 2 or rng.random() < (SEEN - 0.3)]
+        passed = [c for i, c in enumerate(chosen.tolist()) if i < 2 or rng.random() < PASSES]
         for camid in sorted(passed):
             number = max(1, street.images_per_camera + int(rng.integers(-1, 2)))
             if pid <= street.train_ids:

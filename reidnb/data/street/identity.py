@@ -1,11 +1,11 @@
-"""Who walks in the street: looks drawn at random, in families of look-alikes that one or two details tell apart."""
+"""Who walks in the street: looks drawn at random, in families of look-alikes that one to three details tell apart."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 FAMILY = 4
-"""Identities that share all attributes but one or two."""
+"""Identities that share all attributes but one to three."""
 
 CLOTH = {
     "black": (0.09, 0.09, 0.10),
@@ -148,7 +148,7 @@ def _founder(rng: np.random.Generator) -> Identity:
 
 
 def _relative(founder: Identity, rng: np.random.Generator) -> Identity:
-    """The founder's look-alike: another build, and one or two details changed."""
+    """The founder's look-alike: another build, and one to three details changed."""
     build = {
         "height": founder.height + float(rng.normal(0, 0.03)),
         "width": float(np.clip(founder.width + rng.normal(0, 0.06), 0.86, 1.3)),
@@ -169,7 +169,7 @@ def _relative(founder: Identity, rng: np.random.Generator) -> Identity:
         {"sleeves": "short" if founder.sleeves == "long" else "long", "coat": False},
         {"opened": not founder.opened},
     ]
-    chosen = rng.choice(len(changes), size=int(rng.integers(1, 3)), replace=False)
+    chosen = rng.choice(len(changes), size=int(rng.integers(1, 4)), replace=False)
     for index in chosen:
         build |= changes[index]
     return replace(founder, **build)

@@ -36,7 +36,7 @@ def draw_moment(
     """One image of a passage; ``others`` are the people who may walk behind or before."""
     occluder = str(rng.choice(OCCLUDERS, p=[0.80, 0.04, 0.04, 0.03, 0.03, 0.06]))
     side = float(rng.choice([-1.0, 1.0]))
-    reach = {"pole": 0.22, "person": 0.42}.get(occluder, 0.5)
+    reach = {"pole": 0.22, "car": 0.25, "person": 0.42}.get(occluder, 0.5)
     return Moment(
         heading=(passage.heading + rng.normal(0, 10)) % 360,
         phase=float(rng.uniform(0, 2 * np.pi)),

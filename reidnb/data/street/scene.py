@@ -15,7 +15,7 @@ SHARE = 0.9
 """The person's share of the height of a box that a good detector cuts."""
 OCCLUDERS = ("none", "pole", "car", "bush", "railing", "person")
 CANVAS = 384
-"""Height in pixels at least at which people are drawn, before the image is scaled down to its size."""
+"""Height in pixels at which people are drawn, roughly, before the image is scaled down to its size."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def render(person: Identity | None, camera: Camera, moment: Moment, size: tuple[
             raise ValueError(f"unknown {name} {value!r} of a moment: known are {', '.join(known)}")
     rng = np.random.default_rng([moment.seed, 5])
     height, width = size
-    fine = -(-CANVAS // height)
+    fine = int(np.clip(-(-CANVAS // height), 2, 4))  # canvas pixels a pixel, each way
     tall, wide = fine * height, fine * width
     stand = people(1, [0])[0] if person is None else person
     faces, points = _standing(stand, moment)
@@ -133,7 +133,8 @@ def _in_front(moment: Moment, rng: np.random.Generator) -> list[Faces]:
     if moment.occluder == "pole":
         return [scenery.pole(rng, np.array([x, y - 1.2, 0]))]
     if moment.occluder == "car":
-        return [scenery.car(rng, x + rng.choice([-1, 1]) * 1.4, y - 1.7)]
+        # Bonnet or boot stands before the person: the cabin would hide all but the head.
+        return [scenery.car(rng, x + rng.choice([-1, 1]) * 1.8, y - 1.3)]
     if moment.occluder == "bush":
         return [scenery.bush(rng, np.array([x, y - 1.0, 0]), 0.38)]
     if moment.occluder == "railing":

@@ -148,13 +148,15 @@ def car(rng: np.random.Generator, x: float, y: float) -> Faces:
     tone = np.array(CLOTH[PAINTS[rng.integers(len(PAINTS))]])
     nose = rng.choice([-1.0, 1.0])
 
-    def shell(low: float, high: float, ends: list, half: list, colour) -> Faces:
-        # Rings from the ground up; each a rounded box from the car's rear to its nose there.
-        rise = np.linspace(0, 1, 14)
+    def shell(low: float, high: float, ends: list, half: list, colour, lift: float) -> Faces:
+        # Rings from the ground up; each a rounded box from the car's rear to its nose there. The last closes it.
+        rise = np.append(np.linspace(0, 1, 14), 1.03)
         knots = np.linspace(0, 1, len(half))
         rear, fore = (np.interp(rise, knots, [end[i] for end in ends]) for i in (0, 1))
-        rings = np.stack([x + nose * (rear + fore) / 2, np.full(14, y), low + (high - low) * rise], axis=1)
-        return loft(rings, X * nose, Y, (fore - rear) / 2, np.interp(rise, knots, half), colour, 72, 8)
+        rings = np.stack([x + nose * (rear + fore) / 2, np.full(15, y), low + (high - low) * rise], axis=1)
+        length, width = (fore - rear) / 2, np.interp(rise, knots, half)
+        length[-1] = width[-1] = 0.01
+        return loft(rings, X * nose, Y, length, width, colour, 72, 8, lift=lift)
 
     def paintwork(spot) -> np.ndarray:
         along = nose * (spot.centre[..., 0] - x)
@@ -170,9 +172,9 @@ def car(rng: np.random.Generator, x: float, y: float) -> Faces:
         return np.where(pillar[..., None], tone * 0.9, glass)
 
     body = shell(0.22, 0.92, [(-2.0, 2.05), (-2.1, 2.15), (-2.12, 2.15), (-2.1, 2.0), (-1.9, 1.2)],
-                 [0.78, 0.86, 0.87, 0.84, 0.76], paintwork)  # fmt: skip
+                 [0.78, 0.86, 0.87, 0.84, 0.76], paintwork, 0.0)  # fmt: skip
     top = shell(0.90, 1.44, [(-1.75, 1.05), (-1.55, 0.65), (-1.35, 0.3), (-1.1, 0.05), (-0.5, -0.4)],
-                [0.76, 0.70, 0.66, 0.60, 0.2], cabin)  # fmt: skip
+                [0.76, 0.70, 0.66, 0.60, 0.2], cabin, 0.4)  # fmt: skip
     wheels = []
     for along in (-1.3, 1.3):
         rim = np.array([-0.1, -0.09, 0.09, 0.1])
