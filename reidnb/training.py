@@ -122,8 +122,8 @@ def train(
     checkpoint    file of the last whole epoch, gone on from when it is there
     after_epoch   called with the bare model and the number of finished epochs
 
-    Raises FloatingPointError when a loss is NaN or infinite, naming epoch, step and loss; OSError when the
-    checkpoint cannot be written. The checkpoint before it stays whole.
+    Raises FloatingPointError when a loss is NaN or infinite, naming epoch, step and loss; MemoryError when a step does
+    not fit; OSError when the checkpoint cannot be written. The checkpoint before it stays whole.
     """
     steps = len(epoch_batches(recipe, labels, seed, 0))  # bad sizes are found before anything is built
     device = accelerator.device
@@ -149,12 +149,18 @@ def train(
             images = torch.from_numpy(pixels[index]).to(device)
             images = augment(images, recipe.augmentation, generator)
             batch_labels = targets[torch.from_numpy(index).to(device)]
-            with accelerator.autocast():
-                parts = bare.loss(model(images, batch_labels), batch_labels)
-            total = torch.stack(list(parts.values())).sum()
-            optimizer.zero_grad()
-            accelerator.backward(total)
-            optimizer.step()
+            try:
+                with accelerator.autocast():
+                    parts = bare.loss(model(images, batch_labels), batch_labels)
+                total = torch.stack(list(parts.values())).sum()
+                optimizer.zero_grad()
+                accelerator.backward(total)
+                optimizer.step()
+            except torch.OutOfMemoryError as error:
+                raise MemoryError(
+                    f"{device} has too little memory for a step of {recipe.batch} images of"
+                    f" {recipe.size[0]}x{recipe.size[1]}: take precision='bf16' or fewer identities a batch"
+                ) from error
             losses.append(torch.stack([part.detach() for part in parts.values()]))
             if len(losses) % CHECK_EVERY == 0 or step == len(batches) - 1:
                 _check_finite(losses, list(parts), epoch)

@@ -32,12 +32,19 @@ def test_is_committed_clean(path):
     assert max(len(c["source"]) for c in code[1:]) <= 16, "few lines per cell"
 
 
-def test_a_wrong_parameter_value_is_one_clear_sentence(tmp_path):
-    wrong = {**SMOKE, "table": "table7"}
-    with pytest.raises(papermill.PapermillExecutionError, match="wrcanet has no table 'table7'"):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"table": "table7"}, "wrcanet has no table 'table7'"),
+        ({"tabel": "table2"}, "no parameter 'tabel': this notebook has data_root, dataset, profile"),
+        ({"dataset": "market1501", "data_root": "/nowhere"}, "data_root /nowhere is not a folder"),
+    ],
+)
+def test_wrong_parameters_are_one_clear_sentence(tmp_path, wrong, message):
+    with pytest.raises(papermill.PapermillExecutionError, match=message):
         papermill.execute_notebook(
             str(next(p for p in NOTEBOOKS if p.stem == "wrcanet")),
             str(tmp_path / "out.ipynb"),
-            parameters=wrong,
+            parameters={**SMOKE, **wrong},
             progress_bar=False,
         )

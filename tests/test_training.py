@@ -180,6 +180,25 @@ def test_nan_loss_names_epoch_step_and_part(tmp_path):
     assert not (tmp_path / "c.pt").exists()
 
 
+class _Greedy(WRCANet):
+    def loss(self, output, labels):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_out_of_memory_names_the_batch(tmp_path):
+    model = _Greedy(8, (32, 16), backbone="resnet10-eighth")
+    with pytest.raises(MemoryError, match="too little memory for a step of 8 images of 32x16"):
+        train(
+            model,
+            *tiny_data(),
+            RECIPE,
+            seed=3,
+            accelerator=make_accelerator(cpu=True),
+            checkpoint=tmp_path / "c.pt",
+            say=lambda line: None,
+        )
+
+
 def test_full_disk_is_named_and_keeps_the_file_before(tmp_path):
     target = tmp_path / "file"
     target.write_text("whole")

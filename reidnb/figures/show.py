@@ -1,5 +1,6 @@
 """What the notebooks show: a run's numbers, its ranking lists and its attention, from the run alone."""
 
+import ast
 import inspect
 from collections.abc import Mapping
 
@@ -7,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython import get_ipython
 from IPython.display import Code
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,6 +20,27 @@ from . import heatmaps, ranking, report
 
 SHOWN = (128, 64)
 """Size (H, W) at which people are shown."""
+
+
+def check_parameters() -> None:
+    """Raise ValueError when papermill was given a parameter that the notebook does not have.
+
+    Papermill itself only warns and goes on with the default, which a long run would reveal at its end.
+    """
+    shell = get_ipython()
+    cells = shell.user_ns["In"] if shell else []
+    injected = [number for number, cell in enumerate(cells) if cell.startswith("# Parameters")]
+    for number in injected:
+        known = _assigned(cells[number - 1])
+        unknown = sorted(_assigned(cells[number]) - known)
+        if unknown:
+            raise ValueError(f"no parameter {unknown[0]!r}: this notebook has {', '.join(sorted(known))}")
+
+
+def _assigned(cell: str) -> set[str]:
+    """The names that a cell of plain assignments sets."""
+    targets = (target for node in ast.parse(cell).body if isinstance(node, ast.Assign) for target in node.targets)
+    return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
 def source(thing: object) -> Code:
