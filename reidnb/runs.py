@@ -21,7 +21,8 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model as load_weights
+from safetensors.torch import save_model as save_weights
 from torch import nn
 
 from .data import catalog, pixels
@@ -215,7 +216,7 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     right = (ids[2][top] == ids[0][:, None]) & (top >= 0)
 
     write_atomically(folder / "history.csv", lambda file: history.to_csv(file, index=False))
-    write_atomically(folder / "model.safetensors", lambda file: save_file(_plain_state(model), file))
+    write_atomically(folder / "model.safetensors", lambda file: _save_weights(model, file))
     write_atomically(folder / "rankings.npz", lambda file: _save_npz(file, top=top, right=right))
     write_atomically(
         folder / "queries.npz",
@@ -270,16 +271,12 @@ def descriptors(run: Run, data: catalog.ReidData) -> tuple[torch.Tensor, torch.T
 def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
     """A finished run's trained network, in evaluation mode, on the CPU."""
     model = build(replace(run.experiment, weights=""), data.train_ids)
-    model.load_state_dict(load_file(run.folder / "model.safetensors"))
+    load_weights(model, run.folder / "model.safetensors")
     return model.eval()
 
 
 def _labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:
     return tuple(table[c].to_numpy() for table in (data.query, data.gallery) for c in ("pid", "camid"))
-
-
-def _plain_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 
 def _summary(scores: metrics.Scores) -> dict:
@@ -311,6 +308,11 @@ def _commit() -> str:
         return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def _save_weights(model: nn.Module, path: Path) -> None:
+    """Every parameter once, also where two modules share it (which the library finds in plain memory order only)."""
+    save_weights(model.to("cpu", memory_format=torch.contiguous_format), str(path))
 
 
 def _save_npz(path: Path, **arrays: np.ndarray) -> None:

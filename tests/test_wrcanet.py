@@ -126,6 +126,27 @@ def test_stage_reading_weakens_each_stage_input():
     torch.testing.assert_close(model(images).maps["stage4"], x)
 
 
+def test_each_stream_keeps_its_own_batch_statistics():
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 64, 32) + 1
+    own, shared = tiny(), tiny(statistics="shared")
+    shared.load_state_dict(own.state_dict())
+    torch.testing.assert_close(own(images).maps["stage4"], shared(images).maps["stage4"])  # training is the same
+    first, second = own.backbone.stem[1].running_mean, own.second.stem[1].running_mean
+    new = weaken(images, own.eval()(images).maps["f"])
+    assert not torch.allclose(first, second)
+    torch.testing.assert_close(first, 0.1 * own.backbone.stem[0](images).mean((0, 2, 3)))
+    assert shared.second is shared.backbone
+    assert new.mean() < images.mean()
+
+
+def test_streams_share_all_parameters():
+    model = tiny()
+    assert [id(p) for p in model.backbone.parameters()] == [id(p) for p in model.second.parameters()]
+    model.to(torch.float64, memory_format=torch.channels_last)
+    assert [id(p) for p in model.backbone.parameters()] == [id(p) for p in model.second.parameters()]
+
+
 def test_gradient_reading_decides_whether_f_learns():
     images, labels = torch.randn(4, 3, 64, 32), torch.tensor([0, 0, 1, 1])
     grads = []

@@ -5,6 +5,7 @@ multi-scale fusion, figures 3-5), 3.4 loss (eq. 4-6). Input 384x192, ResNet-50 w
 so that stage 4 gives 2048x24x12.
 """
 
+import copy
 import math
 
 import torch
@@ -109,6 +110,8 @@ class WRCANet(nn.Module):
                    A its output: every stage runs twice) or '' (off); both streams share all parameters
     strength       lambda of eq. 3
     gradient       whether gradients flow through f
+    statistics     running mean and variance of batch normalisation, which are no parameters: each stream's 'own', or
+                   'shared', a mixture of the image's and of its dimmed copy's that the test then applies to both
     gp, ms         the branches of section 3.3
     losses         a key of ``SOFTMAX``: which losses of eq. 4 are softmax and which are triplet
     neck           'bnneck': batch normalisation between a feature and its classifier, whose output is the test
@@ -128,6 +131,7 @@ class WRCANet(nn.Module):
         wra: str = "image",
         strength: float = 0.5,
         gradient: bool = True,
+        statistics: str = "own",
         gp: bool = True,
         ms: bool = True,
         losses: str = "branches+stage4",
@@ -140,6 +144,7 @@ class WRCANet(nn.Module):
     ):
         super().__init__()
         _check("wra", wra, ("image", "stage", ""))
+        _check("statistics", statistics, ("own", "shared"))
         _check("losses", losses, SOFTMAX)
         _check("neck", neck, ("none", "bnneck"))
         _check("descriptor", descriptor, DESCRIPTOR)
@@ -147,6 +152,7 @@ class WRCANet(nn.Module):
         if not 0 < strength < 1:
             raise ValueError(f"strength (lambda of eq. 3) lies in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
+        self.second = _same_parameters(self.backbone) if wra and statistics == "own" else self.backbone
         self.wra, self.strength, self.gradient = wra, strength, gradient
         self.smoothing, self.margin, self.triplet = smoothing, margin, triplet
         channels = self.backbone.channels
@@ -193,17 +199,17 @@ class WRCANet(nn.Module):
                 first = self.backbone(images)[-1]
                 f = reverse_attention_map(first, images.shape[2:])
             new = weaken(images, f, self.strength)
-            return self.backbone(new), {"f": f, "new": new}
+            return self.second(new), {"f": f, "new": new}
         if self.wra == "stage":
             x, stages, maps = self.backbone.stem(images), [], {}
-            for number, stage in enumerate(self.backbone.stages, start=1):
+            for number, (first, second) in enumerate(zip(self.backbone.stages, self.second.stages, strict=True), 1):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient):
-                    f = reverse_attention_map(stage(x), x.shape[2:])
-                x = stage(weaken(x, f, self.strength))
+                    f = reverse_attention_map(first(x), x.shape[2:])
+                x = second(weaken(x, f, self.strength))
                 stages.append(x)
                 maps[f"f{number}"] = f
             return stages, maps
-        return self.backbone(images), {}
+        return self.second(images), {}
 
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
         """The losses of eq. 4 by name; their sum is L. labels (B,) are 0..identities-1."""
@@ -212,6 +218,11 @@ class WRCANet(nn.Module):
         for name, x in output.embeddings.items():
             parts[f"triplet_{name}"] = anchors * batch_hard_triplet(x, labels, self.margin)
         return parts
+
+
+def _same_parameters(network: nn.Module) -> nn.Module:
+    """The network once more, with the very same parameters and buffers of its own."""
+    return copy.deepcopy(network, {id(p): p for p in network.parameters()})
 
 
 def _neck(width: int) -> nn.BatchNorm1d:

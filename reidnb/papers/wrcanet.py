@@ -72,6 +72,15 @@ READINGS = (
         "both streams share parameters and are trained 'end-to-end' (section 5)",
     ),
     Reading(
+        "statistics",
+        "section 3.2",
+        "'two ResNet streams' that share parameters; nothing on batch normalisation's running statistics",
+        "own",
+        ("shared",),
+        "training normalises each stream by its own batch; a running mixture of the image's and the dimmed image's"
+        " statistics fits neither at test time (the same weights on the street: 20 mAP shared, 30 own)",
+    ),
+    Reading(
         "losses",
         "section 3.4, after eq. 4",
         "'Different loss functions are used in different stages, among which ,  use the softmax loss': the two names"
