@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STUDY := results/notebooks
+PAPERMILL := $(BIN)/papermill --log-level ERROR --no-progress-bar --cwd notebooks
+# What the notebooks print, an epoch a line, goes to the terminal as it comes.
+SHELL := /bin/bash -o pipefail
+SHOWN := --stdout-file /dev/stdout | cat
 
 .PHONY: study test lab lint lock clean
 
 study: .venv/ready
 	mkdir -p $(STUDY)
-	$(BIN)/papermill --log-output --no-progress-bar --cwd notebooks notebooks/start.ipynb $(STUDY)/start.ipynb
-	$(BIN)/papermill --log-output --no-progress-bar --cwd notebooks notebooks/wrcanet.ipynb $(STUDY)/wrcanet-table2.ipynb -p table table2
+	$(PAPERMILL) notebooks/start.ipynb $(STUDY)/start.ipynb $(SHOWN)
+	$(PAPERMILL) notebooks/wrcanet.ipynb $(STUDY)/wrcanet-table2.ipynb -p table table2 $(SHOWN)
 	$(BIN)/python -m reidnb report
 
 test: .venv/ready

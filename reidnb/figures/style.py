@@ -59,7 +59,6 @@ def use() -> None:
             "lines.dash_capstyle": "butt",
             "lines.dashed_pattern": (1.8, 1.0),  # in line widths: short enough for a small image's border
             "legend.frameon": False,
-            "figure.constrained_layout.use": True,
             "figure.facecolor": "white",
             "savefig.facecolor": "white",
             "image.interpolation": "antialiased",

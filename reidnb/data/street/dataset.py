@@ -239,12 +239,14 @@ def _write(folder: Path, street: Street, workers: int) -> None:
     for split in (*SPLITS, "truth"):
         (folder / split).mkdir(parents=True)
     shots = _shots(street)
+    if len(shots) >= PARALLEL_FROM:
+        print(f"drawing the synthetic street, once: {len(shots)} images, about a minute", flush=True)
     results = tqdm(
         _drawn(street, shots, folder, workers),
         desc="synthetic street",
         total=len(shots),
         unit="image",
-        disable=len(shots) < PARALLEL_FROM,
+        disable=None,  # a bar at a terminal only
         leave=False,
     )
     by_split: dict[str, list] = {split: [] for split in SPLITS}
