@@ -152,7 +152,7 @@ class WRCANet(nn.Module):
         if not 0 < strength < 1:
             raise ValueError(f"strength (lambda of eq. 3) lies in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
-        self.second = _same_parameters(self.backbone) if wra and statistics == "own" else self.backbone
+        self.own_second = _same_parameters(self.backbone) if wra and statistics == "own" else None
         self.wra, self.strength, self.gradient = wra, strength, gradient
         self.smoothing, self.margin, self.triplet = smoothing, margin, triplet
         channels = self.backbone.channels
@@ -173,6 +173,11 @@ class WRCANet(nn.Module):
         necks = {*softmax, *self.described} if neck == "bnneck" else set()
         self.necks = nn.ModuleDict({name: _neck(widths[name]) for name in widths if name in necks})
         self.classifiers = nn.ModuleDict({name: _classifier(widths[name], identities) for name in softmax})
+
+    @property
+    def second(self) -> nn.Module:
+        """The stream whose features go on; held once where it is the first one itself."""
+        return self.backbone if self.own_second is None else self.own_second
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
         """Descriptors, logits and embeddings of images (B, 3, H, W); ``labels`` are not looked at."""
