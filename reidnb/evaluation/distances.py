@@ -43,34 +43,42 @@ def descriptors(
 
 
 def squared_norms(x: Tensor) -> Tensor:
-    """(N, D) -> (N,), in pieces, so that no second (N, D) is held."""
-    return torch.cat([rows.square().sum(1) for rows in x.split(1024)])
+    """(N, D) -> (N,), in pieces that stay in a core's cache, so that no second (N, D) is held."""
+    rows = 1024 if x.is_cuda else 64
+    return torch.cat([some.square().sum(1) for some in x.split(rows)])
 
 
 def descriptor_blocks(query: Tensor, gallery: Tensor, metric: str, block_bytes: int) -> Iterator[tuple[int, Tensor]]:
-    """(first query, block (B, G)), by one matrix product each: the order of the distances, not their values."""
+    """(first query, block (B, G)), by one matrix product each: the order of the distances, not their values.
+
+    A block holds until the next one is asked for: all are made in the same memory.
+    """
     if metric not in ("euclidean", "cosine"):
         raise ValueError(f'metric must be "euclidean" or "cosine", found {metric!r}')
     squares = squared_norms(gallery)
-    for start, rows in _rows(query, len(gallery), block_bytes):
+    for start, rows, block in _rows(query, len(gallery), block_bytes):
         if metric == "euclidean":  # |g|² - 2 q.g, which orders as |q - g| does
-            block = torch.addmm(squares, rows, gallery.T, alpha=-2)
+            torch.addmm(squares, rows, gallery.T, alpha=-2, out=block)
         else:  # -q.g / |g|, which orders as 1 - cosine does; a descriptor of zeros is at right angles to all
-            block = (rows @ gallery.T).div_(-squares.sqrt().clamp_(min=torch.finfo(squares.dtype).tiny))
+            torch.mm(rows, gallery.T, out=block)
+            block.div_(-squares.sqrt().clamp_(min=torch.finfo(squares.dtype).tiny))
         yield start, block
 
 
 def given_blocks(distances: Tensor, block_bytes: int) -> Iterator[tuple[int, Tensor]]:
-    """(first query, block (B, G)) of a matrix (Q, G), copied. Raises ValueError for NaN or infinity."""
-    for start, rows in _rows(distances, distances.shape[1], block_bytes):
-        finite = rows.isfinite()
-        if not bool(finite.all()):
+    """As `descriptor_blocks`, of a matrix (Q, G), copied. Raises ValueError for NaN or infinity."""
+    for start, rows, block in _rows(distances, distances.shape[1], block_bytes):
+        # A sum shows NaN and infinity at once; it may be infinite without either, so then each number is looked at.
+        if not bool(rows.sum().isfinite()) and not bool((finite := rows.isfinite()).all()):
             row, column = divmod(int(finite.int().argmin()), rows.shape[1])
             raise ValueError(f"the distance of query {start + row} to gallery image {column} is NaN or infinite")
-        yield start, rows.clone()
+        yield start, block.copy_(rows)
 
 
-def _rows(x: Tensor, columns: int, block_bytes: int) -> Iterator[tuple[int, Tensor]]:
-    step = max(1, block_bytes // (columns * x.element_size()))
+def _rows(x: Tensor, columns: int, block_bytes: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(first row, some rows of x, memory for as many rows of `columns` numbers)."""
+    step = min(len(x), max(1, block_bytes // (columns * x.element_size())))
+    memory = x.new_empty(step, columns)
     for start in range(0, len(x), step):
-        yield start, x[start : start + step]
+        rows = x[start : start + step]
+        yield start, rows, memory[: len(rows)]
