@@ -25,21 +25,25 @@ def descriptors(
 
     Raises ValueError for an empty set, dimensions that differ, and NaN or infinity, with the first place.
     """
-    query, gallery = tensor(query), tensor(gallery)
-    for name, x in (("query", query), ("gallery", gallery)):
-        if x.ndim != 2:
-            raise ValueError(f"{name} descriptors must be (images, dimensions), found the shape {tuple(x.shape)}")
-        if len(x) == 0:
-            raise ValueError(f"the {name} is empty")
+    query, gallery = checked("query", query), checked("gallery", gallery)
     if query.shape[1] != gallery.shape[1]:
         raise ValueError(f"query descriptors have {query.shape[1]} dimensions, gallery descriptors {gallery.shape[1]}")
-    for name, x in (("query", query), ("gallery", gallery)):
-        finite = squared_norms(x).isfinite()
-        if not bool(finite.all()):
-            at = int(finite.int().argmin())
-            raise ValueError(f"{name} descriptor {at} holds NaN, infinity or a number too large to square")
     dtype = torch.promote_types(query.dtype, gallery.dtype)
     return query.to(gallery.device, dtype), gallery.to(dtype)
+
+
+def checked(name: str, x: ArrayLike | Tensor) -> Tensor:
+    """Descriptors (N, D) of the images that `name` says, as a tensor. Raises ValueError as `descriptors`."""
+    x = tensor(x)
+    if x.ndim != 2:
+        raise ValueError(f"{name} descriptors must be (images, dimensions), found the shape {tuple(x.shape)}")
+    if len(x) == 0:
+        raise ValueError(f"the {name} is empty")
+    finite = squared_norms(x).isfinite()
+    if not bool(finite.all()):
+        at = int(finite.int().argmin())
+        raise ValueError(f"{name} descriptor {at} holds NaN, infinity or a number too large to square")
+    return x
 
 
 def squared_norms(x: Tensor) -> Tensor:

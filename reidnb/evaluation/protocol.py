@@ -67,8 +67,8 @@ def protocol_of(
 
     Raises ValueError for empty or mismatched labels, and for a query that is junk or a distractor.
     """
-    query_pids, query_camids = _labels("query", query_pids, query_camids)
-    gallery_pids, gallery_camids = _labels("gallery", gallery_pids, gallery_camids)
+    query_pids, query_camids = labels("query", query_pids, query_camids)
+    gallery_pids, gallery_camids = labels("gallery", gallery_pids, gallery_camids)
     if (query_pids < 1).any():
         at = int(np.argmax(query_pids < 1))
         raise ValueError(f"query {at} has pid {query_pids[at]}: -1 (junk) and 0 (distractor) are for the gallery")
@@ -86,16 +86,17 @@ def protocol_of(
     return Protocol(query_pids, gallery_pids, right, pairs[:, own_camera], counts)
 
 
-def _labels(name: str, pids: ArrayLike, camids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def labels(name: str, pids: ArrayLike, camids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both as int64 arrays (n,). Raises ValueError where they are empty, of different lengths, or no whole numbers."""
     pids, camids = (np.asarray(x.cpu() if isinstance(x, Tensor) else x) for x in (pids, camids))
     if pids.ndim != 1 or pids.shape != camids.shape:
         shapes = f"{name}_pids have the shape {pids.shape}, {name}_camids {camids.shape}"
         raise ValueError(f"{shapes}: expected one number for each image")
     if len(pids) == 0:
         raise ValueError(f"the {name} is empty")
-    for kind, labels in (("pids", pids), ("camids", camids)):
-        if labels.dtype.kind not in "iu":
-            raise ValueError(f"{name}_{kind} must be whole numbers, found {labels.dtype}")
+    for kind, numbers in (("pids", pids), ("camids", camids)):
+        if numbers.dtype.kind not in "iu":
+            raise ValueError(f"{name}_{kind} must be whole numbers, found {numbers.dtype}")
     return pids.astype(np.int64), camids.astype(np.int64)
 
 
