@@ -1,8 +1,8 @@
 """k-reciprocal re-ranking (Zhong et al. 2017, CVPR), with sparse neighbour sets.
 
-The published code holds several matrices of all images x all images. Here the distances are computed in strips, of
-which only each image's nearest neighbours, its farthest distance and the query x gallery part are kept; the sets
-and the encoding V are sparse matrices. Images are numbered queries first, then the gallery: N = Q + G.
+The published code holds several matrices of all images x all images, and sorts them. Here the distances are computed
+in strips, of which only each image's nearest neighbours, its farthest distance and the query x gallery part are kept;
+the sets and the encoding V are sparse matrices. Images are numbered queries first, then the gallery: N = Q + G.
 """
 
 import numpy as np
@@ -12,6 +12,9 @@ from scipy import sparse
 from torch import Tensor
 
 from .distances import BLOCK_BYTES, descriptors, squared_norms
+
+TILE = 16
+"""Images whose distances to all others are looked at together: they should stay in a core's cache."""
 
 
 def rerank(
@@ -40,7 +43,7 @@ def rerank(
         raise ValueError(f"lambda_value must be between 0 and 1, found {lambda_value}")
     x = torch.cat([query.float(), gallery.float()])
     x -= x.mean(0)  # moves no distance, and keeps digits that |a|² + |b|² - 2 a.b would lose
-    near, nearest, farthest, final = _neighbours(x, len(query), k1 + 1, block_bytes)
+    near, nearest, farthest, final = _neighbours(x, len(query), k1, block_bytes)
     encoding = _encode(x, near, nearest, farthest, k1)
     del x
     if k2 > 1:
@@ -51,43 +54,68 @@ def rerank(
 
 
 def _neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[np.ndarray, ...]:
-    """From x (N, D): the k nearest images of each, itself first (N, k), their squared distances (N, k), the largest
+    """From x (N, D): each image itself and its k nearest (N, 1 + k), their squared distances (N, 1 + k), the largest
     distance of each (N,), and all between query and gallery (Q, G).
 
     A strip holds the distances of some images to themselves and all after them; those to the images before are in
-    earlier strips, transposed. So each product of two descriptors is computed once.
+    earlier strips, transposed. So each product of two descriptors is computed once. A distance is looked at only if
+    it is below the k-th smallest that one of its two images has so far; these are few, and nothing is sorted whole.
     """
-    n, device = len(x), x.device
-    squares = squared_norms(x)
-    nearest = torch.full((n, k), torch.inf, device=device)
-    near = torch.zeros((n, k), dtype=torch.int64, device=device)
-    farthest = torch.zeros(n, device=device)
+    n, squares = len(x), squared_norms(x)
+    near, nearest = np.zeros((n, k), np.int64), np.full((n, k), np.inf, np.float32)
+    farthest = np.zeros(n, np.float32)
     between = np.empty((queries, n - queries), np.float32)
-
-    def keep(rows: slice, distances: Tensor, first: int) -> None:
-        """Merges the distances of some images to those from `first` on into what is known of them."""
-        values, index = distances.topk(min(k, distances.shape[1]), largest=False)
-        values, index = torch.cat([nearest[rows], values], 1), torch.cat([near[rows], index + first], 1)
-        nearest[rows], best = values.topk(k, largest=False)
-        near[rows] = index.gather(1, best)
-        farthest[rows] = torch.maximum(farthest[rows], distances.amax(1))
-
+    found, count = [], 0
     step = max(1, block_bytes // (n * x.element_size()))
     for start in range(0, n, step):
         stop = min(start + step, n)
         strip = torch.addmm(squares[start:], x[start:stop], x[start:].T, alpha=-2)
-        strip.add_(squares[start:stop, None]).clamp_(min=0)
-        strip.fill_diagonal_(-1)  # itself comes first, whatever the rounding
-        keep(slice(start, stop), strip, start)
-        for other in range(stop, n, 4096):
-            rows = slice(other, min(other + 4096, n))
-            keep(rows, strip[:, rows.start - start : rows.stop - start].T.contiguous(), start)
+        strip = strip.add_(squares[start:stop, None]).cpu().numpy()
         if start < queries:
             part = strip[: queries - start, max(queries - start, 0) :]
-            between[start : start + len(part)] = part.cpu().numpy()
+            np.maximum(part, 0, out=between[start : start + len(part)])
+        for low in range(start, stop, TILE):
+            high = min(low + TILE, stop)
+            tile = strip[low - start : high - start, low - start :]
+            np.maximum(farthest[low:], tile.max(0), out=farthest[low:])
+            np.maximum(farthest[low:high], tile.max(1), out=farthest[low:high])
+            np.fill_diagonal(tile, np.inf)
+            found.append(_nearer(tile, low, nearest[:, -1]))
+            count += len(found[-1][0])
+            if count > n * k or high == n:  # as many as are kept: then merging costs little for each
+                near, nearest = _merged(near, nearest, found)
+                found, count = [], 0
+    near, nearest = np.column_stack([np.arange(n), near]), np.column_stack([np.zeros(n, np.float32), nearest])
     # Where all images are one point, the largest distance is 0: any other number does as well.
-    farthest[farthest == 0] = 1
-    return near.cpu().numpy(), nearest.clamp_(min=0).cpu().numpy(), farthest.cpu().numpy(), between
+    farthest[farthest <= 0] = 1
+    return near, nearest, farthest, between
+
+
+def _nearer(tile: np.ndarray, first: int, bound: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of the distances (rows, columns) between images from `first` on, those below one's bound (N,), as
+    image, other image, distance; a distance below both bounds comes both ways."""
+    rows, columns = tile.shape
+    close = tile < bound[first : first + rows, None]
+    close |= tile < bound[first:]
+    row, column = np.divmod(np.flatnonzero(close), columns)
+    distances = np.maximum(tile[row, column], 0)
+    row, column = row + first, column + first
+    there = distances < bound[row]
+    back = (distances < bound[column]) & (column >= first + rows)  # before that the tile holds each pair twice
+    pairs = (row[there], column[back]), (column[there], row[back]), (distances[there], distances[back])
+    return tuple(np.concatenate(both) for both in pairs)
+
+
+def _merged(near: np.ndarray, nearest: np.ndarray, found: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """The k nearest (N, k) and their distances, ascending, of those known and those found."""
+    n, k = near.shape
+    known = np.repeat(np.arange(n), k), near.ravel(), nearest.ravel()
+    image, other, distances = (np.concatenate(parts) for parts in zip(known, *found, strict=True))
+    # Distances are not negative, so their bits order as they do: one sort of whole numbers instead of two.
+    order = np.argsort((image << 32) | distances.view(np.int32))
+    sizes = np.bincount(image, minlength=n)
+    first = order[(np.cumsum(sizes) - sizes)[:, None] + np.arange(k)]
+    return other[first], distances[first]
 
 
 def _encode(x: Tensor, near: np.ndarray, nearest: np.ndarray, farthest: np.ndarray, k1: int) -> sparse.csr_array:
@@ -145,9 +173,12 @@ def _add_jaccard(final: np.ndarray, encoding: sparse.csr_array, weight: float) -
     """
     queries, images = final.shape
     inverted = encoding[queries:].T.tocsr()  # (N, G)
-    for i in range(queries):
-        mine = slice(encoding.indptr[i], encoding.indptr[i + 1])
-        shared = inverted[encoding.indices[mine]]
-        minima = np.minimum(shared.data, np.repeat(encoding.data[mine], np.diff(shared.indptr)))
-        overlap = np.bincount(shared.indices, minima, minlength=images)
-        final[i] += weight * (1 - overlap / (2 - overlap))
+    for start in range(0, queries, TILE):
+        some = encoding[start : min(start + TILE, queries)]
+        sizes = np.diff(inverted.indptr)[some.indices]
+        shared = inverted[some.indices]  # for each weight of these queries, the gallery images that share it
+        minima = np.minimum(shared.data, np.repeat(some.data, sizes))
+        row = np.repeat(np.repeat(np.arange(some.shape[0]), np.diff(some.indptr)), sizes)
+        overlap = np.bincount(row * images + shared.indices, minima, some.shape[0] * images)
+        overlap = overlap.astype(np.float32).reshape(-1, images)
+        final[start : start + TILE] += weight * (1 - overlap / (2 - overlap))
