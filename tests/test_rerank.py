@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidnb.evaluation.rerank import rerank
+from reidnb.evaluation.rerank import _neighbours, rerank
 
 
 def dense(query, gallery, k1, k2, weight):
@@ -53,6 +53,14 @@ def test_rerank_is_the_published_algorithm(k1, k2, weight):
     np.testing.assert_allclose(found, dense(query, gallery, k1, k2, weight), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("spread", [0.2, 0.7, 50], ids=["tight clusters", "clusters", "random"])
+def test_the_ranking_is_the_published_one(spread):
+    query, gallery = clustered(4, 20, 150, spread=spread)
+    found, expected = rerank(query, gallery), dense(query, gallery, 20, 6, 0.3)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(np.argsort(found, axis=1), np.argsort(expected, axis=1))
+
+
 # The same examples each time: two distances equal but for float32 rounding would be ordered either way.
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
@@ -80,6 +88,19 @@ def test_input_kind_and_block_size_do_not_matter():
         np.testing.assert_allclose(blocked, found, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(rerank(torch.from_numpy(query), torch.from_numpy(gallery)), found)
     np.testing.assert_allclose(rerank(query.astype(np.float64), gallery), found, rtol=0, atol=1e-6)
+
+
+def test_many_merges_keep_the_nearest():
+    """Enough images for several merges of what was found, in an order that brings ever nearer ones."""
+    x = np.random.default_rng(0).normal(size=(900, 3)).astype(np.float32)
+    x = x[np.argsort(-(x**2).sum(1))]
+    squared = ((x[:, None] - x[None]) ** 2).sum(2)
+    near, nearest, farthest, between = _neighbours(torch.from_numpy(x), 100, 7, 4 * 900 * 50)
+    np.testing.assert_array_equal(near[:, 0], np.arange(900))
+    np.testing.assert_allclose(nearest, np.sort(squared, axis=1)[:, :8], atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(squared, near, 1), nearest, atol=1e-5)
+    np.testing.assert_allclose(farthest, squared.max(1), rtol=1e-5)
+    np.testing.assert_allclose(between, squared[:100, 100:], atol=1e-5)
 
 
 def test_a_common_shift_does_not_matter():

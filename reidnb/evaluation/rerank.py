@@ -66,10 +66,12 @@ def _neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[np.n
     farthest = np.zeros(n, np.float32)
     between = np.empty((queries, n - queries), np.float32)
     found, count = [], 0
-    step = max(1, block_bytes // (n * x.element_size()))
+    step = min(n, max(1, block_bytes // (n * x.element_size())))
+    memory = x.new_empty(step * n)  # new memory for each strip would take longer than all that is done with it
     for start in range(0, n, step):
         stop = min(start + step, n)
-        strip = torch.addmm(squares[start:], x[start:stop], x[start:].T, alpha=-2)
+        strip = memory[: (stop - start) * (n - start)].view(stop - start, n - start)
+        torch.addmm(squares[start:], x[start:stop], x[start:].T, alpha=-2, out=strip)
         strip = strip.add_(squares[start:stop, None]).cpu().numpy()
         if start < queries:
             part = strip[: queries - start, max(queries - start, 0) :]
