@@ -39,7 +39,7 @@ def counts(data: ReidData) -> pd.DataFrame:
             "distractors": (table.pid == DISTRACTOR).sum(),
             "junk": (table.pid == JUNK).sum(),
         }
-    return pd.DataFrame(rows).T.rename_axis("split").reset_index().astype({"images": int, "identities": int})
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split").reset_index()
 
 
 def distribution(data: ReidData) -> Figure:
@@ -85,7 +85,7 @@ def cameras_and_identities(data: ReidData, count: int = 40) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), width_ratios=(1.55, 1), layout="constrained")
     picture = left.imshow(shown, cmap=heatmaps.COLOURS, aspect="auto", interpolation="nearest", vmin=0)
     left.set(title="Images by identity and camera", xlabel="training identity", ylabel="camera")
-    at = np.linspace(0, shown.shape[1] - 1, min(6, shown.shape[1])).astype(int)
+    at = np.arange(0, shown.shape[1], -(-shown.shape[1] // 8))
     left.set_xticks(at, shown.columns[at])
     bar = figure.colorbar(picture, ax=left, label="images", pad=0.02)
     bar.locator = MaxNLocator(nbins=5, integer=True)
@@ -121,10 +121,10 @@ def protocol(data: ReidData, row: int, count: int = 8) -> Figure:
             some = found[np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)]
             rows.append(list(show.decoded(data.gallery, some)))
             titles.append(words)
-    return heatmaps.grid(rows, titles)
+    return heatmaps.grid(rows, titles, width=0.6)
 
 
-def augmented(image: np.ndarray, augmentation: Augmentation, copies: int = 7, seed: int = 0) -> Figure:
+def augmented(image: np.ndarray, augmentation: Augmentation, copies: int = 7, seed: int = 2) -> Figure:
     """An image (H, W, 3) uint8, and copies as training sees them: each step alone, then all together."""
     steps = {
         "flip": replace(augmentation, pad=0, erase=0),
@@ -137,7 +137,7 @@ def augmented(image: np.ndarray, augmentation: Augmentation, copies: int = 7, se
     for step in steps.values():
         seen = augment(batch, step, torch.Generator().manual_seed(seed))
         rows.append([image, *_picture(seen)])
-    return heatmaps.grid(rows, list(steps), ["original", *map(str, range(1, copies + 1))])
+    return heatmaps.grid(rows, list(steps), ["image", *map(str, range(1, copies + 1))])
 
 
 def _picture(batch: torch.Tensor) -> np.ndarray:
