@@ -233,6 +233,18 @@ def test_what_else_lies_there_is_named(tmp_path, street_small):
         catalog.load("msmt17", tmp_path / "bare" / "MSMT17_V1.tar.gz")
 
 
+def test_a_folder_of_ones_own_a_level_off(tmp_path, street_small):
+    market_like(tmp_path / "mine", street_small)
+    assert catalog.load("folder", tmp_path / "mine").train_ids == 8
+    with pytest.raises(FileNotFoundError, match=r"folders there that have one: mine$"):
+        catalog.load("folder", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"did you mean .*/mine\?$"):
+        catalog.load("folder", tmp_path / "mine" / "query")
+    shutil.rmtree(tmp_path / "mine" / "query")
+    with pytest.raises(FileNotFoundError, match=r"mine is not in Market-1501's layout: it has no folder query$"):
+        catalog.load("folder", tmp_path / "mine")
+
+
 def test_half_extracted_sets(tmp_path, street_small):
     market_like(tmp_path / "market1501", street_small)
     shutil.rmtree(tmp_path / "market1501" / "bounding_box_train")

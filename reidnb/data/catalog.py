@@ -76,7 +76,7 @@ DATA_SETS: dict[str, DataSet] = {
     **_cuhk03("labeled"),
     **_cuhk03("detected"),
     "msmt17": DataSet(msmt17.find_msmt17, msmt17.read, msmt17.MSMT17),
-    "folder": DataSet(market.find_folder, market.read),
+    "folder": DataSet(market.find_layout, market.read),
     **{name: _street(name) for name in STREETS},
 }
 """Every name, except that ``cuhk03-labeled-2`` and their like are the other classic splits of CUHK03."""

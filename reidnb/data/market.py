@@ -33,19 +33,12 @@ def holds_layout(folder: Path) -> Path | None:
 
 
 def find_layout(root: Path, names: tuple[str, ...] = ()) -> Path:
-    """The folder in this layout that is ``root`` or lies in one of ``names``."""
+    """The folder in this layout that is ``root`` or is called one of ``names`` there; errors as ``find``."""
     return find(root, names, holds_layout, "folder bounding_box_train")
 
 
 find_market = partial(find_layout, names=("market1501", "Market-1501-v15.09.15", "Market-1501", "Market1501", "market"))
 find_duke = partial(find_layout, names=("dukemtmc-reid", "DukeMTMC-reID", "dukemtmc", "DukeMTMC", "dukemtmcreid"))
-
-
-def find_folder(root: Path) -> Path:
-    """Any folder in this layout: ``root`` itself."""
-    if not root.is_dir() or holds_layout(root):
-        return find_layout(root)
-    return root  # ``read`` names what is missing
 
 
 def read(name: str, folder: Path) -> ReidData:

@@ -83,11 +83,16 @@ def cameras_and_identities(data: ReidData, count: int = 40) -> Figure:
     seen = (table > 0).astype(int).to_numpy()
     shared = seen @ seen.T
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), width_ratios=(1.55, 1), layout="constrained")
-    picture = left.imshow(shown, cmap=heatmaps.COLOURS, aspect="auto", interpolation="nearest", vmin=0)
+    # A few people who stand before a camera for long would make all others dark.
+    most = max(1, int(np.percentile(shown, 98)))
+    look = {"cmap": heatmaps.COLOURS, "aspect": "auto", "interpolation": "nearest"}
+    picture = left.imshow(shown, vmin=0, vmax=most, **look)
     left.set(title="Images by identity and camera", xlabel="training identity", ylabel="camera")
     at = np.arange(0, shown.shape[1], -(-shown.shape[1] // 8))
     left.set_xticks(at, shown.columns[at])
-    bar = figure.colorbar(picture, ax=left, label="images", pad=0.02)
+    bar = figure.colorbar(
+        picture, ax=left, label="images", pad=0.02, extend="max" if shown.max(axis=None) > most else "neither"
+    )
     bar.locator = MaxNLocator(nbins=5, integer=True)
     bar.update_ticks()
     right.imshow(shared, cmap=heatmaps.COLOURS, vmin=0)
