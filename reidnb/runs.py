@@ -7,6 +7,7 @@ so an experiment that several tables share is trained once, and a study that was
 import hashlib
 import inspect
 import json
+import math
 import os
 import platform
 import subprocess
@@ -27,6 +28,7 @@ from torch import nn
 
 from .data import catalog, pixels
 from .data.augment import Augmentation
+from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .files import write_atomically
@@ -75,8 +77,11 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict:
-        """mAP (both definitions), mINP, rank-k and their like, in percent; ``cmc`` is a list of fractions."""
-        return json.loads((self.folder / "metrics.json").read_text())
+        """mAP (both definitions), mINP, rank-k and their like, in percent; ``cmc`` is a list of fractions.
+
+        What the data set's protocol does not have, such as mAP with one gallery image of each identity, is NaN.
+        """
+        return _read_metrics(self.folder / "metrics.json")
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -210,7 +215,8 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     model = accelerator.unwrap_model(model)
     query, gallery = (extract(model, store[split], accelerator=accelerator) for split in ("query", "gallery"))
     ids = _labels(data)
-    scores = metrics.evaluate(query, gallery, *ids)
+    score = metrics.single_shot_cmc if data.protocol == SINGLE_SHOT else metrics.evaluate
+    scores = score(query, gallery, *ids)
     seconds = time.perf_counter() - start
     top = metrics.ranking(query, gallery, *ids, top=TOP)
     right = (ids[2][top] == ids[0][:, None]) & (top >= 0)
@@ -218,16 +224,17 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     write_atomically(folder / "history.csv", lambda file: history.to_csv(file, index=False))
     write_atomically(folder / "model.safetensors", lambda file: _save_weights(model, file))
     write_atomically(folder / "rankings.npz", lambda file: _save_npz(file, top=top, right=right))
-    write_atomically(
-        folder / "queries.npz",
-        lambda file: _save_npz(
-            file,
-            valid=scores.valid,
-            ap=scores.ap,
-            ap_trapezoid=scores.ap_trapezoid,
-            first_rank=scores.first_rank,
-        ),
-    )
+    if data.protocol != SINGLE_SHOT:  # whose queries have a rank for each draw of the gallery
+        write_atomically(
+            folder / "queries.npz",
+            lambda file: _save_npz(
+                file,
+                valid=scores.valid,
+                ap=scores.ap,
+                ap_trapezoid=scores.ap_trapezoid,
+                first_rank=scores.first_rank,
+            ),
+        )
     train_seconds = float(history.seconds.sum())
     _write_json(folder / "provenance.json", _provenance(accelerator, train_seconds, seconds))
     # Written last: a folder with metrics.json is a finished run.
@@ -248,13 +255,18 @@ def check_rankable(data: catalog.ReidData) -> None:
 
 
 def reranked(run: Run, data: catalog.ReidData) -> dict:
-    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), kept beside them."""
+    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), kept beside them.
+
+    All NaN by the single-shot protocol: one image of an identity has no neighbours to be reciprocal with.
+    """
+    if data.protocol == SINGLE_SHOT:
+        return dict.fromkeys(run.metrics, math.nan)
     file = run.folder / "metrics-reranked.json"
     if not file.exists():
         query, gallery = descriptors(run, data)
         scores = metrics.evaluate_distances(rerank(query, gallery), *_labels(data))
         _write_json(file, _summary(scores))
-    return json.loads(file.read_text())
+    return _read_metrics(file)
 
 
 def descriptors(run: Run, data: catalog.ReidData) -> tuple[torch.Tensor, torch.Tensor]:
@@ -279,12 +291,16 @@ def _labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:
     return tuple(table[c].to_numpy() for table in (data.query, data.gallery) for c in ("pid", "camid"))
 
 
-def _summary(scores: metrics.Scores) -> dict:
-    summary = {"map": scores.map, "map_trapezoid": scores.map_trapezoid, "minp": scores.minp}
+def _summary(scores: metrics.Scores | metrics.SingleShot) -> dict:
+    summary = {name: getattr(scores, name, None) for name in ("map", "map_trapezoid", "minp")}
     summary |= {f"rank{k}": scores.rank(k) for k in RANKS}
-    summary = {name: round(100 * float(value), 4) for name, value in summary.items()}
+    summary = {name: None if value is None else round(100 * float(value), 4) for name, value in summary.items()}
     summary |= {"queries": int(scores.queries), "left_out": int(scores.left_out)}
     return summary | {"cmc": [round(float(c), 6) for c in scores.cmc]}
+
+
+def _read_metrics(file: Path) -> dict:
+    return {name: math.nan if value is None else value for name, value in json.loads(file.read_text()).items()}
 
 
 def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> dict:

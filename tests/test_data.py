@@ -57,11 +57,11 @@ def test_street_small_is_a_whole_data_set(street_small):
 @pytest.mark.parametrize(
     ("name", "root", "error", "message"),
     [
-        ("marked", None, ValueError, "unknown data set 'marked': known are folder"),
+        ("marked", None, ValueError, "unknown data set 'marked': known are cuhk03-detected, "),
         ("market1501", None, ValueError, "needs data_root"),
         ("market1501", "nowhere", FileNotFoundError, "nowhere is not a folder"),
         ("market1501", ".", FileNotFoundError, "no folder bounding_box_train"),
-        ("folder", ".", FileNotFoundError, "no folder bounding_box_train and no folder query"),
+        ("folder", ".", FileNotFoundError, "no folder bounding_box_train in data_root"),
     ],
 )
 def test_bad_roots(tmp_path, name, root, error, message):

@@ -54,9 +54,10 @@ def shapes(tensors: Mapping[str, Tensor]) -> pd.DataFrame:
 
 
 def metrics(run: Run) -> pd.DataFrame:
-    """A run's metrics in percent, in one row."""
+    """A run's metrics in percent, in one row; a dash for what the data set's protocol does not have."""
     columns = ["map", "map_trapezoid", "minp", "rank1", "rank5", "rank10", "rank20", "queries", "left_out"]
-    return pd.DataFrame([run.metrics], index=[run.experiment.dataset])[columns].round(1)
+    found = pd.DataFrame([run.metrics], index=[run.experiment.dataset])[columns].round(1)
+    return found.astype(object).where(found.notna(), "–")
 
 
 def provenance(run: Run) -> pd.Series:

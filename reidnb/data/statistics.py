@@ -1,0 +1,83 @@
+"""What data sets hold, counted, and beside it what papers print of them.
+
+Papers count in different ways, one table often in two: with the queries or without, with the distractors' identities
+or without. ``statistics.csv`` therefore says for each printed number which counts it is the sum of.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+
+import pandas as pd
+
+from . import catalog
+from .check import count_rows
+from .dataset import ReidData, count
+
+
+def statistics(data: ReidData) -> dict[str, int]:
+    """Counts by name: train, query, gallery and images (files), train ids, test ids, gallery ids, cameras."""
+    found = count(data)
+    return {
+        "train ids": found.train_ids,
+        "train": found.train,
+        "test ids": found.query_ids,
+        "query": found.query,
+        "gallery ids": found.gallery_ids,
+        "gallery": found.gallery,
+        "images": found.images,
+        "cameras": found.cameras,
+    }
+
+
+def published(paper: str) -> pd.DataFrame:
+    """What a paper prints of its data sets: table, dataset, quantity, published, counted, note.
+
+    ``hybrid_attention`` (table 1) and ``attention_driven`` (table 2); ValueError for a paper that prints none.
+    """
+    frame = pd.read_csv(files("reidnb.data") / "statistics.csv", keep_default_na=False)
+    if paper not in set(frame.paper):
+        raise ValueError(f"{paper!r} has no table of data sets: {' and '.join(frame.paper.unique())} have one")
+    return frame[frame.paper == paper].drop(columns="paper").reset_index(drop=True)
+
+
+def beside_published(paper: str, root: str | Path | None = None) -> pd.DataFrame:
+    """A paper's table of data sets with ``ours``, counted from the copies under ``root``; NA where there is none.
+
+    Rows of dataset, quantity, published, ours, counted, note. Errors as ``catalog.read``, but a data set that is not
+    there is no error; ValueError or OSError says what is wrong with one that cannot be read.
+    """
+    frame = published(paper).drop(columns="table")
+    found = {name: statistics(data) for name in frame.dataset.unique() if (data := _if_there(name, root))}
+    ours = [
+        sum(found[row.dataset][part] for part in row.counted.split(" + ")) if row.dataset in found else None
+        for row in frame.itertuples()
+    ]
+    frame.insert(3, "ours", pd.array(ours, dtype="Int64"))
+    return frame
+
+
+def wide(frame: pd.DataFrame) -> pd.DataFrame:
+    """``beside_published`` as papers print it: a row a quantity, and a column a data set of 'published (ours)'."""
+    both = [
+        f"{published:,}" if pd.isna(ours) else f"{published:,} ({'same' if ours == published else format(ours, ',')})"
+        for published, ours in zip(frame.published, frame.ours, strict=True)
+    ]
+    names, quantities = frame.dataset.unique(), frame.quantity.unique()
+    cells = frame.assign(both=both).pivot(index="quantity", columns="dataset", values="both")
+    return cells.loc[quantities, names].reset_index().rename_axis(columns=None)
+
+
+def _if_there(name: str, root: str | Path | None) -> ReidData | None:
+    """The data set, complete or not; None where it is not under the root."""
+    if not root:
+        return None
+    try:
+        place = catalog.locate(name, root)
+    except FileNotFoundError:
+        return None
+    data = catalog.read(name, root)
+    # The root itself may be a data set, and several have one layout: then only a complete copy tells which it is.
+    if place == Path(root).expanduser().resolve():
+        complete = all(row["ok"] for row in count_rows(data, catalog.data_set(name).counts))
+        return data if complete else None
+    return data

@@ -1,0 +1,151 @@
+"""Pictures of a data set: how its images spread, whom a query is shown, and what augmentation does."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..data.augment import MEAN, STD, Augmentation, augment
+from ..data.catalog import DISTRACTOR, JUNK, ReidData
+from . import heatmaps, show, style
+
+SPLITS = ("train", "query", "gallery")
+KINDS = {
+    "right": "right: other cameras",
+    "own camera": "own camera, never ranked",
+    "other person": "other people, wrong",
+    "distractor": "distractors, wrong",
+    "junk": "junk, never ranked",
+}
+"""What a gallery image is to a query, in words."""
+
+
+def counts(data: ReidData) -> pd.DataFrame:
+    """Images, identities, cameras, distractors and junk of each split."""
+    rows = {}
+    for split in SPLITS:
+        table = getattr(data, split)
+        known = table.pid[table.pid > DISTRACTOR]
+        rows[split] = {
+            "images": len(table),
+            "identities": known.nunique(),
+            "cameras": table.camid.nunique(),
+            "images per identity": len(known) / max(known.nunique(), 1),
+            "distractors": (table.pid == DISTRACTOR).sum(),
+            "junk": (table.pid == JUNK).sum(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split").reset_index()
+
+
+def distribution(data: ReidData) -> Figure:
+    """Left how many images a training identity has, right how many images each camera took of each split."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+    numbers = data.train.groupby("pid").size()
+    # Whole numbers: bins of equal width around them, at most about twenty.
+    width = int(np.ceil((numbers.max() - numbers.min() + 1) / 20))
+    bins = np.arange(numbers.min(), numbers.max() + width + 1, width) - 0.5
+    left.hist(numbers, bins=bins, color=style.PALETTE[0], edgecolor="white", linewidth=0.6)
+    left.axvline(numbers.median(), color=style.INK, linestyle=style.DASHES[1])
+    left.annotate(
+        f" median {numbers.median():.0f}", (numbers.median(), 1), (0, -2), xycoords=("data", "axes fraction"),
+        textcoords="offset points", va="top",
+    )  # fmt: skip
+    left.set(title="Images of an identity", xlabel="images", ylabel="training identities")
+    left.set_ylim(top=1.18 * left.get_ylim()[1])  # room for the median's label
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    left.grid(axis="x", visible=False)
+    _by_camera(right, data)
+    return figure
+
+
+def _by_camera(axes: Axes, data: ReidData) -> None:
+    cameras = sorted({*data.train.camid, *data.query.camid, *data.gallery.camid})
+    for place, (split, hatch) in enumerate(zip(SPLITS, ("", "///", "..."), strict=True)):
+        numbers = getattr(data, split).camid.value_counts().reindex(cameras, fill_value=0)
+        at = np.arange(len(cameras)) + 0.27 * (place - 1)
+        axes.bar(at, numbers, 0.25, label=split, color=style.PALETTE[place], hatch=hatch, edgecolor="white")
+    axes.set(title="Images of a camera", xlabel="camera", ylabel="images")
+    axes.set_xticks(range(len(cameras)), cameras)
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=3, handlelength=1.4, columnspacing=1.0)
+
+
+def cameras_and_identities(data: ReidData, count: int = 40) -> Figure:
+    """Left how many images each camera took of the first training identities, right who is shared by two cameras."""
+    table = data.train.groupby(["camid", "pid"]).size().unstack(fill_value=0)
+    shown, cameras = table.iloc[:, :count], list(table.index)
+    seen = (table > 0).astype(int).to_numpy()
+    shared = seen @ seen.T
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), width_ratios=(1.55, 1), layout="constrained")
+    # A few people who stand before a camera for long would make all others dark.
+    most = max(1, int(np.percentile(shown, 98)))
+    look = {"cmap": heatmaps.COLOURS, "aspect": "auto", "interpolation": "nearest"}
+    picture = left.imshow(shown, vmin=0, vmax=most, **look)
+    left.set(title="Images by identity and camera", xlabel="training identity", ylabel="camera")
+    at = np.arange(0, shown.shape[1], -(-shown.shape[1] // 8))
+    left.set_xticks(at, shown.columns[at])
+    bar = figure.colorbar(
+        picture, ax=left, label="images", pad=0.02, extend="max" if shown.max(axis=None) > most else "neither"
+    )
+    bar.locator = MaxNLocator(nbins=5, integer=True)
+    bar.update_ticks()
+    right.imshow(shared, cmap=heatmaps.COLOURS, vmin=0)
+    right.set(title="Identities in both", xlabel="camera", ylabel="camera")
+    right.set_xticks(range(len(cameras)), cameras)
+    if len(cameras) <= 8:
+        for (y, x), number in np.ndenumerate(shared):
+            ink = "black" if number > 0.55 * shared.max() else "white"
+            right.text(x, y, number, ha="center", va="center", color=ink, size=style.SIZE - 2)
+    for axes in (left, right):
+        axes.set_yticks(range(len(cameras)), cameras)
+        axes.grid(visible=False)
+    return figure
+
+
+def gallery_kinds(data: ReidData, row: int) -> pd.Series:
+    """What each gallery image is to the query in ``row``: a key of ``KINDS``."""
+    query, gallery = data.query.iloc[row], data.gallery
+    own = gallery.pid == query.pid
+    cases = [gallery.pid == JUNK, gallery.pid == DISTRACTOR, own & (gallery.camid == query.camid), own]
+    return pd.Series(np.select(cases, ["junk", "distractor", "own camera", "right"], "other person"), gallery.index)
+
+
+def protocol(data: ReidData, row: int, count: int = 8) -> Figure:
+    """A query, and below it examples of what the gallery images are to it, a row each."""
+    kinds = gallery_kinds(data, row)
+    rows, titles = [list(show.decoded(data.query, [row]))], ["query"]
+    for kind, words in KINDS.items():
+        found = np.flatnonzero(kinds == kind)
+        if len(found):
+            some = found[np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)]
+            rows.append(list(show.decoded(data.gallery, some)))
+            titles.append(words)
+    return heatmaps.grid(rows, titles, width=0.6)
+
+
+def augmented(image: np.ndarray, augmentation: Augmentation, copies: int = 7, seed: int = 2) -> Figure:
+    """An image (H, W, 3) uint8, and copies as training sees them: each step alone, then all together."""
+    steps = {
+        "flip": replace(augmentation, pad=0, erase=0),
+        "pad and crop": replace(augmentation, flip=0, erase=0),
+        "erase": replace(augmentation, flip=0, pad=0),
+        "all": augmentation,
+    }
+    batch = torch.from_numpy(np.repeat(image[None], copies, axis=0))
+    rows = []
+    for step in steps.values():
+        seen = augment(batch, step, torch.Generator().manual_seed(seed))
+        rows.append([image, *_picture(seen)])
+    return heatmaps.grid(rows, list(steps), ["image", *map(str, range(1, copies + 1))])
+
+
+def _picture(batch: torch.Tensor) -> np.ndarray:
+    """Normalised images (B, 3, H, W) back as uint8 (B, H, W, 3)."""
+    pixels = batch.permute(0, 2, 3, 1).numpy() * np.array(STD) + np.array(MEAN)
+    return np.rint(pixels.clip(0, 1) * 255).astype(np.uint8)
