@@ -102,8 +102,8 @@ def _state(weights: str | Path) -> dict[str, torch.Tensor]:
         name = Path(WEIGHTS.url).name
         raise RuntimeError(
             f"the weights of Keypoint R-CNN cannot be fetched: put {name} at"
-            f" {Path(torch.hub.get_dir()) / 'checkpoints' / name}, pass pose_weights=PATH of a local copy, or put the"
-            " joints themselves as joints.npz into the data set's folder"
+            f" {Path(torch.hub.get_dir()) / 'checkpoints' / name}, load the joints with weights=PATH of a local copy,"
+            " or put the joints themselves as joints.npz into the data set's folder"
         ) from error
 
 
