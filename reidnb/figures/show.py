@@ -144,7 +144,7 @@ def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarra
     rows, titles = [list(images)], ["image"]
     for name in names:
         model = load_model(runs[name], data)
-        maps = heatmaps.cam(model, model.second.stages[3], batch)
+        maps = heatmaps.cam(model, model.last_stage, batch)
         rows.append([heatmaps.overlay(i, m) for i, m in zip(images, maps, strict=True)])
         titles.append(name)
         with torch.inference_mode():
