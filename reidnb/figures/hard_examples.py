@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from ..data import catalog, pixels, street
@@ -21,6 +22,7 @@ from ..training import make_accelerator, train
 from . import heatmaps, show, style
 
 BATCH = 32
+LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D (places hidden)"}
 
 
 def training_images(data: catalog.ReidData, size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,6 +102,25 @@ def channel_masks(seen: Mapping[int, dict[str, Tensor]], count: int = 4) -> Figu
     return figure
 
 
+def losses(history: pd.DataFrame) -> Figure:
+    """The ID losses of B, C and D over the epochs, and by how much C's and D's, the hard ones, lie above B's."""
+    names = [name for name in LOSSES if name in history]
+    figure, (left_axes, right_axes) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    for name, look in zip(names, style.lines(len(names)), strict=True):
+        look = look | {"markevery": max(1, len(history) // 8)}
+        left_axes.plot(history.epoch, history[name], label=LOSSES[name], **look)
+        if name != "loss_id_b":
+            right_axes.plot(history.epoch, history[name] - history.loss_id_b, **look)
+    right_axes.axhline(0, color=style.MUTED, linewidth=1)
+    left_axes.set(title="ID loss", xlabel="epoch")
+    right_axes.set(title="above that of B", xlabel="epoch")
+    for axes in (left_axes, right_axes):
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.grid(axis="x", visible=False)
+    figure.legend(*left_axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.6)
+    return figure
+
+
 def examples(run: Run, data: catalog.ReidData, images: np.ndarray, labels: np.ndarray) -> Figure:
     """How strong A, B and the hard examples C and D of a trained run are in each place: the means of their channels."""
     maps = masks(load_model(run, data), images, labels)
@@ -121,16 +142,17 @@ def activation_maps(run: Run, data: catalog.ReidData, images: np.ndarray) -> np.
 def where_they_look(runs: Mapping[str, Run], data: catalog.ReidData) -> pd.DataFrame:
     """How much of the activation lies on the person, and how evenly, for each run: ``activation.compare``.
 
-    Over all queries of a synthetic street, whose truth has the person's mask; the runs have one image size. Raises
-    ValueError for another data set.
+    Over all queries of a synthetic street, whose truth has the person's mask. Raises ValueError for another data set.
     """
     if data.name not in catalog.STREETS:
         raise ValueError(f"{data.name} has no masks of people: only a synthetic street has")
-    size = next(iter(runs.values())).experiment.recipe.size
     truth = street.truth(data.root, "query")
     known = dict(zip(truth.names, truth.masks, strict=True))
     people = np.stack([known[Path(path).name] for path in data.query.path])
-    # Half of a pixel or more on the person is a pixel of the person.
-    people = F.adaptive_avg_pool2d(torch.from_numpy(people).float()[:, None], size)[:, 0].numpy() >= 0.5
-    images = show.decoded(data.query, data.query.index.to_numpy(), size)
-    return activation.compare({name: activation_maps(run, data, images) for name, run in runs.items()}, people)
+    found = {}
+    for name, run in runs.items():
+        images = show.decoded(data.query, data.query.index.to_numpy(), run.experiment.recipe.size)
+        maps = torch.from_numpy(activation_maps(run, data, images))[:, None]
+        # The masks are exact at their own size, and the maps are bilinear at any.
+        found[name] = F.interpolate(maps, people.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy()
+    return activation.compare(found, people)

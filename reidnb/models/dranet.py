@@ -53,9 +53,9 @@ class PartClassifier(nn.Module):
             self.f3x3.append(nn.BatchNorm2d(width))
         if neck == "bn-relu":
             self.f3x3.append(nn.ReLU())
+        # As PyTorch initialises it: from the usual 0.001 training hardly starts, as nothing normalises GAP(f) (the
+        # baseline on the street after 8 demo epochs: 8 mAP from 0.001, 21 from this).
         self.f1x1 = nn.Conv2d(width, identities, kernel_size=1)
-        nn.init.normal_(self.f1x1.weight, std=0.001)
-        nn.init.zeros_(self.f1x1.bias)
 
     def logits(self, f: Tensor) -> Tensor:
         """GAP(f_1x1(f)) (B, identities) of f = f_3x3(.) (B, width, h, w): f_1x1 is linear, so GAP may go first."""
