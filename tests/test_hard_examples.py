@@ -36,12 +36,12 @@ def _closed():
     plt.close("all")
 
 
-def test_training_images_have_the_labels_of_training(people, street_small):
-    images, labels = people
+def test_training_images_have_the_labels_of_training(finished, people, street_small):
+    (images, labels), size = people, finished.experiment.recipe.size
     pids = np.unique(street_small.train.pid)
-    assert images.shape == (3, 64, 21, 3) and list(labels) == [0, 3, 7]
+    assert images.shape == (3, *size, 3) and list(labels) == [0, 3, 7]
     first = street_small.train.index[street_small.train.pid == pids[3]][0]
-    np.testing.assert_array_equal(images[1], show.decoded(street_small.train, [first], (64, 21))[0])
+    np.testing.assert_array_equal(images[1], show.decoded(street_small.train, [first], size)[0])
 
 
 def test_watching_ends_with_the_runs_own_network(finished, street_small, people, seen):
@@ -105,7 +105,7 @@ def test_examples_show_all_four_maps(finished, street_small, people):
 
 
 def test_activation_maps_do_not_depend_on_batches(finished, street_small, monkeypatch):
-    images = show.decoded(street_small.query, [0, 1, 2, 3, 4], (64, 21))
+    images = show.decoded(street_small.query, [0, 1, 2, 3, 4], finished.experiment.recipe.size)
     whole = hard_examples.activation_maps(finished, street_small, images)
     monkeypatch.setattr(hard_examples, "BATCH", 2)
     np.testing.assert_allclose(hard_examples.activation_maps(finished, street_small, images), whole, atol=1e-4)
@@ -113,7 +113,7 @@ def test_activation_maps_do_not_depend_on_batches(finished, street_small, monkey
 
 def test_where_they_look_uses_the_masks_of_the_street(finished, street_small, monkeypatch):
     truth = street.truth(street_small.root, "query")
-    monkeypatch.setattr(heatmaps, "cam", lambda model, layer, batch: np.ones((len(batch), 64, 21), np.float32))
+    monkeypatch.setattr(heatmaps, "cam", lambda model, layer, batch: np.ones(batch[:, 0].shape, np.float32))
     table = hard_examples.where_they_look({"flat": finished}, street_small).set_index(["measure", "variant"])
     share = table.loc["share on the person", "mean"]
     assert share["flat"] == pytest.approx(share["an even map"])
