@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidnb.evaluation.activation import MEASURES, compare, evenness, share_inside
@@ -34,6 +34,7 @@ def test_evenness_inside_a_mask_is_that_of_the_cut_out():
     assert np.isnan(evenness(maps, single)).all()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.floats(1e-3, 1e3))
 def test_measures_lie_in_the_unit_interval_and_know_no_scale(seed, scale):
     random = np.random.default_rng(seed)

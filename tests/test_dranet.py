@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidnb.models.backbone import Backbone
@@ -61,6 +61,7 @@ def test_channel_mask_is_squeeze_and_excitation():
     np.testing.assert_allclose(module(a).detach().numpy(), m, rtol=1e-5)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.sampled_from([0.5, 1.0, 2.0]))
 def test_reverse_mask_by_hand(mask, alpha):
     found = reverse(torch.tensor([mask], dtype=torch.float32), alpha).item()
@@ -108,6 +109,7 @@ def test_f_3x3_is_a_convolution_normalised_and_rectified():
     np.testing.assert_allclose(head.f3x3(x).detach(), np.maximum(normed, 0), atol=1e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_minmax_takes_each_map_to_zero_and_one(seed):
     h = torch.randn(3, 1, 4, 2, generator=torch.Generator().manual_seed(seed)) * 10
