@@ -22,7 +22,7 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
 
     paper   as stated; needs a GPU and ImageNet weights
     demo    half as wide a ResNet-18, images a third as high and wide, from random weights in a few epochs of
-            AdamW with one cycle: minutes on two CPU cores
+            AdamW with one cycle, one rate for all parameters: minutes on two CPU cores
     smoke   a tiny ResNet, tiny images, two epochs: seconds, for tests
     """
     if profile not in PROFILES:

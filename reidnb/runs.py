@@ -32,10 +32,11 @@ from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .files import write_atomically
+from .models.dranet import DRANet
 from .models.wrcanet import WRCANet
 from .training import Recipe, extract, make_accelerator, train
 
-MODELS: dict[str, type[nn.Module]] = {"wrcanet": WRCANet}
+MODELS: dict[str, type[nn.Module]] = {"wrcanet": WRCANet, "dranet": DRANet}
 """A paper's name to its network."""
 RANKS = (1, 5, 10, 20)
 TOP = 20

@@ -40,6 +40,8 @@ class Recipe:
     optimizer: str = "adam"
     """'adam', 'adamw' or 'sgd'."""
     lr: float = 3.5e-4
+    backbone_lr: float | None = None
+    """Rate of the model's ``backbone``, which follows the same schedule; None: that of all the rest."""
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4
@@ -76,8 +78,13 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the model's trainable parameters."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    """The recipe's optimiser over the model's trainable parameters; each group's ``scale`` multiplies the rate."""
+    parameters = [{"params": [p for p in model.parameters() if p.requires_grad], "scale": 1.0}]
+    if recipe.backbone_lr is not None:
+        own = {id(p) for p in model.backbone.parameters()}
+        backbone = [p for p in parameters[0]["params"] if id(p) in own]
+        rest = [p for p in parameters[0]["params"] if id(p) not in own]
+        parameters = [{"params": backbone, "scale": recipe.backbone_lr / recipe.lr}, {"params": rest, "scale": 1.0}]
     shared = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, **shared)
@@ -145,7 +152,7 @@ def train(
         # A bar at a terminal only: notebooks and logs get the line below, one an epoch.
         for step, index in enumerate(tqdm(batches, disable=None, leave=False, desc=f"epoch {epoch + 1}")):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, epoch + step / steps)
+                group["lr"] = group["scale"] * learning_rate(recipe, epoch + step / steps)
             images = torch.from_numpy(pixels[index]).to(device)
             images = augment(images, recipe.augmentation, generator)
             batch_labels = targets[torch.from_numpy(index).to(device)]

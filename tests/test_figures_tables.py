@@ -250,3 +250,17 @@ def test_a_bad_file_is_named(results, name, content, message):
 def test_a_figure_needs_a_title(tmp_path):
     with pytest.raises(ValueError, match="'x' needs a title"):
         report.save_figure(plt.figure(), tmp_path, "x", title=" ", caption="")
+
+
+def test_a_table_without_published_numbers_is_kept_as_it_is(tmp_path):
+    frame = pd.DataFrame({"measure": ["share", "share"], "mean": [61.25, 7.0], "p": [np.nan, 0.012]})
+    path = tables.save(frame, "dranet", "activation", "street", "demo", caption="Ours | alone.", results=tmp_path)
+    assert pd.read_csv(path).equals(frame)
+    assert path.with_suffix(".md").read_text().splitlines() == [
+        "| measure | mean | p |",
+        "| :-- | --: | --: |",
+        "| share | 61.25 | – |",
+        "| share | 7.00 | 0.012 |",
+        "",
+        "Ours | alone.",
+    ]

@@ -230,3 +230,43 @@ def test_frozen_parameters_are_not_optimised():
     model = WRCANet(8, (32, 16), backbone="resnet10-eighth", neck="bnneck")
     count = sum(len(group["params"]) for group in make_optimizer(model, RECIPE).param_groups)
     assert count == sum(p.requires_grad for p in model.parameters()) < len(list(model.parameters()))
+
+
+def test_backbone_has_a_rate_of_its_own_on_the_same_schedule(tmp_path, monkeypatch):
+    taken = []
+
+    class Watched(torch.optim.SGD):
+        def step(self, *arguments, **options):
+            taken.append([group["lr"] for group in self.param_groups])
+            return super().step(*arguments, **options)
+
+    monkeypatch.setattr(torch.optim, "SGD", Watched)
+    rates = {"optimizer": "sgd", "lr": 0.1, "backbone_lr": 0.01, "schedule": "steps", "warmup": 0, "milestones": (2,)}
+    model, history = run_tiny(tmp_path, replace(RECIPE, epochs=3, **rates))
+    steps = len(taken) // 3
+    np.testing.assert_allclose(taken, [[0.01, 0.1]] * 2 * steps + [[0.001, 0.01]] * steps)
+    np.testing.assert_allclose(history.lr, [0.1, 0.1, 0.01])
+    backbone, rest = make_optimizer(model, replace(RECIPE, **rates)).param_groups
+    assert {id(p) for p in backbone["params"]} == {id(p) for p in model.backbone.parameters()}
+    count = sum(p.requires_grad for p in model.parameters())
+    assert len(backbone["params"]) + len(rest["params"]) == count
+
+
+def test_resumed_training_keeps_the_backbones_rate(tmp_path):
+    recipe = replace(RECIPE, optimizer="sgd", lr=0.01, backbone_lr=0.001)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "halved").mkdir()
+    whole, _ = run_tiny(tmp_path / "whole", recipe)
+
+    class Stop(Exception):
+        pass
+
+    def stop(model, epoch):
+        if epoch == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run_tiny(tmp_path / "halved", recipe, after_epoch=stop)
+    halved, _ = run_tiny(tmp_path / "halved", recipe)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, halved.state_dict()[name]), name

@@ -139,13 +139,12 @@ def two_streams(run: Run, data: catalog.ReidData, images: np.ndarray) -> Figure:
 
 
 def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarray) -> Figure:
-    """Grad-cam of the first and the last run at stage 4 beside the images, and the map f where a run has one."""
-    names = list(dict.fromkeys([next(iter(runs)), list(runs)[-1]]))
+    """Grad-cam of each run at its last stage beside the images, and the map f where the last run has one."""
     batch = normalise(torch.from_numpy(images))
     rows, titles = [list(images)], ["image"]
-    for name in names:
-        model = load_model(runs[name], data)
-        maps = heatmaps.cam(model, model.second.stages[3], batch)
+    for name, run in runs.items():
+        model = load_model(run, data)
+        maps = heatmaps.cam(model, model.last_stage, batch)
         rows.append([heatmaps.overlay(i, m) for i, m in zip(images, maps, strict=True)])
         titles.append(name)
         with torch.inference_mode():

@@ -86,7 +86,7 @@ def readings(frame: pd.DataFrame) -> Styler:
 
 def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
     """Any other table as it is: words left, numbers right, to three decimals at most."""
-    shown = pd.DataFrame({str(name).replace("_", " "): _plain(frame[name]) for name in frame})
+    shown = _plain_text(frame)
     words = [n for n, column in enumerate(frame) if not pd.api.types.is_numeric_dtype(frame[column])]
     left = [{"selector": f".col{n}", "props": "text-align: left;"} for n in words]
     return _styled(shown, caption).set_table_styles(left, overwrite=False)
@@ -100,8 +100,17 @@ def to_markdown(frame: pd.DataFrame, *, caption: str, comparable: bool | None = 
         [f"*{text}*" if place == 0 and kind == "cited" else text for place, text in enumerate(map(_cell, line))]
         for kind, line in zip(frame.kind, shown.to_numpy().tolist(), strict=True)
     ]
+    return _markdown(heads, body, _needed(caption))
+
+
+def _plain_markdown(frame: pd.DataFrame, caption: str) -> str:
+    shown = _plain_text(frame)
+    return _markdown(list(shown), [[_cell(text) for text in line] for line in shown.to_numpy().tolist()], caption)
+
+
+def _markdown(heads: list[str], body: list[list[str]], caption: str) -> str:
     lines = [map(_cell, heads), [":--", *["--:"] * (len(heads) - 1)], *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{_needed(caption)}\n"
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption}\n"
 
 
 def to_csv(frame: pd.DataFrame, path: str | Path) -> Path:
@@ -125,14 +134,14 @@ def save(
 ) -> Path:
     """Keep a table for the report: ``tables/<paper>-<table>-<dataset>-<profile>`` as .csv, .md and .json in results.
 
-    Returns the path of the .csv.
+    A table without published numbers beside ours is kept as it is. Returns the path of the .csv.
     """
     if results is None:
         from ..runs import results_dir  # everything else here needs only the frame
 
         results = results_dir()
     stem = Path(results) / "tables" / f"{paper}-{table}-{dataset}-{profile}"
-    words = to_markdown(frame, caption=caption)
+    words = to_markdown(frame, caption=caption) if "kind" in frame else _plain_markdown(frame, caption)
     about = {"paper": paper, "table": table, "dataset": dataset, "profile": profile, "title": title, "caption": caption}
     path = to_csv(frame, stem.with_name(stem.name + ".csv"))
     for suffix, text in ((".md", words), (".json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")):
@@ -214,6 +223,10 @@ def _percent(value: float, signed: bool = False) -> str:
         return NONE
     rounded = round(float(value), 1) + 0.0  # no -0.0
     return (f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}").replace("-", "−")
+
+
+def _plain_text(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({str(name).replace("_", " "): _plain(frame[name]) for name in frame})
 
 
 def _plain(column: pd.Series) -> list[str]:

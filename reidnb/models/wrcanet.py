@@ -5,7 +5,6 @@ multi-scale fusion, figures 3-5), 3.4 loss (eq. 4-6). Input 384x192, ResNet-50 w
 so that stage 4 gives 2048x24x12.
 """
 
-import copy
 import math
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from ..losses import batch_hard_triplet, id_loss
 from .backbone import Backbone
 from .output import Output
+from .sharing import same_parameters
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 # Which of the six losses of eq. 4 are softmax and which are triplet: the two names are lost from the paper's text.
@@ -152,7 +152,7 @@ class WRCANet(nn.Module):
         if not 0 < strength < 1:
             raise ValueError(f"strength (lambda of eq. 3) lies in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
-        self.own_second = _same_parameters(self.backbone) if wra and statistics == "own" else None
+        self.own_second = same_parameters(self.backbone) if wra and statistics == "own" else None
         self.wra, self.strength, self.gradient = wra, strength, gradient
         self.smoothing, self.margin, self.triplet = smoothing, margin, triplet
         channels = self.backbone.channels
@@ -178,6 +178,11 @@ class WRCANet(nn.Module):
     def second(self) -> nn.Module:
         """The stream whose features go on; held once where it is the first one itself."""
         return self.backbone if self.own_second is None else self.own_second
+
+    @property
+    def last_stage(self) -> nn.Module:
+        """The layer at which activation maps are taken."""
+        return self.second.stages[3]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
         """Descriptors, logits and embeddings of images (B, 3, H, W); ``labels`` are not looked at."""
@@ -223,11 +228,6 @@ class WRCANet(nn.Module):
         for name, x in output.embeddings.items():
             parts[f"triplet_{name}"] = anchors * batch_hard_triplet(x, labels, self.margin)
         return parts
-
-
-def _same_parameters(network: nn.Module) -> nn.Module:
-    """The network once more, with the very same parameters and buffers of its own."""
-    return copy.deepcopy(network, {id(p): p for p in network.parameters()})
 
 
 def _neck(width: int) -> nn.BatchNorm1d:

@@ -13,7 +13,7 @@ from ..data import catalog
 from ..profiles import at_profile
 from ..runs import Experiment, Run, reranked, run
 
-PAPERS = ("wrcanet",)
+PAPERS = ("wrcanet", "dranet")
 METRICS = ("map", "rank1", "rank5", "rank10", "rank20")
 
 
