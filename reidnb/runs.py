@@ -30,10 +30,11 @@ from .data.augment import Augmentation
 from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .files import write_atomically
+from .models.hybrid_attention import HybridAttention
 from .models.wrcanet import WRCANet
 from .training import Recipe, extract, make_accelerator, train
 
-MODELS: dict[str, type[nn.Module]] = {"wrcanet": WRCANet}
+MODELS: dict[str, type[nn.Module]] = {"wrcanet": WRCANet, "hybrid_attention": HybridAttention}
 """A paper's name to its network."""
 RANKS = (1, 5, 10, 20)
 TOP = 20
@@ -208,7 +209,7 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     )
     start = time.perf_counter()
     model = accelerator.unwrap_model(model)
-    query, gallery = (extract(model, store[split], accelerator=accelerator) for split in ("query", "gallery"))
+    query, gallery = (_extract(model, store[split], recipe, accelerator) for split in ("query", "gallery"))
     ids = _labels(data)
     scores = metrics.evaluate(query, gallery, *ids)
     seconds = time.perf_counter() - start
@@ -257,15 +258,33 @@ def reranked(run: Run, data: catalog.ReidData) -> dict:
     return json.loads(file.read_text())
 
 
-def descriptors(run: Run, data: catalog.ReidData) -> tuple[torch.Tensor, torch.Tensor]:
-    """Query (Q, D) and gallery (G, D) descriptors of a finished run's model."""
+def cross_domain(run: Run, data: catalog.ReidData, other: catalog.ReidData) -> dict:
+    """The metrics on ``other`` of a run that was trained on ``data``, kept beside the run; nothing is trained."""
+    file = run.folder / f"metrics-on-{other.name}.json"
+    if not file.exists():
+        check_rankable(other)
+        query, gallery = descriptors(run, data, other)
+        _write_json(file, _summary(metrics.evaluate(query, gallery, *_labels(other))))
+    return json.loads(file.read_text())
+
+
+def descriptors(
+    run: Run, data: catalog.ReidData, other: catalog.ReidData | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Query (Q, D) and gallery (G, D) descriptors of a finished run's model: of ``other``, or of its own ``data``."""
     recipe = run.experiment.recipe
     accelerator = make_accelerator(recipe.precision)
     model = load_model(run, data)
+    tested = other or data
     return tuple(
-        extract(model, pixels.decode(list(table.path), recipe.size), accelerator=accelerator)
-        for table in (data.query, data.gallery)
+        _extract(model, pixels.decode(list(table.path), recipe.size), recipe, accelerator)
+        for table in (tested.query, tested.gallery)
     )
+
+
+def _extract(model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator) -> torch.Tensor:
+    """The descriptors that the recipe's test ranks with."""
+    return extract(model, images, accelerator=accelerator, flip=recipe.flip_test, unit=recipe.normalise_test)
 
 
 def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
