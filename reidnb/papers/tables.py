@@ -14,7 +14,7 @@ from ..profiles import at_profile
 from ..runs import Experiment, Run, cross_domain, reranked, run
 from ..training import Recipe
 
-PAPERS = ("wrcanet",)
+PAPERS = ("wrcanet", "hybrid_attention")
 METRICS = ("map", "rank1", "rank5", "rank10", "rank20")
 
 
