@@ -210,7 +210,7 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     start = time.perf_counter()
     model = accelerator.unwrap_model(model)
     query, gallery = (_extract(model, store[split], recipe, accelerator) for split in ("query", "gallery"))
-    ids = _labels(data)
+    ids = ranked_labels(data)
     scores = metrics.evaluate(query, gallery, *ids)
     seconds = time.perf_counter() - start
     top = metrics.ranking(query, gallery, *ids, top=TOP)
@@ -253,7 +253,7 @@ def reranked(run: Run, data: catalog.ReidData) -> dict:
     file = run.folder / "metrics-reranked.json"
     if not file.exists():
         query, gallery = descriptors(run, data)
-        scores = metrics.evaluate_distances(rerank(query, gallery), *_labels(data))
+        scores = metrics.evaluate_distances(rerank(query, gallery), *ranked_labels(data))
         _write_json(file, _summary(scores))
     return json.loads(file.read_text())
 
@@ -264,27 +264,34 @@ def cross_domain(run: Run, data: catalog.ReidData, other: catalog.ReidData) -> d
     if not file.exists():
         check_rankable(other)
         query, gallery = descriptors(run, data, other)
-        _write_json(file, _summary(metrics.evaluate(query, gallery, *_labels(other))))
+        _write_json(file, _summary(metrics.evaluate(query, gallery, *ranked_labels(other))))
     return json.loads(file.read_text())
 
 
 def descriptors(
-    run: Run, data: catalog.ReidData, other: catalog.ReidData | None = None
+    run: Run,
+    data: catalog.ReidData,
+    other: catalog.ReidData | None = None,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Query (Q, D) and gallery (G, D) descriptors of a finished run's model: of ``other``, or of its own ``data``."""
+    """Query (Q, D) and gallery (G, D) descriptors of a finished run's model: of ``other``, or of its own ``data``.
+
+    ``change`` is done to each batch of decoded images (n, H, W, 3), query first.
+    """
     recipe = run.experiment.recipe
     accelerator = make_accelerator(recipe.precision)
     model = load_model(run, data)
     tested = other or data
     return tuple(
-        _extract(model, pixels.decode(list(table.path), recipe.size), recipe, accelerator)
+        _extract(model, pixels.decode(list(table.path), recipe.size), recipe, accelerator, change)
         for table in (tested.query, tested.gallery)
     )
 
 
-def _extract(model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator) -> torch.Tensor:
+def _extract(model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, change=None) -> torch.Tensor:
     """The descriptors that the recipe's test ranks with."""
-    return extract(model, images, accelerator=accelerator, flip=recipe.flip_test, unit=recipe.normalise_test)
+    flip, unit = recipe.flip_test, recipe.normalise_test
+    return extract(model, images, accelerator=accelerator, flip=flip, unit=unit, change=change)
 
 
 def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
@@ -294,7 +301,8 @@ def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
     return model.eval()
 
 
-def _labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:
+def ranked_labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:
+    """Query pid and camid, gallery pid and camid, as the metrics take them."""
     return tuple(table[c].to_numpy() for table in (data.query, data.gallery) for c in ("pid", "camid"))
 
 

@@ -219,16 +219,18 @@ def extract(
     batch: int = 256,
     flip: bool = False,
     unit: bool = False,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Tensor:
     """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3).
 
-    ``flip`` adds the mirror image's; ``unit`` then divides by the length.
+    ``flip`` adds the mirror image's; ``unit`` then divides by the length; ``change`` is done to each batch of images.
     """
     model.eval()
     model.to(device=accelerator.device, memory_format=torch.channels_last)
     descriptors = []
     for start in range(0, len(pixels), batch):
-        images = normalise(torch.from_numpy(np.array(pixels[start : start + batch])).to(accelerator.device))
+        cut = np.array(pixels[start : start + batch])
+        images = normalise(torch.from_numpy(change(cut) if change else cut).to(accelerator.device))
         with accelerator.autocast():
             result = model(images).descriptor.float()
             if flip:
