@@ -147,11 +147,17 @@ def key(experiment: Experiment, data: catalog.ReidData) -> str:
     }
     # With the defaults written out, so that a default that changes in the code makes another run.
     decided = asdict(experiment) | {"options": defaults | experiment.options}
-    digest = hashlib.sha256(_dump(decided).encode())
+    digest = _digest(_dump(decided), data)
+    return f"{experiment.paper}-{experiment.dataset}-{digest[:16]}"
+
+
+def _digest(text: str, data: catalog.ReidData) -> str:
+    """Of a text and of the data set's file names and labels."""
+    digest = hashlib.sha256(text.encode())
     for table in (data.train, data.query, data.gallery):
         names = table.path.map(os.path.basename)
         digest.update("\n".join(f"{n} {p} {c}" for n, p, c in zip(names, table.pid, table.camid, strict=True)).encode())
-    return f"{experiment.paper}-{experiment.dataset}-{digest.hexdigest()[:16]}"
+    return digest.hexdigest()
 
 
 def build(experiment: Experiment, identities: int) -> nn.Module:
@@ -260,7 +266,7 @@ def reranked(run: Run, data: catalog.ReidData) -> dict:
 
 def cross_domain(run: Run, data: catalog.ReidData, other: catalog.ReidData) -> dict:
     """The metrics on ``other`` of a run that was trained on ``data``, kept beside the run; nothing is trained."""
-    file = run.folder / f"metrics-on-{other.name}.json"
+    file = run.folder / f"metrics-on-{other.name}-{_digest('', other)[:8]}.json"
     if not file.exists():
         check_rankable(other)
         query, gallery = descriptors(run, data, other)
