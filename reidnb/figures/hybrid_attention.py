@@ -31,7 +31,7 @@ def alignment(run: Run, data: ReidData, image: np.ndarray) -> Figure:
         "average": lambda a: F.adaptive_avg_pool2d(a, model.shape),
     }
     rows = [[_squares(pool(a)[0].mean(0).numpy(), image.shape[:2]) for a in stages] for pool in kinds.values()]
-    sizes = [" × ".join(map(str, a.shape[2:])) for a in stages]
+    sizes = ["×".join(map(str, a.shape[2:])) for a in stages]
     columns = [f"stage {n} ({size})" for n, size in enumerate(sizes, 1)]
     rows = [[image, *rows[0]], *([np.full_like(image, 255), *row] for row in rows[1:])]
     return heatmaps.grid(rows, list(kinds), ["image", *columns], width=1.1)

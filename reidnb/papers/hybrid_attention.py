@@ -167,12 +167,13 @@ READINGS = (
     ),
     Reading(
         "order",
-        "table 6",
-        "'+ SAM' follows '+ MGO'; no row adds the fusion of stages (MFF)",
+        "tables 6 and 9",
+        "'+ SAM' follows '+ MGO'; no row adds the fusion of stages (MFF). 'S+C+© means we first adopt CAM and then use"
+        " SAM', but 'the character order represents the order in which operations are performed'",
         "S+concat+C",
         (),
         "by table 9 the last row is S+concat+C, and stage 4 with SAM alone is another number (94.9/86.6) than '+ SAM'"
-        " (95.3/87.2), so the fusion comes with SAM: '+ SAM' is S+concat",
+        " (95.3/87.2), so the fusion comes with SAM: '+ SAM' is S+concat. Letters are taken in their order",
     ),
     Reading(
         "stages",
