@@ -14,9 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from .data.catalog import ReidData
-from .evaluation import metrics
 from .files import write_atomically
-from .runs import Run, descriptors, load_model, ranked_labels
+from .runs import Run, descriptors, evaluate, load_model
 
 KINDS = ("shift", "scale")
 AMOUNTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
@@ -81,9 +80,8 @@ def windows(run: Run, data: ReidData) -> pd.DataFrame:
 
 
 def _scores(query: torch.Tensor, gallery: torch.Tensor, data: ReidData) -> dict[str, float]:
-    scores = metrics.evaluate(query, gallery, *ranked_labels(data))
-    found = {"map": scores.map, "map_trapezoid": scores.map_trapezoid, "rank1": scores.rank(1)}
-    return {name: round(100 * float(value), 4) for name, value in found.items()}
+    found = evaluate(query, gallery, data)
+    return {name: found[name] for name in ("map", "map_trapezoid", "rank1")}
 
 
 def _kept(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:

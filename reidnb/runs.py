@@ -216,7 +216,7 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     start = time.perf_counter()
     model = accelerator.unwrap_model(model)
     query, gallery = (_extract(model, store[split], recipe, accelerator) for split in ("query", "gallery"))
-    ids = ranked_labels(data)
+    ids = _labels(data)
     scores = metrics.evaluate(query, gallery, *ids)
     seconds = time.perf_counter() - start
     top = metrics.ranking(query, gallery, *ids, top=TOP)
@@ -259,7 +259,7 @@ def reranked(run: Run, data: catalog.ReidData) -> dict:
     file = run.folder / "metrics-reranked.json"
     if not file.exists():
         query, gallery = descriptors(run, data)
-        scores = metrics.evaluate_distances(rerank(query, gallery), *ranked_labels(data))
+        scores = metrics.evaluate_distances(rerank(query, gallery), *_labels(data))
         _write_json(file, _summary(scores))
     return json.loads(file.read_text())
 
@@ -270,8 +270,13 @@ def cross_domain(run: Run, data: catalog.ReidData, other: catalog.ReidData) -> d
     if not file.exists():
         check_rankable(other)
         query, gallery = descriptors(run, data, other)
-        _write_json(file, _summary(metrics.evaluate(query, gallery, *ranked_labels(other))))
+        _write_json(file, evaluate(query, gallery, other))
     return json.loads(file.read_text())
+
+
+def evaluate(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData) -> dict:
+    """The metrics, as of ``Run.metrics``, of descriptors of a data set's queries and gallery."""
+    return _summary(metrics.evaluate(query, gallery, *_labels(data)))
 
 
 def descriptors(
@@ -307,8 +312,7 @@ def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
     return model.eval()
 
 
-def ranked_labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:
-    """Query pid and camid, gallery pid and camid, as the metrics take them."""
+def _labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:
     return tuple(table[c].to_numpy() for table in (data.query, data.gallery) for c in ("pid", "camid"))
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from reidnb import probes, runs
+from reidnb.evaluation import metrics
 from reidnb.papers.tables import one_experiment
 from reidnb.probes import AMOUNTS, bad_boxes
 
@@ -70,9 +71,8 @@ def test_box_probe_begins_at_the_runs_own_numbers_and_is_kept(finished, street_s
 def test_each_windows_part_of_the_descriptor_is_scored_alone(finished, street_small):
     frame = probes.windows(finished, street_small)
     assert len(frame) == 21 and tuple(frame.iloc[-1][["first", "last"]]) == (0, 6)
-    query, gallery = (
-        torch.nn.functional.normalize(x[:, 7 * 16 : 8 * 16]) for x in runs.descriptors(finished, street_small)
-    )
-    scores = runs.metrics.evaluate(query, gallery, *runs.ranked_labels(street_small))
+    alone = [torch.nn.functional.normalize(x[:, 7 * 16 : 8 * 16]) for x in runs.descriptors(finished, street_small)]
+    labels = [table[c].to_numpy() for table in (street_small.query, street_small.gallery) for c in ("pid", "camid")]
+    scores = metrics.evaluate(*alone, *labels)
     assert frame["map"][7] == pytest.approx(100 * scores.map, abs=1e-3)
     assert frame["rank1"][7] == pytest.approx(100 * scores.rank(1), abs=1e-3)
