@@ -55,6 +55,9 @@ def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
     return Experiment("hybrid_attention", options, RECIPE, dataset, seed=seed)
 
 
+MAIN = "table6"
+"""The table that the notebook shows with its figures."""
+
 # ResNet-50 with the ID loss (IDE). DropBlock stays in every row: section 4.4 trains all by the settings of section 4.1,
 # and the bag of tricks is random erasing, label smoothing and warm-up.
 BASELINE = {"stages": "4", "order": "", "local": "", "extractor": "gap"}
