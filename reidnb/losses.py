@@ -17,19 +17,25 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
     """Batch-hard triplet loss (Hermans et al. 2017, eq. 5), Euclidean, mean over the batch's anchors.
 
     For each anchor: [margin + distance to the farthest image of its identity - distance to the nearest image of
-    another]_+ . features (B, D), labels (B,). Raises ValueError when the batch has one identity only.
+    another]_+ . features (B, D), labels (B,). Of several features of the same images, (N, B, D), it is the mean of
+    their N losses. Raises ValueError when the batch has one identity only.
     """
     features = features.float()
     same = labels[:, None] == labels[None, :]
     if bool(same.all()):
         raise ValueError("batch-hard triplet loss needs at least two identities in a batch, found one")
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
-        square = features.square().sum(1)
-        distance = square[:, None] + square[None, :] - 2 * features @ features.T
-        farthest = distance.masked_fill(~same, -torch.inf).argmax(1)
-        nearest = distance.masked_fill(same, torch.inf).argmin(1)
+        square = features.square().sum(-1)
+        distance = square[..., :, None] + square[..., None, :] - 2 * features @ features.mT
+        farthest = distance.masked_fill(~same, -torch.inf).argmax(-1)  # (..., B)
+        nearest = distance.masked_fill(same, torch.inf).argmin(-1)
     # Only the chosen pairs carry a gradient, so only they are computed exactly. The epsilon keeps the root's
     # gradient finite where an anchor is its own farthest positive.
-    positive = ((features - features[farthest]).square().sum(1) + 1e-12).sqrt()
-    negative = ((features - features[nearest]).square().sum(1) + 1e-12).sqrt()
+    positive = ((features - _rows(features, farthest)).square().sum(-1) + 1e-12).sqrt()
+    negative = ((features - _rows(features, nearest)).square().sum(-1) + 1e-12).sqrt()
     return F.relu(margin + positive - negative).mean()
+
+
+def _rows(features: Tensor, index: Tensor) -> Tensor:
+    """The features (..., B, D) at an index (..., B)."""
+    return features.gather(-2, index[..., None].expand_as(features))

@@ -1,6 +1,7 @@
 """The three sizes of a study: ``paper``, ``demo`` and ``smoke``. A profile changes sizes, never logic."""
 
-from dataclasses import replace
+import math
+from dataclasses import asdict, replace
 
 import torch
 
@@ -21,40 +22,53 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
     """The experiment, stated as its paper does, at the size of ``profile``.
 
     paper   as stated; needs a GPU and ImageNet weights
-    demo    half as wide a ResNet-18, images a third as high and wide, from random weights in a few epochs of
-            AdamW with one cycle, one rate for all parameters: minutes on two CPU cores
+    demo    half as wide a ResNet-18, images a third as high and wide (up to the next 16 pixels), from random weights
+            in a few epochs of AdamW with one cycle, one rate for all parameters: minutes on two CPU cores
     smoke   a tiny ResNet, tiny images, two epochs: seconds, for tests
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: known are {', '.join(PROFILES)}")
     if profile == "paper":
         return replace(experiment, profile=profile)
-    height, width = experiment.recipe.size
+    stated = experiment.recipe
+    height, width = stated.size
     short = Recipe(
         optimizer="adamw",
         lr=2e-3,
         schedule="onecycle",
         warmup=0.3,
-        sampler=experiment.recipe.sampler,
+        sampler=stated.sampler,
+        flip_test=stated.flip_test,
+        normalise_test=stated.normalise_test,
     )
     if profile == "demo":
         street = experiment.dataset.startswith("street")
         recipe = replace(
             short,
-            size=(height // 3, width // 3),
+            size=(_sixteens(height / 3), _sixteens(width / 3)),
             # A street has few images: more epochs and smaller batches make the steps that it takes to learn.
             epochs=24 if street else 12,
             identities=8 if street else 16,
-            augmentation=Augmentation(flip=0.5, pad=4, erase=0.25),
+            augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=4, erase=0.25)),
             precision=fast_precision(),
         )
         return replace(experiment, profile=profile, recipe=recipe, backbone="resnet18-half", weights="")
     recipe = replace(
         short,
-        size=(height // 6, width // 6),
+        size=(_sixteens(height / 6), _sixteens(width / 6)),
         epochs=2,
         identities=4,
         images=2,
-        augmentation=Augmentation(flip=0.5, pad=2, erase=0.3),
+        augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=2, erase=0.3)),
     )
     return replace(experiment, profile=profile, recipe=recipe, backbone="resnet10-eighth", weights="")
+
+
+def _sixteens(pixels: float) -> int:
+    """Up to a multiple of 16, so that every stage has half the size of the one before it, as in the papers."""
+    return 16 * math.ceil(pixels / 16)
+
+
+def _where_stated(stated: Augmentation, small: Augmentation) -> Augmentation:
+    """The small images' augmentation, but off where the stated recipe has it off."""
+    return Augmentation(**{name: value if getattr(stated, name) else 0 for name, value in asdict(small).items()})

@@ -33,10 +33,15 @@ from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .files import write_atomically
 from .models.dranet import DRANet
+from .models.hybrid_attention import HybridAttention
 from .models.wrcanet import WRCANet
 from .training import Recipe, extract, make_accelerator, train
 
-MODELS: dict[str, type[nn.Module]] = {"wrcanet": WRCANet, "dranet": DRANet}
+MODELS: dict[str, type[nn.Module]] = {
+    "wrcanet": WRCANet,
+    "dranet": DRANet,
+    "hybrid_attention": HybridAttention,
+}
 """A paper's name to its network."""
 RANKS = (1, 5, 10, 20)
 TOP = 20
@@ -152,11 +157,17 @@ def key(experiment: Experiment, data: catalog.ReidData) -> str:
     }
     # With the defaults written out, so that a default that changes in the code makes another run.
     decided = asdict(experiment) | {"options": defaults | experiment.options}
-    digest = hashlib.sha256(_dump(decided).encode())
+    digest = _digest(_dump(decided), data)
+    return f"{experiment.paper}-{experiment.dataset}-{digest[:16]}"
+
+
+def _digest(text: str, data: catalog.ReidData) -> str:
+    """Of a text and of the data set's file names and labels."""
+    digest = hashlib.sha256(text.encode())
     for table in (data.train, data.query, data.gallery):
         names = table.path.map(os.path.basename)
         digest.update("\n".join(f"{n} {p} {c}" for n, p, c in zip(names, table.pid, table.camid, strict=True)).encode())
-    return f"{experiment.paper}-{experiment.dataset}-{digest.hexdigest()[:16]}"
+    return digest.hexdigest()
 
 
 def build(experiment: Experiment, identities: int) -> nn.Module:
@@ -214,10 +225,9 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     )
     start = time.perf_counter()
     model = accelerator.unwrap_model(model)
-    query, gallery = (extract(model, store[split], accelerator=accelerator) for split in ("query", "gallery"))
+    query, gallery = (_extract(model, store[split], recipe, accelerator) for split in ("query", "gallery"))
     ids = _labels(data)
-    score = metrics.single_shot_cmc if data.protocol == SINGLE_SHOT else metrics.evaluate
-    scores = score(query, gallery, *ids)
+    scores = _scores(query, gallery, data)
     seconds = time.perf_counter() - start
     top = metrics.ranking(query, gallery, *ids, top=TOP)
     right = (ids[2][top] == ids[0][:, None]) & (top >= 0)
@@ -270,15 +280,50 @@ def reranked(run: Run, data: catalog.ReidData) -> dict:
     return _read_metrics(file)
 
 
-def descriptors(run: Run, data: catalog.ReidData) -> tuple[torch.Tensor, torch.Tensor]:
-    """Query (Q, D) and gallery (G, D) descriptors of a finished run's model."""
+def cross_domain(run: Run, data: catalog.ReidData, other: catalog.ReidData) -> dict:
+    """The metrics on ``other`` of a run that was trained on ``data``, kept beside the run; nothing is trained."""
+    file = run.folder / f"metrics-on-{other.name}-{_digest('', other)[:8]}.json"
+    if not file.exists():
+        check_rankable(other)
+        query, gallery = descriptors(run, data, other)
+        _write_json(file, evaluate(query, gallery, other))
+    return _read_metrics(file)
+
+
+def evaluate(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData) -> dict:
+    """The metrics, as of ``Run.metrics``, of descriptors of a data set's queries and gallery."""
+    return _summary(_scores(query, gallery, data))
+
+
+def _scores(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData) -> metrics.Scores | metrics.SingleShot:
+    score = metrics.single_shot_cmc if data.protocol == SINGLE_SHOT else metrics.evaluate
+    return score(query, gallery, *_labels(data))
+
+
+def descriptors(
+    run: Run,
+    data: catalog.ReidData,
+    other: catalog.ReidData | None = None,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Query (Q, D) and gallery (G, D) descriptors of a finished run's model: of ``other``, or of its own ``data``.
+
+    ``change`` is done to each batch of decoded images (n, H, W, 3), query first.
+    """
     recipe = run.experiment.recipe
     accelerator = make_accelerator(recipe.precision)
     model = load_model(run, data)
+    tested = other or data
     return tuple(
-        extract(model, pixels.decode(list(table.path), recipe.size), accelerator=accelerator)
-        for table in (data.query, data.gallery)
+        _extract(model, pixels.decode(list(table.path), recipe.size), recipe, accelerator, change)
+        for table in (tested.query, tested.gallery)
     )
+
+
+def _extract(model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, change=None) -> torch.Tensor:
+    """The descriptors that the recipe's test ranks with."""
+    flip, unit = recipe.flip_test, recipe.normalise_test
+    return extract(model, images, accelerator=accelerator, flip=flip, unit=unit, change=change)
 
 
 def load_model(run: Run, data: catalog.ReidData) -> nn.Module:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
@@ -49,9 +50,19 @@ class Recipe:
     """'steps' (linear warm-up, then a factor at each milestone) or 'onecycle' (Smith & Topin 2018, cosine)."""
     warmup: float = 10.0
     """Epochs of linear warm-up (steps), or share of all epochs on the way up (onecycle)."""
+    warmup_from: float | None = None
+    """Rate of the first epoch of a warm-up in steps; None: where it ends, divided by its epochs."""
+    warmup_to: float | None = None
+    """Rate of its last epoch; None: ``lr``."""
     milestones: tuple[int, ...] = (40, 70)
     factor: float = 0.1
+    fresh_momentum: bool = False
+    """Whether each epoch begins with an optimiser that remembers nothing."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    flip_test: bool = False
+    """Whether the mirror image's descriptor is added to an image's at test time."""
+    normalise_test: bool = False
+    """Whether the descriptors are L2-normalised at test time."""
     precision: str = "no"
     """'no' (float32), 'bf16' or 'fp16', as Accelerate names them."""
 
@@ -73,8 +84,12 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
     if recipe.schedule != "steps":
         raise ValueError(f"schedule={recipe.schedule!r}: allowed are 'steps', 'onecycle'")
     passed = sum(epoch >= milestone for milestone in recipe.milestones)
-    # The warm-up rises by whole epochs, 1/warmup of the rate in the first.
-    return recipe.lr * min(1.0, (int(epoch) + 1) / max(recipe.warmup, 1)) * recipe.factor**passed
+    rate = recipe.lr
+    if epoch < recipe.warmup:  # rises by whole epochs
+        end = recipe.lr if recipe.warmup_to is None else recipe.warmup_to
+        start = end / max(recipe.warmup, 1) if recipe.warmup_from is None else recipe.warmup_from
+        rate = start + (end - start) * int(epoch) / max(recipe.warmup - 1, 1)
+    return rate * recipe.factor**passed
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -148,6 +163,8 @@ def train(
         generator = torch.Generator().manual_seed(_mix(seed, epoch))
         batches = epoch_batches(recipe, labels, seed, epoch)
         model.train()
+        if recipe.fresh_momentum:
+            optimizer.state.clear()
         losses, start = [], time.perf_counter()
         # A bar at a terminal only: notebooks and logs get the line below, one an epoch.
         for step, index in enumerate(tqdm(batches, disable=None, leave=False, desc=f"epoch {epoch + 1}")):
@@ -195,19 +212,30 @@ def train(
 
 @torch.inference_mode()
 def extract(
-    model: nn.Module, pixels: np.ndarray, *, accelerator: Accelerator, batch: int = 256, flip: bool = False
+    model: nn.Module,
+    pixels: np.ndarray,
+    *,
+    accelerator: Accelerator,
+    batch: int = 256,
+    flip: bool = False,
+    unit: bool = False,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Tensor:
-    """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3); ``flip`` adds the mirror image's."""
+    """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3).
+
+    ``flip`` adds the mirror image's; ``unit`` then divides by the length; ``change`` is done to each batch of images.
+    """
     model.eval()
     model.to(device=accelerator.device, memory_format=torch.channels_last)
     descriptors = []
     for start in range(0, len(pixels), batch):
-        images = normalise(torch.from_numpy(np.array(pixels[start : start + batch])).to(accelerator.device))
+        cut = np.array(pixels[start : start + batch])
+        images = normalise(torch.from_numpy(change(cut) if change else cut).to(accelerator.device))
         with accelerator.autocast():
             result = model(images).descriptor.float()
             if flip:
                 result = result + model(images.flip(3)).descriptor.float()
-        descriptors.append(result.cpu())
+        descriptors.append((F.normalize(result) if unit else result).cpu())
     return torch.cat(descriptors)
 
 

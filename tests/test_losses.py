@@ -32,6 +32,13 @@ def test_batch_hard_triplet_is_the_double_loop(seed, people, images, margin):
     assert got.item() == pytest.approx(np.mean(expected), abs=1e-4)
 
 
+def test_batch_hard_triplet_of_several_features_is_the_mean_of_their_losses():
+    x, y = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 0, 1, 1, 2, 2])
+    each = torch.stack([batch_hard_triplet(features, y) for features in x])
+    assert each.std() > 0.01
+    torch.testing.assert_close(batch_hard_triplet(x, y), each.mean())
+
+
 def test_triplet_gradient_is_finite_where_features_coincide():
     x = torch.zeros(4, 3, requires_grad=True)
     batch_hard_triplet(x, torch.tensor([0, 0, 1, 1])).backward()

@@ -84,6 +84,27 @@ def test_steps_schedule_by_hand():
         assert learning_rate(recipe, epoch) == pytest.approx(rate)
 
 
+def test_warmup_between_two_given_rates_by_hand():
+    """From 0.1 in the first epoch to 0.4 in the fourth, the last of the warm-up; then 1."""
+    recipe = Recipe(lr=1.0, warmup=4, warmup_from=0.1, warmup_to=0.4, milestones=(6,), epochs=8)
+    rates = [learning_rate(recipe, epoch) for epoch in range(8)]
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.0, 1.0, 0.1, 0.1])
+    assert learning_rate(replace(recipe, warmup=0), 0) == 1.0
+
+
+def test_fresh_momentum_forgets_at_each_epoch(tmp_path):
+    ends = {}
+    for epochs in (1, 2):
+        for fresh in (False, True):
+            folder = tmp_path / f"{epochs}-{fresh}"
+            folder.mkdir()
+            recipe = replace(RECIPE, optimizer="sgd", schedule="steps", warmup=0, epochs=epochs, fresh_momentum=fresh)
+            model, _ = run_tiny(folder, recipe)
+            ends[epochs, fresh] = model.backbone.stem[0].weight.detach()
+    assert torch.equal(ends[1, False], ends[1, True])  # there is nothing to forget before the first
+    assert not torch.equal(ends[2, False], ends[2, True])
+
+
 def test_onecycle_is_torchs():
     recipe = Recipe(lr=2e-3, schedule="onecycle", warmup=0.3, epochs=10)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
@@ -120,6 +141,8 @@ def test_extract_is_the_models_descriptor_and_flip_adds_the_mirror(tmp_path):
     mirror = extract(model, pixels[:, :, ::-1].copy(), accelerator=accelerator)
     both = extract(model, pixels, accelerator=accelerator, flip=True)
     torch.testing.assert_close(both, whole + mirror, atol=1e-5, rtol=1e-4)
+    unit = extract(model, pixels, accelerator=accelerator, flip=True, unit=True)
+    torch.testing.assert_close(unit, both / both.norm(dim=1, keepdim=True), atol=1e-5, rtol=1e-4)
 
 
 def _killed_at(folder: Path, after: float) -> None:

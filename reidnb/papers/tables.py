@@ -11,18 +11,21 @@ import pandas as pd
 
 from ..data import catalog
 from ..profiles import at_profile
-from ..runs import Experiment, Run, reranked, run
+from ..runs import Experiment, Run, cross_domain, reranked, run
+from ..training import Recipe
 
-PAPERS = ("wrcanet", "dranet")
+PAPERS = ("wrcanet", "dranet", "hybrid_attention")
 METRICS = ("map", "rank1", "rank5", "rank10", "rank20")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row that the study runs: its printed name and the options of the paper's network."""
+    """A row that the study runs: its printed name, the options of the paper's network, and changes of its recipe."""
 
     name: str
     options: dict = field(default_factory=dict)
+    recipe: dict = field(default_factory=dict)
+    """Fields of the recipe, by name; of ``augmentation``, a dict of its own fields."""
     rerank: bool = False
 
 
@@ -35,7 +38,7 @@ class Table:
     title: str
     rows: tuple[Row, ...]
     datasets: tuple[str, ...]
-    """The data sets that the paper prints."""
+    """The data sets that the paper prints; 'a->b' where it trains on one and tests on another."""
     ap: str = "plain"
     """The definition of average precision that its mAP most likely has: 'plain' or 'trapezoid'."""
 
@@ -50,10 +53,23 @@ class Reading:
     default: object
     alternatives: tuple[object, ...]
     why: str
+    in_recipe: bool = False
+    """Whether ``option`` is a field of the recipe rather than of the network."""
+
+    def rows(self) -> list[Row]:
+        """A row for each alternative."""
+        made = [{self.option: value} for value in self.alternatives]
+        return [
+            Row(f"{self.option} = {change[self.option]!r}", **{"recipe" if self.in_recipe else "options": change})
+            for change in made
+        ]
 
 
 def paper(name: str) -> ModuleType:
-    """The module of a paper: ``TITLE``, ``TABLES``, ``READINGS``, ``experiment(options, dataset)``."""
+    """The module of a paper: ``TITLE``, ``TABLES``, ``READINGS``, ``experiment(options, dataset)``.
+
+    ``WHOLE``, where it has it, are readings of the whole paper at once: rows that every other row can build upon.
+    """
     if name not in PAPERS:
         raise ValueError(f"unknown paper {name!r}: known are {', '.join(PAPERS)}")
     return importlib.import_module(f"reidnb.papers.{name}")
@@ -63,19 +79,23 @@ def find_table(paper_name: str, table: str) -> Table:
     """A paper's table by name; 'readings' is made from its ledger."""
     module = paper(paper_name)
     if table == "readings":
-        return readings_table(module.READINGS)
+        return readings_table(module.READINGS, getattr(module, "WHOLE", ()))
     tables = {t.name: t for t in module.TABLES}
     if table not in tables:
         raise ValueError(f"{paper_name} has no table {table!r}: known are {', '.join(tables)}, readings")
     return tables[table]
 
 
-def readings_table(readings: Sequence[Reading]) -> Table:
-    """The full model at its defaults, and once for each alternative reading."""
-    rows = [Row("default")]
-    for reading in readings:
-        rows += [Row(f"{reading.option} = {value!r}", {reading.option: value}) for value in reading.alternatives]
-    return Table("readings", "The default reading against each alternative", tuple(rows), ())
+def readings_table(readings: Sequence[Reading], whole: Sequence[Row] = ()) -> Table:
+    """The full model at its defaults, once for each reading of the whole paper, and once for each alternative."""
+    rows = (Row("default"), *whole, *(row for reading in readings for row in reading.rows()))
+    return Table("readings", "The default reading against each alternative", rows, ())
+
+
+def sides(dataset: str) -> tuple[str, str]:
+    """The data sets that a model is trained and tested on: both sides of 'a->b', otherwise the same one."""
+    trained, arrow, tested = dataset.partition("->")
+    return trained, tested if arrow else trained
 
 
 def ledger(paper_name: str) -> pd.DataFrame:
@@ -111,14 +131,24 @@ def experiments(
     profile: str,
     seeds: Sequence[int] = (0,),
     weights: str | None = None,
+    reading: str = "",
 ) -> list[tuple[Row, Experiment]]:
-    """The experiments of a table's rows, in printed order, for each seed; ``weights`` replaces the profile's."""
-    module = paper(paper_name)
-    found = []
-    for row in find_table(paper_name, table).rows:
+    """The experiments of a table's rows, in printed order, for each seed; ``weights`` replaces the profile's.
+
+    ``reading`` names one of the paper's readings as a whole, upon which the rows build; '' is the default.
+    """
+    module, asked = paper(paper_name), find_table(paper_name, table)
+    whole = {row.name: row for row in (Row(""), *getattr(module, "WHOLE", ()))}
+    if reading not in whole:
+        raise ValueError(f"{paper_name} has no reading {reading!r}: known are {', '.join(map(repr, whole))}")
+    if "->" not in dataset and any("->" in name for name in asked.datasets):
+        raise ValueError(f"{table} trains on one data set and tests on another: dataset={asked.datasets[0]!r}")
+    base, found = whole[reading], []
+    for row in asked.rows:
         for seed in seeds:
-            stated: Experiment = module.experiment(row.options, dataset, seed)
-            sized = at_profile(stated, profile)
+            stated: Experiment = module.experiment(base.options | row.options, sides(dataset)[0], seed)
+            recipe = with_changes(with_changes(stated.recipe, base.recipe), row.recipe)
+            sized = at_profile(replace(stated, recipe=recipe), profile)
             found.append((row, sized if weights is None else replace(sized, weights=weights)))
     return found
 
@@ -134,25 +164,33 @@ def one_experiment(
 ) -> Experiment:
     """A single experiment of a paper at a profile; ``recipe`` changes fields of its recipe by name."""
     found = at_profile(paper(paper_name).experiment(options, dataset, seed), profile)
-    known = [f.name for f in fields(found.recipe)]
-    unknown = sorted(set(recipe) - set(known))
-    if unknown:
-        raise ValueError(f"a recipe has no field {unknown[0]!r}: its fields are {', '.join(known)}")
-    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in recipe.items()}
-    if isinstance(changes.get("augmentation"), dict):
-        changes["augmentation"] = replace(found.recipe.augmentation, **changes["augmentation"])
-    found = replace(found, recipe=replace(found.recipe, **changes))
+    found = replace(found, recipe=with_changes(found.recipe, recipe))
     return found if weights is None else replace(found, weights=weights)
 
 
-def caption(paper_name: str, table: str, runs: Sequence[tuple[Row, Run]]) -> str:
-    """What a table's numbers come from: data set, profile, images, initial weights, seeds, device."""
+def with_changes(recipe: Recipe, changes: dict) -> Recipe:
+    """The recipe with some fields changed by name; of ``augmentation``, a dict of the fields that change."""
+    known = [f.name for f in fields(recipe)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise ValueError(f"a recipe has no field {unknown[0]!r}: its fields are {', '.join(known)}")
+    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+    if isinstance(changes.get("augmentation"), dict):
+        changes["augmentation"] = replace(recipe.augmentation, **changes["augmentation"])
+    return replace(recipe, **changes)
+
+
+def caption(paper_name: str, table: str, runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
+    """What a table's numbers come from: data set, profile, images, initial weights, seeds, device.
+
+    ``dataset`` is the runs' own unless they are tested on another one ('a->b').
+    """
     first = runs[0][1].experiment
     start = {"": "from scratch (random initial weights)", "imagenet": "ImageNet weights"}
     seeds = len({run.experiment.seed for _, run in runs})
     height, width = first.recipe.size
     return (
-        f"{paper(paper_name).TITLE}, {find_table(paper_name, table).title.lower()}. Ours: {first.dataset},"
+        f"{paper(paper_name).TITLE}, {find_table(paper_name, table).title.lower()}. Ours: {dataset or first.dataset},"
         f" {first.profile} profile ({first.backbone}, {height}×{width}, {first.recipe.epochs} epochs),"
         f" {start.get(first.weights, 'weights of the user')}, {seeds} seed{'s' * (seeds > 1)},"
         f" {runs[0][1].provenance['device']}."
@@ -168,11 +206,12 @@ def run_table(
     seeds: Sequence[int] = (0,),
     data_root: str | None = None,
     weights: str | None = None,
+    reading: str = "",
     say: Callable[[str], None] = print,
     **run_options,
 ) -> list[tuple[Row, Run]]:
     """Run (or read) every experiment of a table."""
-    planned = experiments(paper_name, table, dataset, profile, seeds, weights)
+    planned = experiments(paper_name, table, dataset, profile, seeds, weights, reading)
     finished = []
     for number, (row, experiment) in enumerate(planned, start=1):
         say(f"[{number}/{len(planned)}] {row.name}, seed {experiment.seed}")
@@ -186,7 +225,8 @@ def beside_published(
     """A table's rows with ``published_m``, ``ours_m`` (mean over seeds, percent), ``spread_m`` for each metric m.
 
     The published numbers are those of ``dataset``, or of the first data set the paper prints when it has none for
-    it (the synthetic street); ``published_dataset`` says which. Rows that the paper cites come first.
+    it (the synthetic street); ``published_dataset`` says which. Rows that the paper cites come first. With a dataset
+    'a->b' the models trained on a are tested on b.
     """
     found = find_table(paper_name, table)
     printed = published(paper_name, table)
@@ -196,9 +236,9 @@ def beside_published(
         {"row": name, "kind": "cited", **_prefixed("published", line)}
         for name, line in printed[printed.kind == "cited"].iterrows()
     ]
-    data = catalog.load(dataset, data_root) if any(row.rerank for row in found.rows) else None
+    look = _measure(found, dataset, data_root)
     for row in found.rows:
-        measured = pd.DataFrame(_measured(r, found.ap, row.rerank, data) for own, r in runs if own == row)
+        measured = pd.DataFrame(look(row, run_) for own, run_ in runs if own == row)
         line = {"row": row.name, "kind": "run", "seeds": len(measured)}
         if row.name in printed.index:
             line |= _prefixed("published", printed.loc[row.name])
@@ -214,9 +254,18 @@ def beside_published(
     return frame
 
 
-def _measured(run_: Run, ap: str, rerank: bool, data: catalog.ReidData | None) -> dict[str, float]:
-    found = reranked(run_, data) if rerank else run_.metrics
-    return {m: found["map_trapezoid" if (m, ap) == ("map", "trapezoid") else m] for m in METRICS}
+def _measure(table: Table, dataset: str, data_root: str | None) -> Callable[[Row, Run], dict[str, float]]:
+    """How a row's run is measured for a table: as it was, re-ranked, or on another data set."""
+    trained, tested = sides(dataset)
+    needed = trained != tested or any(row.rerank for row in table.rows)
+    data = catalog.load(trained, data_root) if needed else None
+    other = catalog.load(tested, data_root) if trained != tested else None
+
+    def look(row: Row, run_: Run) -> dict[str, float]:
+        found = cross_domain(run_, data, other) if other else reranked(run_, data) if row.rerank else run_.metrics
+        return {m: found["map_trapezoid" if (m, table.ap) == ("map", "trapezoid") else m] for m in METRICS}
+
+    return look
 
 
 def _prefixed(prefix: str, values: pd.Series) -> dict[str, float]:
