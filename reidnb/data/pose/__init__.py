@@ -1,0 +1,31 @@
+"""Where people's joints are, and the boxes of the body and its parts that follow (attention-driven network, 3.2).
+
+poses = pose.complete(pose.load(data))                               # joints of every image, none missing
+boxes = pose.boxes(poses.train.joints, poses.train.sizes, beta=0.1)  # (N, 5, 4) pixels of the original images
+shares = pose.shares(boxes, poses.train.sizes)                       # the same for images of any size
+"""
+
+from .canonical import canonical_poses, fill, shipped, typical
+from .load import Poses, Split, complete, load, source_of
+from .regions import BETA, boxes, shares, strips
+from .skeleton import BONES, JOINTS, REGIONS, mirror
+
+__all__ = [
+    "BETA",
+    "BONES",
+    "JOINTS",
+    "REGIONS",
+    "Poses",
+    "Split",
+    "boxes",
+    "canonical_poses",
+    "complete",
+    "fill",
+    "load",
+    "mirror",
+    "shares",
+    "shipped",
+    "source_of",
+    "strips",
+    "typical",
+]
