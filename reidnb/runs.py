@@ -25,15 +25,16 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
-from .data import catalog, pixels
+from .data import catalog, pixels, pose
 from .data.augment import Augmentation
 from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .files import write_atomically
+from .models.attention_driven import AttentionDriven
 from .models.wrcanet import WRCANet
 from .training import Recipe, extract, make_accelerator, train
 
-MODELS: dict[str, type[nn.Module]] = {"wrcanet": WRCANet}
+MODELS: dict[str, type[nn.Module]] = {"wrcanet": WRCANet, "attention_driven": AttentionDriven}
 """A paper's name to its network."""
 RANKS = (1, 5, 10, 20)
 TOP = 20
@@ -139,13 +140,10 @@ def summary(finished: list[Run]) -> pd.DataFrame:
 
 def key(experiment: Experiment, data: catalog.ReidData) -> str:
     """Name of the experiment's folder: a digest of the experiment and of the data set's file names and labels."""
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(MODELS[experiment.paper]).parameters.items()
-        if name not in _GIVEN
-    }
     # With the defaults written out, so that a default that changes in the code makes another run.
-    decided = asdict(experiment) | {"options": defaults | experiment.options}
+    decided = asdict(experiment) | {"options": all_options(experiment)}
+    if _by_pose(experiment):
+        decided["joints"] = pose.source_of(data)
     digest = hashlib.sha256(_dump(decided).encode())
     for table in (data.train, data.query, data.gallery):
         names = table.path.map(os.path.basename)
@@ -163,6 +161,27 @@ def build(experiment: Experiment, identities: int) -> nn.Module:
         weights=experiment.weights,
         **experiment.options,
     )
+
+
+def all_options(experiment: Experiment) -> dict:
+    """The experiment's options and, where it says nothing, the network's defaults."""
+    parameters = inspect.signature(MODELS[experiment.paper]).parameters
+    return {name: p.default for name, p in parameters.items() if name not in _GIVEN} | experiment.options
+
+
+def boxes_of(experiment: Experiment, data: catalog.ReidData) -> dict[str, np.ndarray | None]:
+    """Each split's regions R0..R4 (N, 5, 4), x0, y0, x1, y1 as fractions of the image; None where none are needed."""
+    if not _by_pose(experiment):
+        return dict.fromkeys(("train", "query", "gallery"))
+    beta = all_options(experiment)["beta"]
+    poses = pose.complete(pose.load(data))
+    found = {split: getattr(poses, split) for split in ("train", "query", "gallery")}
+    return {name: pose.shares(pose.boxes(*split, beta=beta), split.sizes) for name, split in found.items()}
+
+
+def _by_pose(experiment: Experiment) -> bool:
+    """Whether the network looks at regions around people's joints."""
+    return all_options(experiment).get("regions") == "pose"
 
 
 def run(
@@ -195,6 +214,7 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     store = {
         split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in ("train", "query", "gallery")
     }
+    boxes = boxes_of(experiment, data)
     labels = np.unique(data.train.pid, return_inverse=True)[1].astype(np.int64)
     history = train(
         model,
@@ -204,11 +224,14 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
         seed=experiment.seed,
         accelerator=accelerator,
         checkpoint=folder / "checkpoint.pt",
+        boxes=boxes["train"],
         say=say,
     )
     start = time.perf_counter()
     model = accelerator.unwrap_model(model)
-    query, gallery = (extract(model, store[split], accelerator=accelerator) for split in ("query", "gallery"))
+    query, gallery = (
+        extract(model, store[split], accelerator=accelerator, boxes=boxes[split]) for split in ("query", "gallery")
+    )
     ids = _labels(data)
     scores = metrics.evaluate(query, gallery, *ids)
     seconds = time.perf_counter() - start
@@ -257,15 +280,31 @@ def reranked(run: Run, data: catalog.ReidData) -> dict:
     return json.loads(file.read_text())
 
 
+def by_region(run: Run, data: catalog.ReidData) -> dict[str, dict]:
+    """The metrics of each region's part of the run's descriptor alone, L2-normalised, kept beside the run's.
+
+    Its model names the regions' ``columns``; nothing is trained.
+    """
+    file = run.folder / "metrics-regions.json"
+    if not file.exists():
+        columns = load_model(run, data).columns
+        query, gallery = descriptors(run, data)
+        found = {}
+        for name, own in columns.items():
+            region = (torch.nn.functional.normalize(x[:, own]) for x in (query, gallery))
+            found[name] = _summary(metrics.evaluate(*region, *_labels(data)))
+        _write_json(file, found)
+    return json.loads(file.read_text())
+
+
 def descriptors(run: Run, data: catalog.ReidData) -> tuple[torch.Tensor, torch.Tensor]:
     """Query (Q, D) and gallery (G, D) descriptors of a finished run's model."""
     recipe = run.experiment.recipe
     accelerator = make_accelerator(recipe.precision)
     model = load_model(run, data)
-    return tuple(
-        extract(model, pixels.decode(list(table.path), recipe.size), accelerator=accelerator)
-        for table in (data.query, data.gallery)
-    )
+    boxes = boxes_of(run.experiment, data)
+    store = {split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in ("query", "gallery")}
+    return tuple(extract(model, images, accelerator=accelerator, boxes=boxes[split]) for split, images in store.items())
 
 
 def load_model(run: Run, data: catalog.ReidData) -> nn.Module:

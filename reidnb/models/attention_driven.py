@@ -64,6 +64,7 @@ class AttentionDriven(nn.Module):
     intra         with intra-attention
     decomposed    its mask is made of a spatial and a channel part, or of one map of h x w x c (table 8)
     normalised    batch normalisation behind the convolutions of S and C
+    attention     widths of its residual units, a key of ``ATTENTION_WIDTHS``
     fusion        'inter' (eq. 8 and 9), 'fc' (a fully connected layer over all features), or 'concat' (at test time
                   only: there is no loss of the fused feature, and ``intra_weight`` is 1)
     fc_width      features of 'fc'
@@ -87,6 +88,7 @@ class AttentionDriven(nn.Module):
         intra: bool = True,
         decomposed: bool = True,
         normalised: bool = True,
+        attention: str = "table12",
         fusion: str = "inter",
         fc_width: int = 768,
         intra_weight: float = 0.5,
@@ -100,6 +102,7 @@ class AttentionDriven(nn.Module):
         _check("regions", regions, ("pose", "strips"))
         _check("pooling", pooling, POOLING)
         _check("shortcut", shortcut, ("padding", "projection"))
+        _check("attention", attention, ATTENTION_WIDTHS)
         _check("fusion", fusion, ("inter", "fc", "concat"))
         _check("neck", neck, ("none", "bn"))
         _check("halves", halves, ("normalised", "plain"))
@@ -113,16 +116,14 @@ class AttentionDriven(nn.Module):
         self.intra_weight = 1.0 if fusion == "concat" else intra_weight
 
         share = SHAPES[backbone]
-        first, widths, attention = (
-            tuple(int(c * share) for c in channels) for channels in ((32,), BODY_WIDTHS, ATTENTION_WIDTHS)
-        )
-        attention = attention if intra else ()
+        asked = ATTENTION_WIDTHS[attention] if intra else ()
+        first, widths, inside = (tuple(int(c * share) for c in channels) for channels in ((32,), BODY_WIDTHS, asked))
         shared = {"shortcut": shortcut, "decomposed": decomposed, "normalised": normalised}
         self.conv1 = nn.Conv2d(3, first[0], 3, stride=2, padding=1, bias=False)
         # Only the convolution is shared: whole bodies and parts have batch statistics of their own.
         self.norm_body, self.norm_parts = nn.BatchNorm2d(first[0]), nn.BatchNorm2d(4 * first[0])
-        self.body = Branches(first[0], widths, (2, 2), attention, **shared)
-        half = [tuple(c // 2 for c in channels) for channels in (widths, attention)]
+        self.body = Branches(first[0], widths, (2, 2), inside, **shared)
+        half = [tuple(c // 2 for c in channels) for channels in (widths, inside)]
         self.parts = Branches(first[0], half[0], POOLING[pooling], half[1], groups=4, **shared)
         self.reduce_body = _reduce(2 * widths[-1], REDUCED[0], 1, neck)
         self.reduce_parts = _reduce(widths[-1], REDUCED[1], 4, neck)

@@ -21,9 +21,10 @@ STRIDES = (1, 2, 2, 1)
 POOLINGS = (0, 2, 1, 1)
 """Max poolings in the attention path of blocks 1..4: none in block 1, "two times in Block 2, and one time in Blocks
 3-4" (section 3.3.1)."""
-ATTENTION_WIDTHS = (128, 96, 64)
-"""The 3x3 convolutions' channels in the global branch's attention paths of blocks 2..4, not given in the paper; those
-that come nearest to table 12: 10.29 million parameters and 2.70e9 multiply-adds (printed: 10.4 and 2.69e9)."""
+ATTENTION_WIDTHS = {"table12": (128, 96, 64), "table1": BODY_WIDTHS[1:]}
+"""The 3x3 convolutions' channels in the global branch's attention paths of blocks 2..4, not given in the paper: those
+that come nearest to table 12 (10.29 million parameters and 2.70e9 multiply-adds; printed: 10.4 and 2.69e9), or as many
+as the blocks' own units have (12.76 million and 2.83e9)."""
 
 
 def cut(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:

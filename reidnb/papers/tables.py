@@ -11,9 +11,9 @@ import pandas as pd
 
 from ..data import catalog
 from ..profiles import at_profile
-from ..runs import Experiment, Run, reranked, run
+from ..runs import Experiment, Run, by_region, reranked, run
 
-PAPERS = ("wrcanet",)
+PAPERS = ("wrcanet", "attention_driven")
 METRICS = ("map", "rank1", "rank5", "rank10", "rank20")
 
 
@@ -24,6 +24,8 @@ class Row:
     name: str
     options: dict = field(default_factory=dict)
     rerank: bool = False
+    region: str = ""
+    """The part of the descriptor that is ranked alone, a name of the network's ``columns``; '' is all of it."""
 
 
 @dataclass(frozen=True)
@@ -196,9 +198,9 @@ def beside_published(
         {"row": name, "kind": "cited", **_prefixed("published", line)}
         for name, line in printed[printed.kind == "cited"].iterrows()
     ]
-    data = catalog.load(dataset, data_root) if any(row.rerank for row in found.rows) else None
+    data = catalog.load(dataset, data_root) if any(row.rerank or row.region for row in found.rows) else None
     for row in found.rows:
-        measured = pd.DataFrame(_measured(r, found.ap, row.rerank, data) for own, r in runs if own == row)
+        measured = pd.DataFrame(_measured(r, found.ap, row, data) for own, r in runs if own == row)
         line = {"row": row.name, "kind": "run", "seeds": len(measured)}
         if row.name in printed.index:
             line |= _prefixed("published", printed.loc[row.name])
@@ -214,8 +216,8 @@ def beside_published(
     return frame
 
 
-def _measured(run_: Run, ap: str, rerank: bool, data: catalog.ReidData | None) -> dict[str, float]:
-    found = reranked(run_, data) if rerank else run_.metrics
+def _measured(run_: Run, ap: str, row: Row, data: catalog.ReidData | None) -> dict[str, float]:
+    found = by_region(run_, data)[row.region] if row.region else reranked(run_, data) if row.rerank else run_.metrics
     return {m: found["map_trapezoid" if (m, ap) == ("map", "trapezoid") else m] for m in METRICS}
 
 
