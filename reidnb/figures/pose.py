@@ -1,0 +1,137 @@
+"""Joints, regions and boxes on images, as in figure 4 of the attention-driven network's paper."""
+
+import matplotlib.patheffects as effects
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from ..data import pose
+from ..data.catalog import ReidData
+from ..data.pose.canonical import THRESHOLD
+from . import show, style
+from .sheet import LINE, Sheet
+
+SHOWN = (256, 128)
+"""Size (H, W) at which people are drawn, in pixels."""
+PART = (96, 192)
+"""Size (H, W) of a part as its branch sees it (section 4.2)."""
+SIDES = {"right": ("#56B4E9", "o"), "left": ("#E69F00", "s"), "middle": ("#FFFFFF", "D")}
+"""Colour and marker of the joints of each side of the body."""
+LOOKS = (
+    ("#FFFFFF", (0, (1.2, 1.2))),
+    ("#E69F00", "solid"),
+    ("#56B4E9", (0, (4, 1.5))),
+    ("#CC79A7", "solid"),
+    ("#009E73", (0, (4, 1.5))),
+)
+"""Colour and dash of the boxes R0 to R4: neighbours differ in both."""
+_EDGE = [effects.withStroke(linewidth=3.6, foreground="black")]
+
+
+def parts(
+    data: ReidData, poses: pose.Poses, count: int = 6, beta: float = pose.BETA, threshold: float = THRESHOLD
+) -> Figure:
+    """Figure 4 on ``count`` queries of ``data``: joints, boxes R0 to R4, and the four parts as their branches see them.
+
+    ``poses`` are the data set's with gaps, as ``pose.load`` gives them; a joint of less confidence than ``threshold``
+    is drawn hollow where it was estimated. ``beta`` is the regions' overlap in body heights.
+    """
+    rows = show.spread(data, count)
+    given, sizes = poses.query.joints[rows], poses.query.sizes[rows]
+    joints = pose.complete(poses, threshold).query.joints[rows]
+    boxes = pose.shares(pose.boxes(joints, sizes, beta), sizes)
+    places = joints[..., :2] / sizes[:, None, ::-1]
+    images = show.decoded(data.query, rows, SHOWN)
+    return draw(images, places, given[..., 2] >= threshold, boxes)
+
+
+def draw(images: np.ndarray, places: np.ndarray, seen: np.ndarray, boxes: np.ndarray) -> Figure:
+    """A column a person: the skeleton, the boxes, and what the boxes of the parts cut out.
+
+    images   (n, H, W, 3) uint8
+    places   (n, 18, 2) x, y of the joints in shares of the image
+    seen     (n, 18) whether a joint was found; others were estimated
+    boxes    (n, 5, 4) R0 to R4 in shares of the image
+    """
+    width, space, left, top = 1.25, 0.1, 0.85, 0.1
+    high = width * images.shape[1] / images.shape[2]
+    below = LINE + 0.3
+    sheet = Sheet(left + len(images) * (width + space), top + 3 * (high + space) + below)
+    for row, title in enumerate(("joints", "boxes", "parts")):
+        sheet.text(title, left - 0.1, top + row * (high + space) + high / 2, ha="right", va="center", size=style.SIZE)
+    for column, image in enumerate(images):
+        x = left + column * (width + space)
+        size = image.shape[1::-1]
+        skeleton(sheet.image(image, x, top, width), places[column] * size, seen[column])
+        outlines(sheet.image(image, x, top + high + space, width), boxes[column] * np.tile(size, 2))
+        y = top + 2 * (high + space)
+        for number, part in enumerate(_cut(image, boxes[column, 1:]), 1):
+            axes = sheet.image(part, x, y, width)
+            _label(axes, f"R{number}", 0.03, 0.92, LOOKS[number][0], va="top", transform=axes.transAxes)
+            y += width * PART[0] / PART[1] + 0.02
+    _legend(sheet, top + 3 * (high + space))
+    return sheet.figure
+
+
+def skeleton(axes: Axes, places: np.ndarray, seen: np.ndarray) -> None:
+    """The joints at ``places`` (18, 2), in pixels of the axes' image, and the bones; joints not ``seen`` are hollow."""
+    places = places - 0.5  # matplotlib counts from the middle of the first pixel
+    for bone in pose.BONES:
+        solid = seen[list(bone)].all()
+        axes.plot(
+            *places[list(bone)].T, color="white", lw=1.6, ls="solid" if solid else (0, (1, 1)), path_effects=_EDGE
+        )
+    for joint, (x, y), found in zip(pose.JOINTS, places, seen, strict=True):
+        colour, marker = SIDES[_side(joint)]
+        fill = colour if found else "none"
+        axes.plot(x, y, marker, ms=5, mfc=fill, mec="black" if found else colour, mew=0.8 if found else 1.6)
+    _keep(axes)
+
+
+def outlines(axes: Axes, boxes: np.ndarray) -> None:
+    """The boxes R0 to R4 (5, 4), in pixels of the axes' image; all are equally wide, drawn a little narrower each."""
+    inset = 0.025 * axes.images[0].get_array().shape[1]
+    for number, ((x0, y0, x1, y1), (colour, dash)) in enumerate(zip(boxes - 0.5, LOOKS, strict=True)):
+        corner, size = (x0 + number * inset, y0), (x1 - x0 - 2 * number * inset, y1 - y0)
+        looks = {"edgecolor": colour, "linestyle": dash, "linewidth": 2.0, "path_effects": _EDGE}
+        axes.add_patch(Rectangle(corner, *size, fill=False, **looks))
+        if number:
+            # Odd ones on the left, even ones on the right: R1 and R2 may begin at nearly the same height.
+            x, ha = (x0 + (number + 1) * inset, "left") if number % 2 else (x1 - (number + 1) * inset, "right")
+            _label(axes, f"R{number}", x, y0 + inset, colour, ha=ha, va="top")
+    _keep(axes)
+
+
+def _cut(image: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
+    height, width = image.shape[:2]
+    picture = Image.fromarray(image)
+    places = boxes * (width, height, width, height)
+    return [np.array(picture.resize(PART[::-1], Image.Resampling.BILINEAR, box=tuple(box))) for box in places]
+
+
+def _side(joint: str) -> str:
+    side = joint.split()[0]
+    return side if side in SIDES else "middle"
+
+
+def _label(axes: Axes, words: str, x: float, y: float, colour: str, **looks) -> None:
+    stroke = [effects.withStroke(linewidth=2.5, foreground="black")]
+    axes.text(x, y, words, color=colour, size=style.SIZE - 1, weight="bold", path_effects=stroke, **looks)
+
+
+def _keep(axes: Axes) -> None:
+    """Keep the view on the image, whatever was drawn beyond it."""
+    height, width = axes.images[0].get_array().shape[:2]
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+
+
+def _legend(sheet: Sheet, top: float) -> None:
+    looks = {"ls": "none", "ms": 8, "mec": "black"}
+    names = {"right": "right side", "left": "left side", "middle": "middle"}
+    marks = [Line2D([], [], marker=m, mfc=c, label=names[side], **looks) for side, (c, m) in SIDES.items()]
+    marks.append(Line2D([], [], marker="o", mfc="none", mew=1.6, label="hollow: estimated", **looks))
+    place = (0.5, 1 - top / sheet.height)
+    sheet.figure.legend(handles=marks, loc="upper center", bbox_to_anchor=place, ncols=4, fontsize=style.SIZE)
