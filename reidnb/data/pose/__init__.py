@@ -6,9 +6,9 @@ shares = pose.shares(boxes, poses.train.sizes)                       # the same 
 """
 
 from .canonical import canonical_poses, fill, shipped, typical
-from .load import Poses, Split, complete, load, source_of
 from .regions import BETA, boxes, shares, strips
 from .skeleton import BONES, JOINTS, REGIONS, mirror
+from .sources import Poses, Split, complete, load, source_of
 
 __all__ = [
     "BETA",

@@ -34,8 +34,10 @@ def digest(weights: str | Path = "") -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:8]
 
 
-def detector(weights: str | Path = "", side: int = SIDE) -> KeypointRCNN:
-    """Keypoint R-CNN with torchvision's weights (from its cache, or fetched) or those of a local .pth file.
+def detector(weights: str | Path, side: int) -> KeypointRCNN:
+    """Keypoint R-CNN with torchvision's weights ('', from its cache or fetched) or those of a local .pth file.
+
+    ``side`` is the number of pixels to which it scales the shorter side of an image.
 
     Raises FileNotFoundError or RuntimeError that says where the weights belong, ValueError for a file of another model.
     """
@@ -50,7 +52,7 @@ def detector(weights: str | Path = "", side: int = SIDE) -> KeypointRCNN:
     return net.eval()
 
 
-def detect(paths: list[str], pieces: Path, weights: str | Path = "", side: int = SIDE) -> np.ndarray:
+def detect(paths: list[str], pieces: Path, weights: str | Path, side: int) -> np.ndarray:
     """The joints (N, 18, 3) of the surest person in each image; where nobody is found all confidences are zero.
 
     ``pieces`` is a folder for what is done so far, which is removed in the end. The confidence is the logistic function

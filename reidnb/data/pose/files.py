@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,20 @@ def read_npz(path: Path, split: str, names: list[str]) -> np.ndarray:
     that is broken, another shape, and an image without a row.
     """
     array = FOLDERS[split]
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"joints {path} cannot be read: it is no .npz file")
     try:
         with np.load(path, allow_pickle=False) as file:
             absent = [name for name in (array, f"{array}_names") if name not in file]
             if absent:
                 raise ValueError(f"it has no array {absent[0]} (found: {', '.join(file.files) or 'none'})")
             joints, known = file[array], file[f"{array}_names"]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"joints {path} cannot be read: {str(error).splitlines()[0]}") from error
     if joints.ndim != 3 or joints.shape[1] not in (len(COCO17), len(JOINTS)) or joints.shape[2] != 3:
         raise ValueError(f"joints {path}: {array} is of shape (N, 17 or 18, 3), got {joints.shape}")
+    if joints.dtype.kind not in "fiu":
+        raise ValueError(f"joints {path}: {array} holds no numbers but {joints.dtype}")
     if known.shape != joints.shape[:1]:
         raise ValueError(f"joints {path}: {array} has {len(joints)} rows, {array}_names is of shape {known.shape}")
     rows = {str(name): row for row, name in enumerate(known)}

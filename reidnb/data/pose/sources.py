@@ -60,7 +60,7 @@ def load(
             target.parent.mkdir(parents=True, exist_ok=True)
             if kind == "keypointrcnn":
                 say(f"finding the joints of {len(paths)} images of {data.name} {split} with Keypoint R-CNN, once")
-                joints = detector.detect(paths, target.with_suffix(""), weights)
+                joints = detector.detect(paths, target.with_suffix(""), weights, detector.SIDE)
             else:
                 joints = _read(kind, path, split, [Path(p).name for p in paths])
             found = Split(joints, _sizes(paths))
