@@ -10,6 +10,11 @@ from .runs import Experiment
 from .training import Recipe
 
 PROFILES = ("paper", "demo", "smoke")
+SMALLER = {
+    "resnet50": {"demo": "resnet18-half", "smoke": "resnet10-eighth"},
+    "five-branch": {"demo": "five-branch-half", "smoke": "five-branch-eighth"},
+}
+"""A backbone's narrow relatives."""
 
 
 def fast_precision() -> str:
@@ -52,7 +57,9 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
             augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=4, erase=0.25)),
             precision=fast_precision(),
         )
-        return replace(experiment, profile=profile, recipe=recipe, backbone="resnet18-half", weights="")
+        return replace(
+            experiment, profile=profile, recipe=recipe, backbone=SMALLER[experiment.backbone][profile], weights=""
+        )
     recipe = replace(
         short,
         size=(_sixteens(height / 6), _sixteens(width / 6)),
@@ -61,7 +68,9 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
         images=2,
         augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=2, erase=0.3)),
     )
-    return replace(experiment, profile=profile, recipe=recipe, backbone="resnet10-eighth", weights="")
+    return replace(
+        experiment, profile=profile, recipe=recipe, backbone=SMALLER[experiment.backbone][profile], weights=""
+    )
 
 
 def _sixteens(pixels: float) -> int:

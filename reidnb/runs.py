@@ -1,185 +1,37 @@
-"""What an experiment is, where its results lie, and how it is run once and never again.
+"""How an experiment is run once and never again, and what else is measured on a finished run.
 
-Each finished experiment is kept in ``results/runs/<key>``; the key is made of everything that decides its result,
-so an experiment that several tables share is trained once, and a study that was interrupted goes on.
+Each finished experiment is kept in ``results/runs/<key>``; a study that was interrupted goes on where it was.
 """
 
-import hashlib
-import inspect
 import json
 import math
-import os
 import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
+import torch.nn.functional as F
 from filelock import FileLock
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
-from .data import catalog, pixels
-from .data.augment import Augmentation
+from .data import catalog, pixels, pose
 from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
+from .experiments import Experiment, Run, all_options, build, by_pose, digest, key, read_metrics, results_dir, to_json
 from .files import write_atomically
-from .models.dranet import DRANet
-from .models.hybrid_attention import HybridAttention
-from .models.wrcanet import WRCANet
 from .training import Recipe, extract, make_accelerator, train
 
-MODELS: dict[str, type[nn.Module]] = {
-    "wrcanet": WRCANet,
-    "dranet": DRANet,
-    "hybrid_attention": HybridAttention,
-}
-"""A paper's name to its network."""
 RANKS = (1, 5, 10, 20)
 TOP = 20
 """Length of the ranking lists that a run keeps."""
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Everything that decides a result: model and options, recipe, data set, seed."""
-
-    paper: str
-    options: dict = field(default_factory=dict)
-    """Options of the paper's network, beside those that come from the rest of the experiment."""
-    recipe: Recipe = field(default_factory=Recipe)
-    dataset: str = "street"
-    backbone: str = "resnet50"
-    weights: str = "imagenet"
-    """Initial weights of the backbone: 'imagenet', a local file, or '' (random)."""
-    seed: int = 0
-    profile: str = "paper"
-
-    def __post_init__(self) -> None:
-        if self.paper not in MODELS:
-            raise ValueError(f"unknown paper {self.paper!r}: known are {', '.join(MODELS)}")
-        known = set(inspect.signature(MODELS[self.paper]).parameters) - _GIVEN
-        unknown = sorted(set(self.options) - known)
-        if unknown:
-            raise ValueError(f"{self.paper} has no option {unknown[0]!r}: its options are {', '.join(sorted(known))}")
-
-
-_GIVEN = {"identities", "size", "backbone", "weights"}
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished experiment's folder."""
-
-    folder: Path
-
-    @cached_property
-    def metrics(self) -> dict:
-        """mAP (both definitions), mINP, rank-k and their like, in percent; ``cmc`` is a list of fractions.
-
-        What the data set's protocol does not have, such as mAP with one gallery image of each identity, is NaN.
-        """
-        return _read_metrics(self.folder / "metrics.json")
-
-    @cached_property
-    def experiment(self) -> Experiment:
-        """The experiment as it was written."""
-        written = json.loads((self.folder / "experiment.json").read_text())
-        recipe = written["recipe"]
-        recipe |= {name: tuple(recipe[name]) for name in ("size", "milestones")}
-        recipe["augmentation"] = Augmentation(**recipe["augmentation"])
-        return Experiment(**{**written, "recipe": Recipe(**recipe)})
-
-    @cached_property
-    def provenance(self) -> dict:
-        """Where and with what it ran."""
-        return json.loads((self.folder / "provenance.json").read_text())
-
-    @cached_property
-    def history(self) -> pd.DataFrame:
-        """A row per epoch."""
-        return pd.read_csv(self.folder / "history.csv")
-
-    @cached_property
-    def rankings(self) -> dict[str, np.ndarray]:
-        """For each query: ``top`` (Q, 20) gallery rows, -1 where none, and whether each is ``right`` (Q, 20)."""
-        with np.load(self.folder / "rankings.npz", allow_pickle=False) as file:
-            return dict(file)
-
-
-def results_dir() -> Path:
-    """``$REIDNB_RESULTS``, or the checkout's ``results``, or ``results`` in the working directory."""
-    checkout = Path(__file__).resolve().parents[1]
-    default = checkout / "results" if (checkout / "pyproject.toml").exists() else Path("results")
-    return Path(os.environ.get("REIDNB_RESULTS") or default).expanduser().resolve()
-
-
-def all_runs(results: Path) -> list[Run]:
-    """The finished runs of a results folder."""
-    return [Run(path.parent) for path in sorted((results / "runs").glob("*/metrics.json"))]
-
-
-def summary(finished: list[Run]) -> pd.DataFrame:
-    """A row per run: what it was, what it reached, where, how long."""
-    rows = []
-    for run_ in finished:
-        experiment, where = run_.experiment, run_.provenance
-        rows.append(
-            {
-                "paper": experiment.paper,
-                "options": ", ".join(f"{k}={v!r}" for k, v in experiment.options.items()) or "–",
-                "dataset": experiment.dataset,
-                "profile": experiment.profile,
-                "weights": experiment.weights or "random",
-                "seed": experiment.seed,
-                **{name: run_.metrics[name] for name in ("map", "rank1")},
-                **{name: where[name] for name in ("device", "train_seconds", "evaluate_seconds", "commit")},
-                "torch": where["packages"]["torch"],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def key(experiment: Experiment, data: catalog.ReidData) -> str:
-    """Name of the experiment's folder: a digest of the experiment and of the data set's file names and labels."""
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(MODELS[experiment.paper]).parameters.items()
-        if name not in _GIVEN
-    }
-    # With the defaults written out, so that a default that changes in the code makes another run.
-    decided = asdict(experiment) | {"options": defaults | experiment.options}
-    digest = _digest(_dump(decided), data)
-    return f"{experiment.paper}-{experiment.dataset}-{digest[:16]}"
-
-
-def _digest(text: str, data: catalog.ReidData) -> str:
-    """Of a text and of the data set's file names and labels."""
-    digest = hashlib.sha256(text.encode())
-    for table in (data.train, data.query, data.gallery):
-        names = table.path.map(os.path.basename)
-        digest.update("\n".join(f"{n} {p} {c}" for n, p, c in zip(names, table.pid, table.camid, strict=True)).encode())
-    return digest.hexdigest()
-
-
-def build(experiment: Experiment, identities: int) -> nn.Module:
-    """The experiment's network with its initial weights."""
-    torch.manual_seed(experiment.seed)
-    return MODELS[experiment.paper](
-        identities,
-        size=experiment.recipe.size,
-        backbone=experiment.backbone,
-        weights=experiment.weights,
-        **experiment.options,
-    )
 
 
 def run(
@@ -192,14 +44,23 @@ def run(
 ) -> Run:
     """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now."""
     data = catalog.load(experiment.dataset, data_root)
-    folder = (results or results_dir()) / "runs" / key(experiment, data)
-    if (folder / "metrics.json").exists():
-        return Run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):  # a second study waits, and then finds the run finished
-        if not (folder / "metrics.json").exists():
-            _train_and_evaluate(experiment, data, folder, cpu, say)
-    return Run(folder)
+    found = Run(_folder(experiment, data, results))
+    if not found.is_finished:
+        found.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(found.folder / "lock"):  # a second study waits, and then finds the run finished
+            if not found.is_finished:
+                _train_and_evaluate(experiment, data, found.folder, cpu, say)
+    return found
+
+
+def finished(experiment: Experiment, data_root: str | Path | None = None, results: Path | None = None) -> Run | None:
+    """The experiment's run if it is finished."""
+    found = Run(_folder(experiment, catalog.load(experiment.dataset, data_root), results))
+    return found if found.is_finished else None
+
+
+def _folder(experiment: Experiment, data: catalog.ReidData, results: Path | None) -> Path:
+    return (results or results_dir()) / "runs" / key(experiment, data)
 
 
 def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: Path, cpu: bool, say) -> None:
@@ -212,6 +73,7 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     store = {
         split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in ("train", "query", "gallery")
     }
+    boxes = boxes_of(experiment, data)
     labels = np.unique(data.train.pid, return_inverse=True)[1].astype(np.int64)
     history = train(
         model,
@@ -221,11 +83,14 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
         seed=experiment.seed,
         accelerator=accelerator,
         checkpoint=folder / "checkpoint.pt",
+        boxes=boxes["train"],
         say=say,
     )
     start = time.perf_counter()
     model = accelerator.unwrap_model(model)
-    query, gallery = (_extract(model, store[split], recipe, accelerator) for split in ("query", "gallery"))
+    query, gallery = (
+        _extract(model, store[split], recipe, accelerator, boxes[split]) for split in ("query", "gallery")
+    )
     ids = _labels(data)
     scores = _scores(query, gallery, data)
     seconds = time.perf_counter() - start
@@ -265,39 +130,21 @@ def check_rankable(data: catalog.ReidData) -> None:
         )
 
 
-def reranked(run: Run, data: catalog.ReidData) -> dict:
-    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), kept beside them.
-
-    All NaN by the single-shot protocol: one image of an identity has no neighbours to be reciprocal with.
-    """
-    if data.protocol == SINGLE_SHOT:
-        return dict.fromkeys(run.metrics, math.nan)
-    file = run.folder / "metrics-reranked.json"
-    if not file.exists():
-        query, gallery = descriptors(run, data)
-        scores = metrics.evaluate_distances(rerank(query, gallery), *_labels(data))
-        _write_json(file, _summary(scores))
-    return _read_metrics(file)
+def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
+    """A finished run's trained network, in evaluation mode, on the CPU."""
+    model = build(replace(run.experiment, weights=""), data.train_ids)
+    load_weights(model, run.folder / "model.safetensors")
+    return model.eval()
 
 
-def cross_domain(run: Run, data: catalog.ReidData, other: catalog.ReidData) -> dict:
-    """The metrics on ``other`` of a run that was trained on ``data``, kept beside the run; nothing is trained."""
-    file = run.folder / f"metrics-on-{other.name}-{_digest('', other)[:8]}.json"
-    if not file.exists():
-        check_rankable(other)
-        query, gallery = descriptors(run, data, other)
-        _write_json(file, evaluate(query, gallery, other))
-    return _read_metrics(file)
-
-
-def evaluate(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData) -> dict:
-    """The metrics, as of ``Run.metrics``, of descriptors of a data set's queries and gallery."""
-    return _summary(_scores(query, gallery, data))
-
-
-def _scores(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData) -> metrics.Scores | metrics.SingleShot:
-    score = metrics.single_shot_cmc if data.protocol == SINGLE_SHOT else metrics.evaluate
-    return score(query, gallery, *_labels(data))
+def boxes_of(experiment: Experiment, data: catalog.ReidData) -> dict[str, np.ndarray | None]:
+    """Each split's regions R0..R4 (N, 5, 4), x0, y0, x1, y1 as fractions of the image; None where none are needed."""
+    if not by_pose(experiment):
+        return dict.fromkeys(("train", "query", "gallery"))
+    beta = all_options(experiment)["beta"]
+    poses = pose.complete(pose.load(data))
+    found = {split: getattr(poses, split) for split in ("train", "query", "gallery")}
+    return {name: pose.shares(pose.boxes(*split, beta=beta), split.sizes) for name, split in found.items()}
 
 
 def descriptors(
@@ -314,23 +161,70 @@ def descriptors(
     accelerator = make_accelerator(recipe.precision)
     model = load_model(run, data)
     tested = other or data
+    boxes = boxes_of(run.experiment, tested)
+    splits = {"query": tested.query, "gallery": tested.gallery}
     return tuple(
-        _extract(model, pixels.decode(list(table.path), recipe.size), recipe, accelerator, change)
-        for table in (tested.query, tested.gallery)
+        _extract(model, pixels.decode(list(table.path), recipe.size), recipe, accelerator, boxes[split], change)
+        for split, table in splits.items()
     )
 
 
-def _extract(model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, change=None) -> torch.Tensor:
+def _extract(model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, boxes=None, change=None) -> torch.Tensor:
     """The descriptors that the recipe's test ranks with."""
-    flip, unit = recipe.flip_test, recipe.normalise_test
-    return extract(model, images, accelerator=accelerator, flip=flip, unit=unit, change=change)
+    how = {"flip": recipe.flip_test, "unit": recipe.normalise_test, "change": change}
+    return extract(model, images, accelerator=accelerator, boxes=boxes, **how)
 
 
-def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
-    """A finished run's trained network, in evaluation mode, on the CPU."""
-    model = build(replace(run.experiment, weights=""), data.train_ids)
-    load_weights(model, run.folder / "model.safetensors")
-    return model.eval()
+def evaluate(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData) -> dict:
+    """The metrics, as of ``Run.metrics``, of descriptors of a data set's queries and gallery."""
+    return _summary(_scores(query, gallery, data))
+
+
+def _scores(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData) -> metrics.Scores | metrics.SingleShot:
+    score = metrics.single_shot_cmc if data.protocol == SINGLE_SHOT else metrics.evaluate
+    return score(query, gallery, *_labels(data))
+
+
+def reranked(run: Run, data: catalog.ReidData) -> dict:
+    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), kept beside them.
+
+    All NaN by the single-shot protocol: one image of an identity has no neighbours to be reciprocal with.
+    """
+    if data.protocol == SINGLE_SHOT:
+        return dict.fromkeys(run.metrics, math.nan)
+    file = run.folder / "metrics-reranked.json"
+    if not file.exists():
+        query, gallery = descriptors(run, data)
+        scores = metrics.evaluate_distances(rerank(query, gallery), *_labels(data))
+        _write_json(file, _summary(scores))
+    return read_metrics(file)
+
+
+def cross_domain(run: Run, data: catalog.ReidData, other: catalog.ReidData) -> dict:
+    """The metrics on ``other`` of a run that was trained on ``data``, kept beside the run; nothing is trained."""
+    file = run.folder / f"metrics-on-{other.name}-{digest('', other)[:8]}.json"
+    if not file.exists():
+        check_rankable(other)
+        query, gallery = descriptors(run, data, other)
+        _write_json(file, evaluate(query, gallery, other))
+    return read_metrics(file)
+
+
+def by_region(run: Run, data: catalog.ReidData) -> dict[str, dict]:
+    """The metrics of each region's part of the run's descriptor alone, L2-normalised, kept beside the run's.
+
+    Its model names the regions' ``columns``; nothing is trained.
+    """
+    file = run.folder / "metrics-regions.json"
+    if not file.exists():
+        columns = load_model(run, data).columns
+        query, gallery = descriptors(run, data)
+        found = {}
+        for name, own in columns.items():
+            region = (F.normalize(x[:, own]) for x in (query, gallery))
+            found[name] = evaluate(*region, data)
+        _write_json(file, found)
+    return json.loads(file.read_text())
 
 
 def _labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:
@@ -343,10 +237,6 @@ def _summary(scores: metrics.Scores | metrics.SingleShot) -> dict:
     summary = {name: None if value is None else round(100 * float(value), 4) for name, value in summary.items()}
     summary |= {"queries": int(scores.queries), "left_out": int(scores.left_out)}
     return summary | {"cmc": [round(float(c), 6) for c in scores.cmc]}
-
-
-def _read_metrics(file: Path) -> dict:
-    return {name: math.nan if value is None else value for name, value in json.loads(file.read_text()).items()}
 
 
 def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> dict:
@@ -383,8 +273,6 @@ def _save_npz(path: Path, **arrays: np.ndarray) -> None:
 
 
 def _write_json(path: Path, content: dict) -> None:
-    write_atomically(path, lambda file: file.write_text(_dump(content)))
+    write_atomically(path, lambda file: file.write_text(to_json(content)))
 
 
-def _dump(content: dict) -> str:
-    return json.dumps(content, indent=1, sort_keys=True)

@@ -19,7 +19,7 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .data.augment import Augmentation, augment, normalise
+from .data.augment import Augmentation, apply, draw, mirror, move, normalise
 from .data.sampler import pk_batches, shuffled_batches
 from .files import write_atomically
 
@@ -134,6 +134,7 @@ def train(
     seed: int,
     accelerator: Accelerator,
     checkpoint: Path,
+    boxes: np.ndarray | None = None,
     after_epoch: Callable[[nn.Module, int], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
@@ -141,6 +142,7 @@ def train(
 
     pixels        (N, H, W, 3) uint8, the decoded training images
     labels        (N,) 0..identities-1
+    boxes         (N, n, 4) float32, regions of the images for a model that cuts them out, as fractions of the image
     checkpoint    file of the last whole epoch, gone on from when it is there
     after_epoch   called with the bare model and the number of finished epochs
 
@@ -171,11 +173,15 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = group["scale"] * learning_rate(recipe, epoch + step / steps)
             images = torch.from_numpy(pixels[index]).to(device)
-            images = augment(images, recipe.augmentation, generator)
+            drawn = draw(recipe.augmentation, len(index), tuple(images.shape[1:3]), generator)
+            images = apply(images, drawn)
+            also = (
+                {} if boxes is None else {"boxes": move(torch.from_numpy(boxes[index]).to(device), drawn, recipe.size)}
+            )
             batch_labels = targets[torch.from_numpy(index).to(device)]
             try:
                 with accelerator.autocast():
-                    parts = bare.loss(model(images, batch_labels), batch_labels)
+                    parts = bare.loss(model(images, batch_labels, **also), batch_labels)
                 total = torch.stack(list(parts.values())).sum()
                 optimizer.zero_grad()
                 accelerator.backward(total)
@@ -216,6 +222,7 @@ def extract(
     pixels: np.ndarray,
     *,
     accelerator: Accelerator,
+    boxes: np.ndarray | None = None,
     batch: int = 256,
     flip: bool = False,
     unit: bool = False,
@@ -223,7 +230,8 @@ def extract(
 ) -> Tensor:
     """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3).
 
-    ``flip`` adds the mirror image's; ``unit`` then divides by the length; ``change`` is done to each batch of images.
+    ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's; ``unit`` then divides by the length;
+    ``change`` is done to each batch of images.
     """
     model.eval()
     model.to(device=accelerator.device, memory_format=torch.channels_last)
@@ -231,10 +239,12 @@ def extract(
     for start in range(0, len(pixels), batch):
         cut = np.array(pixels[start : start + batch])
         images = normalise(torch.from_numpy(change(cut) if change else cut).to(accelerator.device))
+        also = {} if boxes is None else {"boxes": torch.from_numpy(boxes[start : start + batch]).to(images.device)}
         with accelerator.autocast():
-            result = model(images).descriptor.float()
+            result = model(images, **also).descriptor.float()
             if flip:
-                result = result + model(images.flip(3)).descriptor.float()
+                mirrored = {name: mirror(value) for name, value in also.items()}
+                result = result + model(images.flip(3), **mirrored).descriptor.float()
         descriptors.append((F.normalize(result) if unit else result).cpu())
     return torch.cat(descriptors)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reidnb.data import catalog, pixels
-from reidnb.data.augment import MEAN, STD, Augmentation, augment, draw, normalise
+from reidnb.data.augment import MEAN, STD, Augmentation, apply, augment, draw, mirror, move, normalise
 from reidnb.data.sampler import pk_batches, shuffled_batches
 
 SPLITS = ("bounding_box_train", "query", "bounding_box_test")
@@ -173,3 +173,31 @@ def test_sampler_errors_and_shuffle():
         shuffled_batches(5, 8, 0)
     batches = shuffled_batches(10, 3, 0)
     assert batches.shape == (3, 3) and len(set(batches.ravel())) == 9
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), pad=st.integers(0, 6), flip=st.sampled_from([0.0, 0.5, 1.0]))
+def test_boxes_travel_with_the_image(seed, pad, flip):
+    """A bright rectangle is found where its moved box says, or has left the image with it."""
+    images = torch.zeros(6, 32, 16, 3, dtype=torch.uint8)
+    images[:, 6:20, 3:9] = 255
+    box = torch.tensor([3 / 16, 6 / 32, 9 / 16, 20 / 32]).expand(6, 1, 4)
+    drawn = draw(Augmentation(flip, pad, 0), 6, (32, 16), torch.Generator().manual_seed(seed))
+    bright = apply(images, drawn)[:, 0] > 0
+    moved = move(box, drawn, (32, 16))[:, 0] * torch.tensor([16.0, 32, 16, 32])
+    for seen, (x0, y0, x1, y1) in zip(bright, moved.round().int().tolist(), strict=True):
+        expected = torch.zeros(32, 16, dtype=torch.bool)
+        expected[y0:y1, x0:x1] = True
+        assert (seen == expected).all()
+
+
+def test_boxes_stay_in_the_image():
+    drawn = {"flip": torch.tensor([False]), "top": torch.tensor([8]), "left": torch.tensor([-4])}
+    moved = move(torch.tensor([[[0.0, 0.0, 1.0, 0.5]]]), drawn, (32, 16))
+    torch.testing.assert_close(moved, torch.tensor([[[0.25, 0.0, 1.0, 0.25]]]))
+
+
+def test_the_mirror_of_a_mirror_is_the_box():
+    boxes = torch.rand(3, 5, 4)
+    torch.testing.assert_close(mirror(mirror(boxes)), boxes)
+    torch.testing.assert_close(mirror(torch.tensor([0.1, 0.2, 0.4, 0.9])), torch.tensor([0.6, 0.2, 0.9, 0.9]))

@@ -13,6 +13,7 @@ import torch
 
 from reidnb.data.augment import Augmentation
 from reidnb.files import write_atomically
+from reidnb.models.output import Output
 from reidnb.models.wrcanet import WRCANet
 from reidnb.training import (
     Recipe,
@@ -293,3 +294,47 @@ def test_resumed_training_keeps_the_backbones_rate(tmp_path):
     halved, _ = run_tiny(tmp_path / "halved", recipe)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, halved.state_dict()[name]), name
+
+
+class Boxed(torch.nn.Module):
+    """Its descriptor is the left edge of the first box and the mean of the image; it keeps what it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(1, 8)
+        self.seen = []
+
+    def forward(self, images, labels=None, boxes=None):
+        self.seen.append(boxes)
+        place = boxes[:, 0, :1]
+        return Output(torch.cat([place, images.mean((1, 2, 3))[:, None]], 1), {"id": self.head(place)})
+
+    def loss(self, output, labels):
+        return {"id": torch.nn.functional.cross_entropy(output.id_logits["id"], labels)}
+
+
+def test_boxes_reach_the_model_with_their_image(tmp_path):
+    pixels, labels = tiny_data()
+    boxes = np.zeros((len(pixels), 5, 4), np.float32)
+    boxes[:, :, 0] = labels[:, None] / 16  # the left edge tells the identity
+    boxes[:, :, 2] = boxes[:, :, 0] + 0.25
+    model, recipe = Boxed(), replace(RECIPE, epochs=1, augmentation=Augmentation(0, 0, 0))
+    accelerator = make_accelerator("no", cpu=True)
+    train(
+        model,
+        pixels,
+        labels,
+        recipe,
+        seed=0,
+        accelerator=accelerator,
+        checkpoint=tmp_path / "c.pt",
+        boxes=boxes,
+        say=lambda line: None,
+    )
+    batches = epoch_batches(recipe, labels, 0, 0)
+    np.testing.assert_array_equal(torch.stack(model.seen)[:, :, 0, 0], labels[batches] / 16)
+
+    found = extract(model, pixels, accelerator=accelerator, boxes=boxes, batch=10)
+    np.testing.assert_allclose(found[:, 0], labels / 16)
+    mirrored = extract(model, pixels, accelerator=accelerator, boxes=boxes, flip=True)
+    np.testing.assert_allclose(mirrored[:, 0], labels / 16 + (1 - labels / 16 - 0.25), atol=1e-6)

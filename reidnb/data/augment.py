@@ -51,9 +51,14 @@ def draw(augmentation: Augmentation, batch: int, size: tuple[int, int], generato
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """Augmented and normalised batch (B, 3, H, W), float, channels-last, of uint8 images (B, H, W, 3)."""
+    return apply(images, draw(augmentation, len(images), tuple(images.shape[1:3]), generator))
+
+
+def apply(images: Tensor, drawn: dict) -> Tensor:
+    """As ``augment``, with what ``draw`` has drawn."""
     batch, height, width, _ = images.shape
     device = images.device
-    drawn = {key: value.to(device) for key, value in draw(augmentation, batch, (height, width), generator).items()}
+    drawn = {key: value.to(device) for key, value in drawn.items()}
     rows = torch.arange(height, device=device)[None] + drawn["top"][:, None]
     columns = torch.arange(width, device=device)[None] + drawn["left"][:, None]
     columns = torch.where(drawn["flip"][:, None], width - 1 - columns, columns)
@@ -67,6 +72,23 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     y0, x0, y1, x1 = drawn["boxes"][:, :, None].unbind(1)
     erased = ((y >= y0) & (y < y1))[:, None, :, None] & ((x >= x0) & (x < x1))[:, None, None, :]
     return result.masked_fill_(erased, 0.0)  # zero is the channel mean after normalisation
+
+
+def move(boxes: Tensor, drawn: dict, size: tuple[int, int]) -> Tensor:
+    """Where boxes (B, n, 4) of images of ``size`` (H, W) lie after ``apply``, clipped to the image.
+
+    Boxes are x0, y0, x1, y1 as fractions of the image's width and height. A flip mirrors them, a crop moves them.
+    """
+    flip, top, left = (drawn[name].to(boxes.device) for name in ("flip", "top", "left"))
+    boxes = torch.where(flip[:, None, None], mirror(boxes), boxes)
+    moved = torch.stack([left / size[1], top / size[0]] * 2, 1)
+    return (boxes - moved[:, None]).clamp(0, 1)
+
+
+def mirror(boxes: Tensor) -> Tensor:
+    """The boxes (..., 4) of the mirror images, as fractions."""
+    x0, y0, x1, y1 = boxes.unbind(-1)
+    return torch.stack([1 - x1, y0, 1 - x0, y1], -1)
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -11,10 +11,11 @@ import pandas as pd
 
 from ..data import catalog
 from ..profiles import at_profile
-from ..runs import Experiment, Run, cross_domain, reranked, run
+from ..experiments import Experiment, Run
+from ..runs import by_region, cross_domain, reranked, run
 from ..training import Recipe
 
-PAPERS = ("wrcanet", "dranet", "hybrid_attention")
+PAPERS = ("wrcanet", "dranet", "hybrid_attention", "attention_driven")
 METRICS = ("map", "rank1", "rank5", "rank10", "rank20")
 
 
@@ -27,6 +28,8 @@ class Row:
     recipe: dict = field(default_factory=dict)
     """Fields of the recipe, by name; of ``augmentation``, a dict of its own fields."""
     rerank: bool = False
+    region: str = ""
+    """The part of the descriptor that is ranked alone, a name of the network's ``columns``; '' is all of it."""
 
 
 @dataclass(frozen=True)
@@ -255,14 +258,19 @@ def beside_published(
 
 
 def _measure(table: Table, dataset: str, data_root: str | None) -> Callable[[Row, Run], dict[str, float]]:
-    """How a row's run is measured for a table: as it was, re-ranked, or on another data set."""
+    """How a row's run is measured for a table: as it was, re-ranked, by a region alone, or on another data set."""
     trained, tested = sides(dataset)
-    needed = trained != tested or any(row.rerank for row in table.rows)
+    needed = trained != tested or any(row.rerank or row.region for row in table.rows)
     data = catalog.load(trained, data_root) if needed else None
     other = catalog.load(tested, data_root) if trained != tested else None
 
     def look(row: Row, run_: Run) -> dict[str, float]:
-        found = cross_domain(run_, data, other) if other else reranked(run_, data) if row.rerank else run_.metrics
+        if other:
+            found = cross_domain(run_, data, other)
+        elif row.region:
+            found = by_region(run_, data)[row.region]
+        else:
+            found = reranked(run_, data) if row.rerank else run_.metrics
         return {m: found["map_trapezoid" if (m, table.ap) == ("map", "trapezoid") else m] for m in METRICS}
 
     return look

@@ -1,0 +1,195 @@
+"""What an experiment is, and what the folder of a finished one holds.
+
+The folder's name is a key made of everything that decides the result, so an experiment that several tables share is
+trained once.
+"""
+
+import hashlib
+import inspect
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from .data import catalog, pose
+from .data.augment import Augmentation
+from .models.attention_driven import AttentionDriven
+from .models.dranet import DRANet
+from .models.hybrid_attention import HybridAttention
+from .models.wrcanet import WRCANet
+from .training import Recipe
+
+MODELS: dict[str, type[nn.Module]] = {
+    "wrcanet": WRCANet,
+    "dranet": DRANet,
+    "hybrid_attention": HybridAttention,
+    "attention_driven": AttentionDriven,
+}
+"""A paper's name to its network."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that decides a result: model and options, recipe, data set, seed."""
+
+    paper: str
+    options: dict = field(default_factory=dict)
+    """Options of the paper's network, beside those that come from the rest of the experiment."""
+    recipe: Recipe = field(default_factory=Recipe)
+    dataset: str = "street"
+    backbone: str = "resnet50"
+    weights: str = "imagenet"
+    """Initial weights of the backbone: 'imagenet', a local file, or '' (random)."""
+    seed: int = 0
+    profile: str = "paper"
+
+    def __post_init__(self) -> None:
+        if self.paper not in MODELS:
+            raise ValueError(f"unknown paper {self.paper!r}: known are {', '.join(MODELS)}")
+        known = set(inspect.signature(MODELS[self.paper]).parameters) - _GIVEN
+        unknown = sorted(set(self.options) - known)
+        if unknown:
+            raise ValueError(f"{self.paper} has no option {unknown[0]!r}: its options are {', '.join(sorted(known))}")
+
+
+_GIVEN = {"identities", "size", "backbone", "weights"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished experiment's folder."""
+
+    folder: Path
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the folder is whole: its metrics are written last."""
+        return (self.folder / "metrics.json").exists()
+
+    @cached_property
+    def metrics(self) -> dict:
+        """mAP (both definitions), mINP, rank-k and their like, in percent; ``cmc`` is a list of fractions.
+
+        What the data set's protocol does not have, such as mAP with one gallery image of each identity, is NaN.
+        """
+        return read_metrics(self.folder / "metrics.json")
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The experiment as it was written."""
+        return from_json(json.loads((self.folder / "experiment.json").read_text()))
+
+    @cached_property
+    def provenance(self) -> dict:
+        """Where and with what it ran."""
+        return json.loads((self.folder / "provenance.json").read_text())
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row per epoch."""
+        return pd.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def rankings(self) -> dict[str, np.ndarray]:
+        """For each query: ``top`` (Q, 20) gallery rows, -1 where none, and whether each is ``right`` (Q, 20)."""
+        with np.load(self.folder / "rankings.npz", allow_pickle=False) as file:
+            return dict(file)
+
+
+def from_json(written: dict) -> Experiment:
+    """The experiment of ``dataclasses.asdict``, after a journey through JSON."""
+    recipe = dict(written["recipe"])
+    recipe |= {name: tuple(recipe[name]) for name in ("size", "milestones")}
+    recipe["augmentation"] = Augmentation(**recipe["augmentation"])
+    return Experiment(**{**written, "recipe": Recipe(**recipe)})
+
+
+def all_options(experiment: Experiment) -> dict:
+    """The experiment's options and, where it says nothing, the network's defaults."""
+    parameters = inspect.signature(MODELS[experiment.paper]).parameters
+    return {name: p.default for name, p in parameters.items() if name not in _GIVEN} | experiment.options
+
+
+def by_pose(experiment: Experiment) -> bool:
+    """Whether the network looks at regions around people's joints."""
+    return all_options(experiment).get("regions") == "pose"
+
+
+def build(experiment: Experiment, identities: int) -> nn.Module:
+    """The experiment's network with its initial weights."""
+    torch.manual_seed(experiment.seed)
+    return MODELS[experiment.paper](
+        identities,
+        size=experiment.recipe.size,
+        backbone=experiment.backbone,
+        weights=experiment.weights,
+        **experiment.options,
+    )
+
+
+def key(experiment: Experiment, data: catalog.ReidData) -> str:
+    """Name of the experiment's folder: a digest of the experiment and of the data set's file names and labels."""
+    # With the defaults written out, so that a default that changes in the code makes another run.
+    decided = asdict(experiment) | {"options": all_options(experiment)}
+    if by_pose(experiment):
+        decided["joints"] = pose.source_of(data)
+    return f"{experiment.paper}-{experiment.dataset}-{digest(to_json(decided), data)[:16]}"
+
+
+def digest(text: str, data: catalog.ReidData) -> str:
+    """Of a text and of the data set's file names and labels."""
+    found = hashlib.sha256(text.encode())
+    for table in (data.train, data.query, data.gallery):
+        names = table.path.map(os.path.basename)
+        found.update("\n".join(f"{n} {p} {c}" for n, p, c in zip(names, table.pid, table.camid, strict=True)).encode())
+    return found.hexdigest()
+
+
+def results_dir() -> Path:
+    """``$REIDNB_RESULTS``, or the checkout's ``results``, or ``results`` in the working directory."""
+    checkout = Path(__file__).resolve().parents[1]
+    default = checkout / "results" if (checkout / "pyproject.toml").exists() else Path("results")
+    return Path(os.environ.get("REIDNB_RESULTS") or default).expanduser().resolve()
+
+
+def all_runs(results: Path) -> list[Run]:
+    """The finished runs of a results folder."""
+    return [Run(path.parent) for path in sorted((results / "runs").glob("*/metrics.json"))]
+
+
+def summary(finished: list[Run]) -> pd.DataFrame:
+    """A row per run: what it was, what it reached, where, how long."""
+    rows = []
+    for run_ in finished:
+        experiment, where = run_.experiment, run_.provenance
+        rows.append(
+            {
+                "paper": experiment.paper,
+                "options": ", ".join(f"{k}={v!r}" for k, v in experiment.options.items()) or "–",
+                "dataset": experiment.dataset,
+                "profile": experiment.profile,
+                "weights": experiment.weights or "random",
+                "seed": experiment.seed,
+                **{name: run_.metrics[name] for name in ("map", "rank1")},
+                **{name: where[name] for name in ("device", "train_seconds", "evaluate_seconds", "commit")},
+                "torch": where["packages"]["torch"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def to_json(content: dict) -> str:
+    """As it is written beside a run."""
+    return json.dumps(content, indent=1, sort_keys=True)
+
+
+def read_metrics(file: Path) -> dict:
+    """Metrics as they were written; what is null there is NaN."""
+    return {name: math.nan if value is None else value for name, value in json.loads(file.read_text()).items()}
