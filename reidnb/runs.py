@@ -73,6 +73,11 @@ class Run:
 
     folder: Path
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the folder is whole: its metrics are written last."""
+        return (self.folder / "metrics.json").exists()
+
     @cached_property
     def metrics(self) -> dict:
         """mAP (both definitions), mINP, rank-k and their like, in percent; ``cmc`` is a list of fractions."""
@@ -81,11 +86,7 @@ class Run:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment as it was written."""
-        written = json.loads((self.folder / "experiment.json").read_text())
-        recipe = written["recipe"]
-        recipe |= {name: tuple(recipe[name]) for name in ("size", "milestones")}
-        recipe["augmentation"] = Augmentation(**recipe["augmentation"])
-        return Experiment(**{**written, "recipe": Recipe(**recipe)})
+        return from_json(json.loads((self.folder / "experiment.json").read_text()))
 
     @cached_property
     def provenance(self) -> dict:
@@ -102,6 +103,14 @@ class Run:
         """For each query: ``top`` (Q, 20) gallery rows, -1 where none, and whether each is ``right`` (Q, 20)."""
         with np.load(self.folder / "rankings.npz", allow_pickle=False) as file:
             return dict(file)
+
+
+def from_json(written: dict) -> Experiment:
+    """The experiment of ``dataclasses.asdict``, after a journey through JSON."""
+    recipe = dict(written["recipe"])
+    recipe |= {name: tuple(recipe[name]) for name in ("size", "milestones")}
+    recipe["augmentation"] = Augmentation(**recipe["augmentation"])
+    return Experiment(**{**written, "recipe": Recipe(**recipe)})
 
 
 def results_dir() -> Path:
@@ -165,6 +174,16 @@ def build(experiment: Experiment, identities: int) -> nn.Module:
     )
 
 
+def finished(experiment: Experiment, data_root: str | Path | None = None, results: Path | None = None) -> Run | None:
+    """The experiment's run if it is finished."""
+    found = Run(_folder(experiment, catalog.load(experiment.dataset, data_root), results))
+    return found if found.is_finished else None
+
+
+def _folder(experiment: Experiment, data: catalog.ReidData, results: Path | None) -> Path:
+    return (results or results_dir()) / "runs" / key(experiment, data)
+
+
 def run(
     experiment: Experiment,
     *,
@@ -175,14 +194,13 @@ def run(
 ) -> Run:
     """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now."""
     data = catalog.load(experiment.dataset, data_root)
-    folder = (results or results_dir()) / "runs" / key(experiment, data)
-    if (folder / "metrics.json").exists():
-        return Run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):  # a second study waits, and then finds the run finished
-        if not (folder / "metrics.json").exists():
-            _train_and_evaluate(experiment, data, folder, cpu, say)
-    return Run(folder)
+    found = Run(_folder(experiment, data, results))
+    if not found.is_finished:
+        found.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(found.folder / "lock"):  # a second study waits, and then finds the run finished
+            if not found.is_finished:
+                _train_and_evaluate(experiment, data, found.folder, cpu, say)
+    return found
 
 
 def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: Path, cpu: bool, say) -> None:

@@ -53,7 +53,7 @@ class Reading:
 
 
 def paper(name: str) -> ModuleType:
-    """The module of a paper: ``TITLE``, ``TABLES``, ``READINGS``, ``experiment(options, dataset)``."""
+    """The module of a paper: ``TITLE``, ``TABLES``, ``MAIN``, ``READINGS``, ``experiment(options, dataset)``."""
     if name not in PAPERS:
         raise ValueError(f"unknown paper {name!r}: known are {', '.join(PAPERS)}")
     return importlib.import_module(f"reidnb.papers.{name}")

@@ -30,6 +30,9 @@ def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
     return Experiment("wrcanet", options, RECIPE, dataset, seed=seed)
 
 
+MAIN = "table2"
+"""The table that the notebook shows with its figures."""
+
 BASELINE = {"wra": "", "gp": False, "ms": False}
 
 TABLES = (
