@@ -15,8 +15,9 @@ from .data import pixels
 from .data.augment import MEAN, normalise
 from .data.catalog import ReidData
 from .evaluation import metrics
+from .experiments import Run
 from .models.parts import PARTS
-from .runs import Run, boxes_of, descriptors, load_model
+from .runs import boxes_of, descriptors, load_model
 from .training import extract, make_accelerator
 
 NOTHING = "nothing"

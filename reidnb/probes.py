@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from .data.catalog import ReidData
+from .experiments import Run
 from .files import write_atomically
-from .runs import Run, descriptors, evaluate, load_model
+from .runs import descriptors, evaluate, load_model
 
 KINDS = ("shift", "scale")
 AMOUNTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)

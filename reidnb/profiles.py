@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import torch
 
 from .data.augment import Augmentation
-from .runs import Experiment
+from .experiments import Experiment
 from .training import Recipe
 
 PROFILES = ("paper", "demo", "smoke")

@@ -169,7 +169,9 @@ def descriptors(
     )
 
 
-def _extract(model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, boxes=None, change=None) -> torch.Tensor:
+def _extract(
+    model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, boxes=None, change=None
+) -> torch.Tensor:
     """The descriptors that the recipe's test ranks with."""
     how = {"flip": recipe.flip_test, "unit": recipe.normalise_test, "change": change}
     return extract(model, images, accelerator=accelerator, boxes=boxes, **how)
@@ -274,5 +276,3 @@ def _save_npz(path: Path, **arrays: np.ndarray) -> None:
 
 def _write_json(path: Path, content: dict) -> None:
     write_atomically(path, lambda file: file.write_text(to_json(content)))
-
-

@@ -9,10 +9,11 @@ import torch
 
 from reidnb import runs
 from reidnb.data import pose
+from reidnb.experiments import key
 from reidnb.models.attention_driven import AttentionDriven
 from reidnb.papers import attention_driven
 from reidnb.papers.tables import beside_published, experiments, find_table, one_experiment
-from reidnb.runs import boxes_of, by_region, key, run
+from reidnb.runs import boxes_of, by_region, run
 from reidnb.training import learning_rate
 
 QUIET = {"say": lambda line: None, "cpu": True}

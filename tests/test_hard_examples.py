@@ -10,10 +10,11 @@ import torch
 
 from reidnb.data import street
 from reidnb.data.augment import normalise
+from reidnb.experiments import Run
 from reidnb.figures import hard_examples, heatmaps, show
 from reidnb.models.dranet import DRANet
 from reidnb.papers.tables import one_experiment
-from reidnb.runs import Run, load_model, run
+from reidnb.runs import load_model, run
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reidnb import runs
+from reidnb.experiments import build, key
 from reidnb.models.hybrid_attention import HybridAttention
 from reidnb.papers import hybrid_attention as paper
 from reidnb.papers.tables import (
@@ -17,7 +18,7 @@ from reidnb.papers.tables import (
     published,
     run_table,
 )
-from reidnb.runs import build, run
+from reidnb.runs import run
 from reidnb.training import learning_rate
 
 QUIET = {"say": lambda line: None, "cpu": True}
@@ -77,7 +78,7 @@ def test_table_6_adds_one_component_a_row():
 def test_tables_share_their_trainings(street_small):
     def keys(table: str) -> dict[str, str]:
         planned = experiments("hybrid_attention", table, "street-small", "smoke")
-        return {row.name: runs.key(e, street_small) for row, e in planned}
+        return {row.name: key(e, street_small) for row, e in planned}
 
     six, seven, nine, ten = (keys(f"table{n}") for n in (6, 7, 9, 10))
     assert six["+ CAM"] == seven["Full (MGO)"] == nine["BaselineBMM+S+concat+C"] == ten["All stage"]

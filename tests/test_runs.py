@@ -8,9 +8,10 @@ import torch
 
 from reidnb import runs
 from reidnb.data import catalog
+from reidnb.experiments import Experiment, key
 from reidnb.papers.tables import one_experiment
 from reidnb.profiles import at_profile
-from reidnb.runs import Experiment, key, load_model, reranked, run
+from reidnb.runs import load_model, reranked, run
 
 QUIET = {"say": lambda line: None, "cpu": True}
 

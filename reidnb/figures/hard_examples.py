@@ -18,7 +18,8 @@ from ..data import catalog, pixels, street
 from ..data.augment import normalise
 from ..evaluation import activation
 from ..evaluation.significance import bootstrap
-from ..runs import Experiment, Run, build, load_model
+from ..experiments import Experiment, Run, build
+from ..runs import load_model
 from ..training import make_accelerator, train
 from . import heatmaps, show, style
 

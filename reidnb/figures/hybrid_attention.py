@@ -14,8 +14,9 @@ from matplotlib.patches import Rectangle
 
 from ..data.augment import normalise
 from ..data.catalog import ReidData
+from ..experiments import Run
 from ..models.hybrid_attention import window_rows
-from ..runs import Run, load_model
+from ..runs import load_model
 from . import heatmaps, style
 
 

@@ -10,9 +10,10 @@ from PIL import Image
 from ..data import pixels, pose
 from ..data.augment import normalise
 from ..data.catalog import ReidData
+from ..experiments import Run
 from ..models.parts import PARTS, STRIPS
 from ..occlusion import NOTHING, weights
-from ..runs import Run, boxes_of, load_model
+from ..runs import boxes_of, load_model
 from . import heatmaps, show, style
 from .pose import PART, SHOWN, outlines
 from .sheet import Sheet

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..data import catalog, pixels
 from ..data.augment import normalise
-from ..runs import Run, load_model, results_dir
+from ..experiments import Run, results_dir
+from ..runs import load_model
 from . import heatmaps, ranking, report
 
 SHOWN = (128, 64)

@@ -137,7 +137,7 @@ def save(
     A table without published numbers beside ours is kept as it is. Returns the path of the .csv.
     """
     if results is None:
-        from ..runs import results_dir  # everything else here needs only the frame
+        from ..experiments import results_dir  # everything else here needs only the frame
 
         results = results_dir()
     stem = Path(results) / "tables" / f"{paper}-{table}-{dataset}-{profile}"

@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..data.augment import Augmentation
+from ..experiments import Experiment
 from ..models.attention_driven import AttentionDriven, strips
-from ..runs import Experiment
 from ..training import Recipe
 from .tables import Reading, Row, Table
 
@@ -65,6 +65,9 @@ REGIONS = {
     "Part Fusion": "parts",
     "Global+Part": "",
 }
+
+MAIN = "table6"
+"""The table that the notebook shows with its figures."""
 
 TABLES = (
     Table("table3", "Comparison with the state of the art on Market-1501", (OURS,), ("market1501",)),

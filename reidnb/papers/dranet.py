@@ -8,7 +8,7 @@ et al. 2018), which the paper compares itself with and whose parts it takes.
 from dataclasses import replace
 
 from ..data.augment import Augmentation
-from ..runs import Experiment
+from ..experiments import Experiment
 from ..training import Recipe
 from .tables import Reading, Row, Table
 
@@ -40,6 +40,9 @@ def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
 
 DATA_SETS = ("market1501", "dukemtmc", "cuhk03np-detected")
 OURS = (Row("Ours (DRANet)"),)
+
+MAIN = "table4"
+"""The table that the notebook shows with its figures."""
 
 TABLES = (
     Table("table1", "Evaluation on Market-1501", OURS, ("market1501",)),

@@ -6,7 +6,7 @@ DukeMTMC-reID, CUHK03 with the new protocol and MSMT17. Its mAP is the trapezoid
 """
 
 from ..data.augment import Augmentation
-from ..runs import Experiment
+from ..experiments import Experiment
 from ..training import Recipe
 from .tables import Reading, Row, Table
 

@@ -10,8 +10,8 @@ from types import ModuleType
 import pandas as pd
 
 from ..data import catalog
-from ..profiles import at_profile
 from ..experiments import Experiment, Run
+from ..profiles import at_profile
 from ..runs import by_region, cross_domain, reranked, run
 from ..training import Recipe
 
@@ -69,9 +69,10 @@ class Reading:
 
 
 def paper(name: str) -> ModuleType:
-    """The module of a paper: ``TITLE``, ``TABLES``, ``READINGS``, ``experiment(options, dataset)``.
+    """The module of a paper: ``TITLE``, ``TABLES``, ``MAIN``, ``READINGS``, ``experiment(options, dataset)``.
 
-    ``WHOLE``, where it has it, are readings of the whole paper at once: rows that every other row can build upon.
+    ``MAIN`` is the table that its notebook shows with its figures. ``WHOLE``, where it has it, are
+    readings of the whole paper at once: rows that every other row can build upon.
     """
     if name not in PAPERS:
         raise ValueError(f"unknown paper {name!r}: known are {', '.join(PAPERS)}")

@@ -4,7 +4,7 @@
 CUHK03 with the new protocol. Training details are not stated; ``RECIPE`` is the field's usual one.
 """
 
-from ..runs import Experiment
+from ..experiments import Experiment
 from ..training import Recipe
 from .tables import Reading, Row, Table
 
@@ -29,6 +29,9 @@ def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
     """The experiment of a row, as the paper states it."""
     return Experiment("wrcanet", options, RECIPE, dataset, seed=seed)
 
+
+MAIN = "table2"
+"""The table that the notebook shows with its figures."""
 
 BASELINE = {"wra": "", "gp": False, "ms": False}
 

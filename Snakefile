@@ -1,0 +1,112 @@
+# The batch study: an experiment is a job, a paper's notebook waits for its experiments, the report for all.
+#
+#   snakemake                                                            the demo study on the synthetic street
+#   snakemake --config profile=paper datasets=market1501 root=~/reid seeds=3 papers=dranet tables=table4
+#   snakemake --workflow-profile profiles/slurm --config ...             the same on a Slurm cluster
+#
+# A finished experiment lies in results/runs and is never trained again; one that was killed goes on from its last epoch.
+import json
+import sys
+from dataclasses import asdict
+
+from reidnb import study
+from reidnb.devices import gpus
+from reidnb.papers.tables import paper as module
+from reidnb.experiments import results_dir
+
+try:
+    SETTINGS = study.settings(config)
+    PLAN = study.plan(SETTINGS)
+except (ValueError, OSError) as error:
+    raise WorkflowError(str(error)) from None
+
+EXPERIMENTS = {key: experiment for planned in PLAN.values() for key, experiment in planned.items()}
+STUDY = json.dumps(asdict(SETTINGS))
+NAMES = {f"{paper}-{dataset}-{SETTINGS.profile}": (paper, dataset) for paper, dataset in PLAN}
+RESULTS = str(results_dir())
+DONE = RESULTS + "/notebooks"
+GPUS = len(gpus())
+# On CPU cores two jobs of a thread each do more than one of two threads; on a GPU a job has its share of the cores.
+THREADS = max(1, workflow.cores // GPUS) if GPUS and workflow.cores else 1
+workflow.global_resources.setdefault("gpu", GPUS)
+PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m reidnb"
+
+
+def main_table(paper):
+    """The table that a paper's notebook shows, with its figures."""
+    chosen = study.chosen(paper, SETTINGS)
+    return module(paper).MAIN if module(paper).MAIN in chosen else chosen[0]
+
+
+def parameters(**values):
+    """As the notebooks' common parameters, in JSON."""
+    return json.dumps(values | {"data_root": SETTINGS.root})
+
+
+rule report:
+    input:
+        expand(DONE + "/runs/{key}.ipynb", key=EXPERIMENTS),
+        expand(DONE + "/{name}.ipynb", name=NAMES),
+        [f"{DONE}/start.ipynb"] * ("street" in SETTINGS.datasets),
+    output:
+        RESULTS + "/index.html",
+    params:
+        study=STUDY,
+    shell:
+        PYTHON + " report --study {params.study:q}"
+
+
+rule paper:
+    input:
+        lambda wildcards: expand(DONE + "/runs/{key}.ipynb", key=PLAN[NAMES[wildcards.name]]),
+    output:
+        DONE + "/{name}.ipynb",
+    wildcard_constraints:
+        name="|".join(NAMES),
+    params:
+        paper=lambda wildcards: NAMES[wildcards.name][0],
+        values=lambda wildcards: parameters(
+            table=main_table(NAMES[wildcards.name][0]),
+            dataset=NAMES[wildcards.name][1],
+            profile=SETTINGS.profile,
+            seeds=SETTINGS.seeds,
+            weights=SETTINGS.weights,
+        ),
+    log:
+        DONE + "/{name}.log",
+    shell:
+        PYTHON + " notebook notebooks/{params.paper}.ipynb {output} {params.values:q} > {log} 2>&1"
+
+
+rule start:
+    output:
+        DONE + "/start.ipynb",
+    params:
+        values=parameters(dataset="street", profile=SETTINGS.profile),
+    log:
+        DONE + "/start.log",
+    shell:
+        PYTHON + " notebook notebooks/start.ipynb {output} {params.values:q} > {log} 2>&1"
+
+
+rule experiment:
+    output:
+        DONE + "/runs/{key}.ipynb",
+    params:
+        values=lambda wildcards: parameters(experiment=asdict(EXPERIMENTS[wildcards.key])),
+        gpu=lambda wildcards, resources: "--gpu" if resources.gpu else "",
+    log:
+        DONE + "/runs/{key}.log",
+    threads: THREADS
+    resources:
+        gpu=min(GPUS, 1),
+        mem_mb=6000,
+        runtime=24 * 60,
+    retries: 1
+    shell:
+        PYTHON + " notebook {params.gpu} notebooks/run.ipynb {output} {params.values:q} > {log} 2>&1"
+
+
+onerror:
+    # What is finished is shown all the same, and what is not is named.
+    shell("{sys.executable} -m reidnb report --study {STUDY:q}")
