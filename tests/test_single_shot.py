@@ -8,6 +8,7 @@ import pytest
 from miniatures import cuhk03_mat
 
 from reidnb import runs
+from reidnb.experiments import summary
 from reidnb.data import catalog
 from reidnb.evaluation.metrics import single_shot_cmc
 from reidnb.figures import show, tables
@@ -53,7 +54,7 @@ def test_tables_have_a_dash_for_map(finished):
     run, data = finished
     row = show.metrics(run).iloc[0]
     assert row["map"] == row["minp"] == "–" and row["rank1"] == round(run.metrics["rank1"], 1)
-    assert math.isnan(runs.summary([run])["map"][0])
+    assert math.isnan(summary([run])["map"][0])
     assert np.isnan(list(runs.reranked(run, data).values())).all()
     frame = beside_published("wrcanet", "table2", NAME, [(Row("ResNet-50+WRA+MS+GP"), run)])
     ours = frame[frame.row == "ResNet-50+WRA+MS+GP"].iloc[0]
