@@ -30,7 +30,8 @@ def test_names_give_pid_and_camid(tmp_path):
         "-1_c6s3_077467_05.jpg",
         "7_c2.jpg.jpg",
     )
-    data = catalog.load("folder", market_folder(tmp_path / "own", names))
+    hidden = ("._0002_c1s1_000451_03.jpg", ".DS_Store.png")
+    data = catalog.load("folder", market_folder(tmp_path / "own", names + hidden))
     assert list(zip(data.gallery.pid, data.gallery.camid, strict=True)) == [
         (-1, 6),
         (0, 2),

@@ -116,6 +116,7 @@ def _write_images(file: h5py.File, pairs: np.ndarray, folder: Path, title: str) 
         for person, images in enumerate(file[table][:].T, 1)
         for index, reference in enumerate(images, 1)
     ]
+    print(f"writing {len(cells)} images into the cache, once: {title}", flush=True)
     for pair, person, index, reference in tqdm(cells, desc=title, unit="image", disable=None, leave=False):
         picture = file[reference]
         if picture.ndim == 3:  # an empty cell is kept as its two sizes

@@ -58,7 +58,9 @@ def read(name: str, folder: Path) -> ReidData:
 
 
 def _read_split(folder: Path) -> pd.DataFrame:
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    # Hidden ones are not images: macOS puts a ._0002_c1s1_000451_03.jpg beside each when it unpacks.
+    shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = sorted(path for path in shown if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not paths:
         raise ValueError(f"{folder} holds no .jpg or .png image")
     matches = [_NAME.match(path.name) for path in paths]

@@ -51,10 +51,9 @@ def distribution(data: ReidData) -> Figure:
     bins = np.arange(numbers.min(), numbers.max() + width + 1, width) - 0.5
     left.hist(numbers, bins=bins, color=style.PALETTE[0], edgecolor="white", linewidth=0.6)
     left.axvline(numbers.median(), color=style.INK, linestyle=style.DASHES[1])
-    left.annotate(
-        f" median {numbers.median():.0f}", (numbers.median(), 1), (0, -2), xycoords=("data", "axes fraction"),
-        textcoords="offset points", va="top",
-    )  # fmt: skip
+    inside = numbers.median() < bins.mean()  # on the side where there is room
+    words, place = f" median {numbers.median():.0f} ", (numbers.median(), 0.98)
+    left.text(*place, words, transform=left.get_xaxis_transform(), va="top", ha="left" if inside else "right")
     left.set(title="Images of an identity", xlabel="images", ylabel="training identities")
     left.set_ylim(top=1.18 * left.get_ylim()[1])  # room for the median's label
     for axis in (left.xaxis, left.yaxis):
