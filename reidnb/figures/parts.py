@@ -20,6 +20,7 @@ from .sheet import Sheet
 
 NAMES = {name: name.replace("_", " ") for name in PARTS}
 BLOCKS = (2, 3, 4)
+HATCHES = ("", "//", "..", "xx")
 
 
 def aligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> Figure:
@@ -46,7 +47,7 @@ def aligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> Figure:
     return sheet.figure
 
 
-def masks(run: Run, data: ReidData, count: int = 6) -> Figure:
+def masks(run: Run, data: ReidData, count: int = 8) -> Figure:
     """Figure 7 on ``count`` queries: the masks of blocks 2 to 4 (means over channels), whole body above parts.
 
     Each mask is laid where its region lies in the image; those of the four parts in one picture, averaged where boxes
@@ -63,7 +64,7 @@ def masks(run: Run, data: ReidData, count: int = 6) -> Figure:
             heats = [paste(m, b, images.shape[1:3]) for m, b in zip(found, own, strict=True)]
             rows.append([heatmaps.overlay(i, h) for i, h in zip(images, heats, strict=True)])
             titles.append(f"{region}, block {block}")
-    return heatmaps.grid(rows, titles, None, width=0.95)
+    return heatmaps.grid(rows, titles, None, width=0.75)
 
 
 def paste(maps: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -85,9 +86,9 @@ def paste(maps: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndar
 
 
 def importance(run: Run, data: ReidData) -> Figure:
-    """mu of every query and gallery image, part by part, beside how many of the part's joints are seen.
+    """mu of every query and gallery image, part by part, beside the share of the part's joints that are seen.
 
-    A dot is an image; a line joins the means of the images that show few, some and all joints of the part.
+    A dot is an image; a line joins the means of the images that show few (below a third), half and most of the joints.
     """
     mu, seen = [], []
     poses, boxes, model = pose.load(data), boxes_of(run.experiment, data), load_model(run, data)
@@ -100,7 +101,7 @@ def importance(run: Run, data: ReidData) -> Figure:
     mu, seen = np.concatenate(mu), np.concatenate(seen)
     figure, panels = plt.subplots(1, 4, figsize=(9.5, 3.8), sharey=True, layout="constrained")
     shake = np.random.default_rng(0).uniform(-0.09, 0.09, len(mu))
-    edges = (("none", seen <= 0), ("some", (seen > 0) & (seen < 1)), ("all", seen >= 1))
+    edges = (("few", seen < 1 / 3), ("half", (seen >= 1 / 3) & (seen <= 2 / 3)), ("most", seen > 2 / 3))
     for i, (axes, part) in enumerate(zip(panels, PARTS, strict=True)):
         places, means = [], []
         for place, (_, group) in enumerate(edges):
@@ -115,7 +116,7 @@ def importance(run: Run, data: ReidData) -> Figure:
         axes.set(title=NAMES[part], xlim=(-0.4, 2.4))
         axes.grid(axis="x", visible=False)
     panels[0].set_ylabel("weight μ")
-    figure.supxlabel("joints of the part that are seen, and the number of images", size=style.SIZE)
+    figure.supxlabel("how many of the part's joints are seen, and in how many images", size=style.SIZE)
     return figure
 
 
@@ -125,11 +126,14 @@ def occlusion(frame: pd.DataFrame) -> Figure:
     labels = [NAMES.get(name, name).replace(" ", "\n") for name in names]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
     runs = list(frame.run.unique())
-    for name, look in zip(runs, style.lines(len(runs)), strict=True):
+    wide = 0.8 / len(runs)
+    for number, name in enumerate(runs):
         own = frame[frame.run == name].set_index("hidden").loc[names]
-        left.plot(range(5), own.rank1, label=name, **look)
-    left.set(title="Rank-1 (%)", xlabel="hidden part of the query", ylim=(0, None))
-    left.legend(loc="lower left")
+        places = np.arange(5) + (number - (len(runs) - 1) / 2) * wide
+        looks = {"color": style.PALETTE[number], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
+        left.bar(places, own.rank1, wide * 0.92, label=name, **looks)
+    left.set(ylabel="rank-1 (%)", xlabel="hidden part of the query")
+    figure.legend(loc="outside upper left", ncols=len(runs))
     attended = frame[frame[f"mu_{PARTS[0]}"].notna()]
     if len(attended):
         own = attended[attended.run == attended.run.iloc[0]].set_index("hidden")
@@ -139,6 +143,10 @@ def occlusion(frame: pd.DataFrame) -> Figure:
     left.set_xticks(range(5), labels)
     left.grid(axis="x", visible=False)
     return figure
+
+
+def _signed(value: float) -> str:
+    return "0" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
 def _changes(axes: plt.Axes, change: np.ndarray) -> None:
