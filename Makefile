@@ -1,19 +1,10 @@
 # make study | make test | make lab; each sets up its own environment in .venv when there is none.
 PYTHON ?= python3
 BIN := .venv/bin
-STUDY := results/notebooks
-PAPERMILL := $(BIN)/papermill --log-level ERROR --no-progress-bar --cwd notebooks
-# What the notebooks print, an epoch a line, goes to the terminal as it comes.
-SHELL := /bin/bash -o pipefail
-SHOWN := --stdout-file /dev/stdout | cat
-
 .PHONY: study test lab lint lock clean
 
 study: .venv/ready
-	mkdir -p $(STUDY)
-	$(PAPERMILL) notebooks/start.ipynb $(STUDY)/start.ipynb $(SHOWN)
-	$(PAPERMILL) notebooks/wrcanet.ipynb $(STUDY)/wrcanet-table2.ipynb -p table table2 $(SHOWN)
-	$(BIN)/python -m reidnb report
+	$(BIN)/snakemake --config papers=wrcanet,dranet
 
 test: .venv/ready
 	$(BIN)/ruff check .
