@@ -8,9 +8,9 @@ import pytest
 from miniatures import cuhk03_mat
 
 from reidnb import runs
-from reidnb.experiments import summary
 from reidnb.data import catalog
 from reidnb.evaluation.metrics import single_shot_cmc
+from reidnb.experiments import summary
 from reidnb.figures import show, tables
 from reidnb.papers.tables import Row, beside_published, one_experiment
 
