@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..data import catalog
 from .metrics import evaluate, evaluate_distances
 from .rerank import rerank
 
@@ -49,24 +48,18 @@ class Problem:
     distances: Tensor | None
 
 
-def sizes(profile: str, dataset: str, data_root: str = "") -> list[Size]:
-    """Growing problems up to the data set's size (smoke and demo: up to a part of it); paper: and MSMT17's size.
-
-    Raises ValueError for an unknown profile, and as `catalog.load` for a data set that is not in `SIZES`.
-    """
+def sizes(profile: str, dataset: str) -> list[Size]:
+    """Growing problems up to the size of the data set, Market-1501's for one that is not in `SIZES`; "smoke" and
+    "demo" stop at a part of it, "paper" goes on to MSMT17's size. Raises ValueError for an unknown profile."""
     profiles = {"smoke": (16, (64, 32)), "demo": (512, (8, 4, 2)), "paper": (2048, (4, 2, 1))}
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile!r}: known are {', '.join(profiles)}")
-    if dataset not in SIZES:
-        data = catalog.load(dataset, data_root)
-        queries, images = len(data.query), len(data.gallery)
-    else:
-        queries, images = SIZES[dataset]
+    queries, images = SIZES.get(dataset, SIZES["market1501"])
     dimensions, parts = profiles[profile]
-    growing = [(max(20, queries // part), max(40, images // part), dimensions) for part in parts]
+    growing = [(queries // part, images // part, dimensions) for part in parts]
     if profile == "paper":
         growing.append((*SIZES["msmt17"], 512))
-    return list(dict.fromkeys(growing))
+    return growing
 
 
 def random_problem(size: Size, seed: int = 0, distances: bool = False) -> Problem:
