@@ -158,7 +158,7 @@ def _changes(axes: plt.Axes, change: np.ndarray) -> None:
         axes.text(
             column,
             row,
-            f"{value:+.2f}",
+            _signed(value),
             ha="center",
             va="center",
             color="white" if dark else style.INK,
