@@ -157,8 +157,8 @@ READINGS = (
         "nothing on the size of what enters the MLP",
         False,
         (True,),
-        "as printed; in the demo profile, from random weights, the sum of two pools over all channels soon saturates"
-        " the sigmoid and channels die, which an input of unit root mean square prevents",
+        "as printed; but what is pooled has no bound, and where it makes the sigmoid saturate, channels die and have no"
+        " gradient to come back, which an input of unit root mean square prevents",
     ),
     Reading(
         "sam_kernel",
