@@ -43,11 +43,22 @@ def parameters(**values):
     return json.dumps(values | {"data_root": SETTINGS.root})
 
 
+SHOWN = [f"{DONE}/runs/{key}.ipynb" for key in EXPERIMENTS] + [f"{DONE}/{name}.ipynb" for name in NAMES]
+if "street" in SETTINGS.datasets:
+    SHOWN.append(f"{DONE}/start.ipynb")
+
+
+# The notebooks are asked for by name, since a checkout holds a report already, that of the study before.
+rule all:
+    input:
+        SHOWN,
+        RESULTS + "/index.html",
+    default_target: True
+
+
 rule report:
     input:
-        expand(DONE + "/runs/{key}.ipynb", key=EXPERIMENTS),
-        expand(DONE + "/{name}.ipynb", name=NAMES),
-        [f"{DONE}/start.ipynb"] * ("street" in SETTINGS.datasets),
+        SHOWN,
     output:
         RESULTS + "/index.html",
     params:
