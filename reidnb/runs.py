@@ -243,9 +243,10 @@ def _summary(scores: metrics.Scores | metrics.SingleShot) -> dict:
 
 def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> dict:
     cuda = accelerator.device.type == "cuda"
+    threads = torch.get_num_threads()
     packages = ("reidnb", "torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
     return {
-        "device": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}",
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "packages": {name: version(name) for name in packages},
         "commit": _commit(),

@@ -81,12 +81,19 @@ def build(results: str | Path) -> Path:
 def _tables(results: Path) -> dict[str, list[dict]]:
     """The tables of each paper."""
     found: dict[str, list[dict]] = {}
-    for path in sorted((results / "tables").glob("*.csv")):
+    for path in sorted((results / "tables").glob("*.csv"), key=_printed_first):
         # What the side-car does not say, the name does.
         paper, table, *_ = [*path.stem.split("-"), ""]
         about = {"paper": paper, "table": table} | _about(path)
         found.setdefault(str(about["paper"]), []).append(_table(path, about))
     return found
+
+
+def _printed_first(path: Path) -> tuple:
+    """A paper's own tables by number, then the others by name."""
+    paper, table, *_ = [*path.stem.split("-"), ""]
+    number = table.removeprefix("table")
+    return (paper, not number.isdigit(), int(number) if number.isdigit() else 0, path.stem)
 
 
 def _figures(results: Path) -> dict[str, list[dict]]:

@@ -192,9 +192,10 @@ def caption(paper_name: str, table: str, runs: Sequence[tuple[Row, Run]], datase
     first = runs[0][1].experiment
     start = {"": "from scratch (random initial weights)", "imagenet": "ImageNet weights"}
     seeds = len({run.experiment.seed for _, run in runs})
+    title = find_table(paper_name, table).title
     height, width = first.recipe.size
     return (
-        f"{paper(paper_name).TITLE}, {find_table(paper_name, table).title.lower()}. Ours: {dataset or first.dataset},"
+        f"{paper(paper_name).TITLE}, {title[0].lower()}{title[1:]}. Ours: {dataset or first.dataset},"
         f" {first.profile} profile ({first.backbone}, {height}×{width}, {first.recipe.epochs} epochs),"
         f" {start.get(first.weights, 'weights of the user')}, {seeds} seed{'s' * (seeds > 1)},"
         f" {runs[0][1].provenance['device']}."
