@@ -4,7 +4,7 @@ BIN := .venv/bin
 .PHONY: study test lab lint lock clean
 
 study: .venv/ready
-	$(BIN)/snakemake --config papers=wrcanet,dranet
+	$(BIN)/snakemake --config papers=wrcanet
 
 test: .venv/ready
 	$(BIN)/ruff check .
