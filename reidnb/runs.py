@@ -257,10 +257,15 @@ def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> d
 
 
 def _commit() -> str:
-    """The checkout's commit, or '' outside a checkout."""
-    call = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    """The checkout's commit, with '-dirty' where the package differs from it, or '' outside a checkout."""
+    package = str(Path(__file__).parent)
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", package, *words], capture_output=True, text=True, check=True).stdout.strip()
+
     try:
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+        # Not of the whole checkout: a study writes its results into it.
+        return git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", package) else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 
