@@ -110,7 +110,9 @@ def cam(
     modes = {module: module.training for module in model.modules()}
     with torch.inference_mode(False), torch.enable_grad():
         # Gradients with respect to the images reach the layer even where all parameters are frozen.
-        images = images.detach().clone().requires_grad_(True)
+        # In plain memory order, as a loaded network is: torch 2.15 has crashed in the backward pass of a convolution of
+        # tiny maps on several CPU threads where the images were channels-last and the weights were not.
+        images = images.detach().clone(memory_format=torch.contiguous_format).requires_grad_(True)
         with _LastRun(wrapped, [layer]) as explain:
             if target is None:
                 with torch.no_grad():
