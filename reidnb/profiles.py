@@ -52,7 +52,7 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
             short,
             size=(_sixteens(height / 3), _sixteens(width / 3)),
             # A street has few images: more epochs and smaller batches make the steps that it takes to learn.
-            epochs=14 if street else 12,
+            epochs=18 if street else 12,
             identities=8 if street else 16,
             augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=4, erase=0.25)),
             precision=fast_precision(),
