@@ -74,11 +74,10 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
         split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in ("train", "query", "gallery")
     }
     boxes = boxes_of(experiment, data)
-    labels = np.unique(data.train.pid, return_inverse=True)[1].astype(np.int64)
     history = train(
         model,
         store["train"],
-        labels,
+        data.train_labels,
         recipe,
         seed=experiment.seed,
         accelerator=accelerator,

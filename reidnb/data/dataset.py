@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 JUNK = -1
@@ -33,6 +34,11 @@ class ReidData:
     def train_ids(self) -> int:
         """Number of training identities."""
         return self.train.pid.nunique()
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """(N,) int64: the training images' identities as 0..train_ids-1."""
+        return np.unique(self.train.pid, return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D 
 
 def training_images(data: catalog.ReidData, size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, H, W, 3) uint8 of ``count`` training identities, the same every time, and their labels (n,)."""
-    labels = np.unique(data.train.pid, return_inverse=True)[1]
+    labels = data.train_labels
     firsts = np.unique(labels, return_index=True)[1]
     rows = firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
     return show.decoded(data.train, rows, size), labels[rows]
@@ -55,7 +55,7 @@ def watch(
         train(
             model,
             pixels.decode(list(data.train.path), recipe.size),
-            np.unique(data.train.pid, return_inverse=True)[1].astype(np.int64),
+            data.train_labels,
             recipe,
             seed=experiment.seed,
             accelerator=make_accelerator(recipe.precision),
@@ -142,7 +142,7 @@ def how_hard(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFram
     The mask of D is made with the image's label in hand, and might tell it. So D is also made with another identity's
     map, drawn at random. 95 % bootstrap intervals over the images; the parts' logits are added.
     """
-    model, labels = load_model(run, data), np.unique(data.train.pid, return_inverse=True)[1]
+    model, labels = load_model(run, data), data.train_labels
     rows = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
     own = torch.from_numpy(labels[rows])
     step = np.random.default_rng(0).integers(1, data.train_ids, len(rows))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..data.catalog import cache_dir
 from ..losses import id_loss
+from .options import check
 from .output import Output
 from .parts import ATTENTION_WIDTHS, BODY_WIDTHS, PARTS, STRIPS, Branches, cut
 
@@ -98,15 +99,15 @@ class AttentionDriven(nn.Module):
         dropout: float = 0.5,
     ):
         super().__init__()
-        _check("backbone", backbone, SHAPES)
-        _check("regions", regions, ("pose", "strips"))
-        _check("pooling", pooling, POOLING)
-        _check("shortcut", shortcut, ("padding", "projection"))
-        _check("attention", attention, ATTENTION_WIDTHS)
-        _check("fusion", fusion, ("inter", "fc", "concat"))
-        _check("neck", neck, ("none", "bn"))
-        _check("halves", halves, ("normalised", "plain"))
-        _check("means", means, ("imagenet", "image"))
+        check("backbone", backbone, SHAPES)
+        check("regions", regions, ("pose", "strips"))
+        check("pooling", pooling, POOLING)
+        check("shortcut", shortcut, ("padding", "projection"))
+        check("attention", attention, ATTENTION_WIDTHS)
+        check("fusion", fusion, ("inter", "fc", "concat"))
+        check("neck", neck, ("none", "bn"))
+        check("halves", halves, ("normalised", "plain"))
+        check("means", means, ("imagenet", "image"))
         if not 0 <= intra_weight <= 1:
             raise ValueError(f"intra_weight (lambda of eq. 11) lies in [0, 1], got {intra_weight}")
         if not 0 <= beta <= 0.5:
@@ -242,8 +243,3 @@ def _load(model: AttentionDriven, backbone: str, weights: str) -> None:
             f" or of another shape (first: {wrong[0]})"
         )
     model.load_state_dict({name: state[name] for name in own}, strict=False)
-
-
-def _check(option: str, value: object, allowed: object) -> None:
-    if value not in allowed:
-        raise ValueError(f"{option}={value!r}: allowed are {', '.join(repr(a) for a in allowed)}")

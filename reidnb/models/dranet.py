@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..losses import id_loss
 from .backbone import Backbone
+from .options import check
 from .output import Output
 from .sharing import same_parameters
 
@@ -120,12 +121,12 @@ class DRANet(nn.Module):
         smoothing: float = 0.0,
     ):
         super().__init__()
-        _check("last_stride", last_stride, (1, 2))
-        _check("normalisation", normalisation, ("minmax", "sigmoid"))
-        _check("classifiers", classifiers, ("shared", "own"))
-        _check("parts", parts, ("own", "shared"))
-        _check("neck", neck, ("bn-relu", "bn", "none"))
-        _check("descriptor", descriptor, DESCRIPTOR)
+        check("last_stride", last_stride, (1, 2))
+        check("normalisation", normalisation, ("minmax", "sigmoid"))
+        check("classifiers", classifiers, ("shared", "own"))
+        check("parts", parts, ("own", "shared"))
+        check("neck", neck, ("bn-relu", "bn", "none"))
+        check("descriptor", descriptor, DESCRIPTOR)
         for name, value in (("alpha_c", alpha_c), ("alpha_s", alpha_s), ("width", width), ("reduction", reduction)):
             if value <= 0:
                 raise ValueError(f"{name} is positive, got {value}")
@@ -207,8 +208,3 @@ def _each_part(make: Callable[[], nn.Module], parts: str) -> nn.ModuleList:
     """A module for each part: with parameters of its 'own', or with the first one's ('shared')."""
     first = make()
     return nn.ModuleList([first] + [make() if parts == "own" else same_parameters(first) for _ in range(PARTS - 1)])
-
-
-def _check(option: str, value: object, allowed: object) -> None:
-    if value not in allowed:
-        raise ValueError(f"{option}={value!r}: allowed are {', '.join(repr(a) for a in allowed)}")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..losses import batch_hard_triplet, id_loss
 from .backbone import Backbone
+from .options import check
 from .output import Output
 
 LOCAL = ("mgo", "pcb", "")
@@ -201,13 +202,13 @@ class HybridAttention(nn.Module):
         width: int = 512,
     ):
         super().__init__()
-        _check("local", local, LOCAL)
-        _check("extractor", extractor, ("mpfe", "gap"))
-        _check("cam", cam, ("sum", "cbam"))
-        _check("activation", activation, ("relu", "leaky"))
-        _check("dropblock", dropblock, ("batch", "image", ""))
-        _check("triplet", triplet, ("window", "level"))
-        _check("compared", compared, ("fc", "bn"))
+        check("local", local, LOCAL)
+        check("extractor", extractor, ("mpfe", "gap"))
+        check("cam", cam, ("sum", "cbam"))
+        check("activation", activation, ("relu", "leaky"))
+        check("dropblock", dropblock, ("batch", "image", ""))
+        check("triplet", triplet, ("window", "level"))
+        check("compared", compared, ("fc", "bn"))
         if not stages or "".join(sorted(set(stages) & set("1234"))) != stages:
             raise ValueError(f"stages={stages!r}: some of 1, 2, 3, 4 in this order, such as '1234' or '24'")
         if stripes < 1:
@@ -307,8 +308,3 @@ class HybridAttention(nn.Module):
                 losses = [batch_hard_triplet(x.flatten(1), labels, self.margin) for x in features.split(sizes, 1)]
                 parts["triplet"] = torch.stack(losses).mean()
         return parts
-
-
-def _check(option: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{option}={value!r}: allowed are {', '.join(repr(a) for a in allowed)}")

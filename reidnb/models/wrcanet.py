@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..losses import batch_hard_triplet, id_loss
 from .backbone import Backbone
+from .options import check
 from .output import Output
 from .sharing import same_parameters
 
@@ -143,12 +144,12 @@ class WRCANet(nn.Module):
         triplet: str = "mean",
     ):
         super().__init__()
-        _check("wra", wra, ("image", "stage", ""))
-        _check("statistics", statistics, ("own", "shared"))
-        _check("losses", losses, SOFTMAX)
-        _check("neck", neck, ("none", "bnneck"))
-        _check("descriptor", descriptor, DESCRIPTOR)
-        _check("triplet", triplet, ("mean", "sum"))
+        check("wra", wra, ("image", "stage", ""))
+        check("statistics", statistics, ("own", "shared"))
+        check("losses", losses, SOFTMAX)
+        check("neck", neck, ("none", "bnneck"))
+        check("descriptor", descriptor, DESCRIPTOR)
+        check("triplet", triplet, ("mean", "sum"))
         if not 0 < strength < 1:
             raise ValueError(f"strength (lambda of eq. 3) lies in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
@@ -241,8 +242,3 @@ def _classifier(width: int, identities: int) -> nn.Linear:
     nn.init.normal_(head.weight, std=0.001)
     nn.init.zeros_(head.bias)
     return head
-
-
-def _check(option: str, value: object, allowed: object) -> None:
-    if value not in allowed:
-        raise ValueError(f"{option}={value!r}: allowed are {', '.join(repr(a) for a in allowed)}")
