@@ -190,7 +190,11 @@ def caption(paper_name: str, table: str, runs: Sequence[tuple[Row, Run]], datase
     ``dataset`` is the runs' own unless they are tested on another one ('a->b').
     """
     first = runs[0][1].experiment
-    start = {"": "from scratch (random initial weights)", "imagenet": "ImageNet weights"}
+    start = {
+        "": "from scratch (random initial weights)",
+        "imagenet": "ImageNet weights",
+        "street": "weights learnt on another street",
+    }
     seeds = len({run.experiment.seed for _, run in runs})
     title = find_table(paper_name, table).title
     height, width = first.recipe.size
