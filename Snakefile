@@ -11,7 +11,6 @@ from dataclasses import asdict
 
 from reidnb import study
 from reidnb.devices import gpus
-from reidnb.papers.tables import paper as module
 from reidnb.experiments import results_dir
 
 try:
@@ -35,15 +34,16 @@ else:  # a cluster's nodes have GPUs that the machine that submits to it has not
 PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m reidnb"
 
 
-def main_table(paper):
-    """The table that a paper's notebook shows, with its figures."""
-    chosen = study.chosen(paper, SETTINGS)
-    return module(paper).MAIN if module(paper).MAIN in chosen else chosen[0]
-
-
 def parameters(**values):
     """As the notebooks' common parameters, in JSON."""
     return json.dumps(values | {"data_root": SETTINGS.root})
+
+
+def paper_parameters(name):
+    """Of a paper's notebook, which shows one of the tables with its figures."""
+    table, where = study.main_table(*NAMES[name], SETTINGS)
+    shared = {"profile": SETTINGS.profile, "seeds": SETTINGS.seeds, "weights": SETTINGS.weights}
+    return parameters(table=table, dataset=where, **shared)
 
 
 SHOWN = [f"{DONE}/runs/{key}.ipynb" for key in EXPERIMENTS] + [f"{DONE}/{name}.ipynb" for name in NAMES]
@@ -79,13 +79,7 @@ rule paper:
         name="|".join(NAMES),
     params:
         paper=lambda wildcards: NAMES[wildcards.name][0],
-        values=lambda wildcards: parameters(
-            table=main_table(NAMES[wildcards.name][0]),
-            dataset=NAMES[wildcards.name][1],
-            profile=SETTINGS.profile,
-            seeds=SETTINGS.seeds,
-            weights=SETTINGS.weights,
-        ),
+        values=lambda wildcards: paper_parameters(wildcards.name),
     log:
         DONE + "/{name}.log",
     shell:

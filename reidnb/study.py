@@ -13,6 +13,9 @@ from .papers import tables
 from .profiles import PROFILES
 from .runs import finished
 
+ELSEWHERE = {"street": "street-other"}
+"""Where a study of this data set alone tests the models of a table that trains on one and tests on another."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -71,9 +74,34 @@ def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
     """
     found = {}
     for paper, dataset in _pairs(settings):
-        rows = [row for table in chosen(paper, settings) for row in _rows(paper, table, dataset, settings)]
+        planned = _planned(paper, dataset, settings)
+        rows = [row for table, where in planned for row in _rows(paper, table, where, settings)]
         found[paper, dataset] = {key(e, _data(e.dataset, settings.root)): e for _, e in rows}
+        for name in {tested for _, where in planned for tested in tables.sides(where)}:
+            _data(name, settings.root)
     return found
+
+
+def _planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, str]]:
+    """The tables of models trained on a data set, each with the name of what it shows: the data set or 'a->b'.
+
+    A table that tests on another data set is there for each other one of the study, for the street also alone.
+    """
+    others = [name for name in settings.datasets if name != dataset] or [ELSEWHERE.get(dataset)]
+    across = [f"{dataset}->{name}" for name in others if name]
+    found = []
+    for table in chosen(paper, settings):
+        crossing = any("->" in name for name in tables.find_table(paper, table).datasets)
+        found += [(table, where) for where in (across if crossing else [dataset])]
+    if settings.tables and not found and chosen(paper, settings):
+        raise ValueError(f"{chosen(paper, settings)[0]} tests on another data set than it trains on: name two")
+    return found
+
+
+def main_table(paper: str, dataset: str, settings: Settings) -> tuple[str, str]:
+    """The table that a paper's notebook shows, its ``MAIN`` where the study has it, and the name of what it shows."""
+    planned = _planned(paper, dataset, settings)
+    return next((pair for pair in planned if pair[0] == tables.paper(paper).MAIN), planned[0])
 
 
 def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> int:
@@ -85,21 +113,22 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
 
     missing = {}
     for paper, dataset in _pairs(settings):
-        for table in chosen(paper, settings):
+        for table, where in _planned(paper, dataset, settings):
             runs = []
-            for row, experiment in _rows(paper, table, dataset, settings):
+            for row, experiment in _rows(paper, table, where, settings):
                 run = finished(experiment, settings.root)
                 if run:
                     runs.append((row, run))
                 else:
                     missing[key(experiment, _data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
             if runs:
-                frame = tables.beside_published(paper, table, dataset, runs, settings.root or None)
-                note = tables.caption(paper, table, runs)
+                frame = tables.beside_published(paper, table, where, runs, settings.root or None)
+                note = tables.caption(paper, table, runs, where)
                 title = tables.find_table(paper, table).title
-                save(frame, paper, table, dataset, settings.profile, caption=note, title=title)
-    for name, where in missing.items():
-        say(f"not finished: {name} ({where})")
+                file = where.replace("->", "-to-")
+                save(frame, paper, table, file, settings.profile, caption=note, title=title)
+    for name, row in missing.items():
+        say(f"not finished: {name} ({row})")
     return len(missing)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -141,3 +142,30 @@ def test_snakefile_says_what_is_wrong_in_a_sentence():
     done = _snakemake("profil=smoke")
     assert done.returncode != 0
     assert "the study has no setting 'profil'" in done.stdout + done.stderr
+
+
+def test_a_table_across_data_sets_goes_to_each_other_one_of_the_study(monkeypatch):
+    named = study.settings({"papers": "hybrid_attention", "datasets": "dukemtmc,market1501", "tables": "table8"})
+    assert study.main_table("hybrid_attention", "dukemtmc", named) == ("table8", "dukemtmc->market1501")
+    assert study.main_table("hybrid_attention", "market1501", named) == ("table8", "market1501->dukemtmc")
+    whole = study.settings({"papers": "hybrid_attention"})
+    assert study.main_table("hybrid_attention", "street", whole) == ("table6", "street")
+    assert study.main_table("hybrid_attention", "street", replace(whole, tables=("table8",))) == (
+        "table8",
+        "street->street-other",
+    )
+
+
+def test_a_table_across_data_sets_needs_two():
+    alone = study.settings({"papers": "hybrid_attention", "datasets": "market1501", "tables": "table8"})
+    with pytest.raises(ValueError, match="table8 tests on another data set than it trains on: name two"):
+        study.plan(alone)
+
+
+def test_a_table_across_data_sets_trains_nothing_of_its_own(street_small):
+    small = SMALL | {"papers": "hybrid_attention", "datasets": "street-small,street-other"}
+    both = study.settings(small | {"tables": "table6,table8"})
+    planned = study._planned("hybrid_attention", "street-small", both)
+    assert planned == [("table6", "street-small"), ("table8", "street-small->street-other")]
+    rows = {table: study._rows("hybrid_attention", table, where, both) for table, where in planned}
+    assert [e for _, e in rows["table6"]] == [e for _, e in rows["table8"]]

@@ -18,7 +18,7 @@ from .options import check
 from .output import Output
 from .parts import ATTENTION_WIDTHS, BODY_WIDTHS, PARTS, STRIPS, Branches, cut
 
-SHAPES = {"five-branch": 1.0, "five-branch-half": 0.5, "five-branch-eighth": 0.125}
+SHAPES = {"five-branch": 1.0, "five-branch-half": 0.5, "five-branch-quarter": 0.25, "five-branch-eighth": 0.125}
 """Name to share of table 1's channels. The narrow ones are for two CPU cores (demo) and for tests (smoke)."""
 REDUCED = (256, 128)
 """FC_reduce of table 1: the features of the whole body and of a part."""

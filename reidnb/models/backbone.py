@@ -15,6 +15,7 @@ SHAPES = {
     "resnet50": (Bottleneck, (3, 4, 6, 3), 1.0),
     "resnet18": (BasicBlock, (2, 2, 2, 2), 1.0),
     "resnet18-half": (BasicBlock, (2, 2, 2, 2), 0.5),
+    "resnet18-quarter": (BasicBlock, (2, 2, 2, 2), 0.25),
     "resnet10-eighth": (BasicBlock, (1, 1, 1, 1), 0.125),
 }
 _IMAGENET = {"resnet50": ResNet50_Weights.IMAGENET1K_V1, "resnet18": ResNet18_Weights.IMAGENET1K_V1}
