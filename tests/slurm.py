@@ -83,7 +83,10 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         ):
             stack.enter_context(_running(call, folder / f"{call[0]}.out", environment))
         _until_idle(environment, folder)
-        yield environment
+        try:
+            yield environment
+        finally:
+            subprocess.run(["scancel", "--user", user], env=environment)
 
 
 def _free_ports(number: int) -> list[int]:
