@@ -24,10 +24,13 @@ STUDY = json.dumps(asdict(SETTINGS))
 NAMES = {f"{paper}-{dataset}-{SETTINGS.profile}": (paper, dataset) for paper, dataset in PLAN}
 RESULTS = str(results_dir())
 DONE = RESULTS + "/notebooks"
-GPUS = len(gpus())
-# On CPU cores two jobs of a thread each do more than one of two threads; on a GPU a job has its share of the cores.
-THREADS = max(1, workflow.cores // GPUS) if GPUS and workflow.cores else 1
-workflow.global_resources.setdefault("gpu", GPUS)
+if workflow.local_exec:
+    GPUS = len(gpus())
+    # On CPU cores two jobs of a thread each do more than one of two threads; on a GPU a job has its share of the cores.
+    THREADS = max(1, workflow.cores // GPUS) if GPUS else 1
+    workflow.global_resources.setdefault("gpu", GPUS)
+else:  # a cluster's nodes have GPUs that the machine that submits to it has not
+    GPUS, THREADS = 1, 1
 PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m reidnb"
 
 
@@ -99,7 +102,6 @@ rule experiment:
         DONE + "/runs/{key}.ipynb",
     params:
         values=lambda wildcards: parameters(experiment=asdict(EXPERIMENTS[wildcards.key])),
-        gpu=lambda wildcards, resources: "--gpu" if resources.gpu else "",
     log:
         DONE + "/runs/{key}.log",
     threads: THREADS
@@ -109,7 +111,7 @@ rule experiment:
         runtime=24 * 60,
     retries: 1
     shell:
-        PYTHON + " notebook {params.gpu} notebooks/run.ipynb {output} {params.values:q} > {log} 2>&1"
+        PYTHON + " notebook --gpu {resources.gpu} notebooks/run.ipynb {output} {params.values:q} > {log} 2>&1"
 
 
 onerror:

@@ -3,6 +3,7 @@
 import multiprocessing
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_jobs_hold_gpus_of_their_own_and_a_killed_one_leaves_its_own():
     assert ears[2].recv() == held[0]
     for job in jobs:
         job.kill()
+
+
+def test_slurm_jobs_that_are_each_shown_gpu_0_do_not_wait_for_each_other(monkeypatch):
+    def hold() -> None:
+        with devices.one_gpu(["0"]):
+            pass
+
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with devices.one_gpu(["0"]):
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        other = threading.Thread(target=hold, daemon=True)
+        other.start()
+        other.join(20)
+        assert not other.is_alive()
 
 
 def test_gpus_are_those_that_cuda_shows(monkeypatch):
