@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
+from . import distributed
 from .data import catalog, pixels, pose
 from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
@@ -42,14 +42,19 @@ def run(
     cpu: bool = False,
     say: Callable[[str], None] = print,
 ) -> Run:
-    """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now."""
+    """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now.
+
+    In the processes of ``accelerate launch`` or ``accelerate.notebook_launcher`` they share the work (``distributed``),
+    and each returns the run.
+    """
     data = catalog.load(experiment.dataset, data_root)
     found = Run(_folder(experiment, data, results))
-    if not found.is_finished:
-        found.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(found.folder / "lock"):  # a second study waits, and then finds the run finished
-            if not found.is_finished:
-                _train_and_evaluate(experiment, data, found.folder, cpu, say)
+    if distributed.alone() and found.is_finished:
+        return found
+    accelerator = make_accelerator(experiment.recipe.precision, cpu)
+    with distributed.held(found.folder / "lock", accelerator):  # a second study waits, and then finds it finished
+        if not distributed.agreed(found.is_finished, accelerator):
+            _train_and_evaluate(experiment, data, found.folder, accelerator, say)
     return found
 
 
@@ -63,17 +68,19 @@ def _folder(experiment: Experiment, data: catalog.ReidData, results: Path | None
     return (results or results_dir()) / "runs" / key(experiment, data)
 
 
-def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: Path, cpu: bool, say) -> None:
+def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: Path, accelerator, say) -> None:
     recipe = experiment.recipe
-    accelerator = make_accelerator(recipe.precision, cpu)
+    say = say if accelerator.is_main_process else lambda line: None
     # What can go wrong at once comes first: the network and its weights, then the slow decoding.
-    model = build(experiment, data.train_ids)
-    check_rankable(data)
-    _write_json(folder / "experiment.json", asdict(experiment))
-    store = {
-        split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in ("train", "query", "gallery")
-    }
-    boxes = boxes_of(experiment, data)
+    distributed.share(recipe.batch, accelerator)
+    with accelerator.local_main_process_first():  # the others find in the cache what it has made
+        model = build(experiment, data.train_ids)
+        check_rankable(data)
+        splits = ("train", "query", "gallery")
+        store = {split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in splits}
+        boxes = boxes_of(experiment, data)
+    if accelerator.is_main_process:
+        _write_json(folder / "experiment.json", asdict(experiment))
     history = train(
         model,
         store["train"],
@@ -90,6 +97,8 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     query, gallery = (
         _extract(model, store[split], recipe, accelerator, boxes[split]) for split in ("query", "gallery")
     )
+    if not accelerator.is_main_process:
+        return
     ids = _labels(data)
     scores = _scores(query, gallery, data)
     seconds = time.perf_counter() - start
