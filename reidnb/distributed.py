@@ -40,6 +40,11 @@ def alone() -> bool:
     return int(os.environ.get("WORLD_SIZE", 1)) == 1
 
 
+def first() -> bool:
+    """Whether this process is the one that speaks for all."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
 def share(batch: int, accelerator: Accelerator) -> slice:
     """This process's rows of a global batch. Raises ValueError where it does not divide."""
     processes = accelerator.num_processes

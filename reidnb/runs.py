@@ -20,18 +20,22 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
-from . import distributed
+from . import distributed, tracking
 from .data import catalog, pixels, pose
 from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .experiments import Experiment, Run, all_options, build, by_pose, digest, key, read_metrics, results_dir, to_json
 from .files import write_atomically
+from .models.options import check
 from .training import Recipe, extract, make_accelerator, train
 
 RANKS = (1, 5, 10, 20)
 TOP = 20
 """Length of the ranking lists that a run keeps."""
+KEEP = ("weights", "descriptors", "metrics")
+"""What a run keeps beside metrics, history, ranking lists and provenance: the network's weights, or the test images'
+descriptors in float16 (enough to re-rank them and to look at regions alone), or nothing more."""
 
 
 def run(
@@ -40,21 +44,28 @@ def run(
     data_root: str | Path | None = None,
     results: Path | None = None,
     cpu: bool = False,
+    keep: str = "weights",
+    after_epoch: Callable[[nn.Module, int], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
     """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now.
 
+    ``keep`` is one of ``KEEP``; ``after_epoch`` as of ``train``, and may raise: the next call goes on from there.
+
     In the processes of ``accelerate launch`` or ``accelerate.notebook_launcher`` they share the work (``distributed``),
     and each returns the run.
     """
+    check("keep", keep, KEEP)
     data = catalog.load(experiment.dataset, data_root)
     found = Run(_folder(experiment, data, results))
     if distributed.alone() and found.is_finished:
         return found
-    accelerator = make_accelerator(experiment.recipe.precision, cpu)
+    follow = {"log_with": tracking.wanted(), "project_dir": str(found.folder)}
+    accelerator = make_accelerator(experiment.recipe.precision, cpu, **follow)
     with distributed.held(found.folder / "lock", accelerator):  # a second study waits, and then finds it finished
         if not distributed.agreed(found.is_finished, accelerator):
-            _train_and_evaluate(experiment, data, found.folder, accelerator, say)
+            with tracking.tracked(accelerator, experiment, found.folder.name):
+                _train_and_evaluate(experiment, data, found.folder, accelerator, keep, after_epoch, say)
     return found
 
 
@@ -68,7 +79,9 @@ def _folder(experiment: Experiment, data: catalog.ReidData, results: Path | None
     return (results or results_dir()) / "runs" / key(experiment, data)
 
 
-def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: Path, accelerator, say) -> None:
+def _train_and_evaluate(
+    experiment: Experiment, data: catalog.ReidData, folder: Path, accelerator, keep: str, after_epoch, say
+) -> None:
     recipe = experiment.recipe
     say = say if accelerator.is_main_process else lambda line: None
     # What can go wrong at once comes first: the network and its weights, then the slow decoding.
@@ -90,6 +103,7 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
         accelerator=accelerator,
         checkpoint=folder / "checkpoint.pt",
         boxes=boxes["train"],
+        after_epoch=after_epoch,
         say=say,
     )
     start = time.perf_counter()
@@ -106,7 +120,11 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     right = (ids[2][top] == ids[0][:, None]) & (top >= 0)
 
     write_atomically(folder / "history.csv", lambda file: history.to_csv(file, index=False))
-    write_atomically(folder / "model.safetensors", lambda file: _save_weights(model, file))
+    if keep == "weights":
+        write_atomically(folder / "model.safetensors", lambda file: _save_weights(model, file))
+    if keep == "descriptors":
+        small = {"query": query.half().numpy(), "gallery": gallery.half().numpy()}
+        write_atomically(folder / "descriptors.npz", lambda file: _save_npz(file, **small))
     write_atomically(folder / "rankings.npz", lambda file: _save_npz(file, top=top, right=right))
     if data.protocol != SINGLE_SHOT:  # whose queries have a rank for each draw of the gallery
         write_atomically(
@@ -122,7 +140,9 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     train_seconds = float(history.seconds.sum())
     _write_json(folder / "provenance.json", _provenance(accelerator, train_seconds, seconds))
     # Written last: a folder with metrics.json is a finished run.
-    _write_json(folder / "metrics.json", _summary(scores))
+    summary = _summary(scores)
+    _write_json(folder / "metrics.json", summary)
+    accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=recipe.epochs)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
@@ -139,7 +159,14 @@ def check_rankable(data: catalog.ReidData) -> None:
 
 
 def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
-    """A finished run's trained network, in evaluation mode, on the CPU."""
+    """A finished run's trained network, in evaluation mode, on the CPU.
+
+    Raises FileNotFoundError for a run that was kept without its weights.
+    """
+    if not (run.folder / "model.safetensors").exists():
+        raise FileNotFoundError(
+            f"{run.folder} was kept without model.safetensors: remove it and train again with keep='weights'"
+        )
     model = build(replace(run.experiment, weights=""), data.train_ids)
     load_weights(model, run.folder / "model.safetensors")
     return model.eval()
@@ -165,6 +192,10 @@ def descriptors(
 
     ``change`` is done to each batch of decoded images (n, H, W, 3), query first.
     """
+    kept = run.folder / "descriptors.npz"
+    if kept.exists() and other is None and change is None:
+        with np.load(kept, allow_pickle=False) as file:
+            return tuple(torch.from_numpy(file[split]).float() for split in ("query", "gallery"))
     recipe = run.experiment.recipe
     accelerator = make_accelerator(recipe.precision)
     model = load_model(run, data)
@@ -227,7 +258,7 @@ def by_region(run: Run, data: catalog.ReidData) -> dict[str, dict]:
     """
     file = run.folder / "metrics-regions.json"
     if not file.exists():
-        columns = load_model(run, data).columns
+        columns = build(replace(run.experiment, weights=""), data.train_ids).columns
         query, gallery = descriptors(run, data)
         found = {}
         for name, own in columns.items():

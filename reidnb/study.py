@@ -1,6 +1,6 @@
 """The batch study: which experiments the chosen tables need, each once, and the tables of what is finished.
 
-``Snakefile`` turns the plan into jobs; nothing here trains.
+``Snakefile`` turns the plan into jobs, ``session`` trains as much of it as there is time for; nothing here trains.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,31 +70,35 @@ def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
     set that cannot be read, before anything is trained.
     """
     found = {}
-    for paper, dataset in _pairs(settings):
-        rows = [row for table in chosen(paper, settings) for row in _rows(paper, table, dataset, settings)]
-        found[paper, dataset] = {key(e, _data(e.dataset, settings.root)): e for _, e in rows}
+    for paper, dataset in pairs(settings):
+        planned = [row for table in chosen(paper, settings) for row in rows(paper, table, dataset, settings)]
+        found[paper, dataset] = {key(e, data(e.dataset, settings.root)): e for _, e in planned}
     return found
 
 
 def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> int:
     """Write every table of the study from the runs that are finished; returns how many experiments are not.
 
-    A row without a run stands without numbers of ours.
+    A row without a run stands without numbers of ours. A table that measures more than its runs have kept is named.
     """
     from .figures.tables import save  # matplotlib and jinja2 are not on every machine that trains
 
     missing = {}
-    for paper, dataset in _pairs(settings):
+    for paper, dataset in pairs(settings):
         for table in chosen(paper, settings):
             runs = []
-            for row, experiment in _rows(paper, table, dataset, settings):
+            for row, experiment in rows(paper, table, dataset, settings):
                 run = finished(experiment, settings.root)
                 if run:
                     runs.append((row, run))
                 else:
-                    missing[key(experiment, _data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
+                    missing[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
             if runs:
-                frame = tables.beside_published(paper, table, dataset, runs, settings.root or None)
+                try:
+                    frame = tables.beside_published(paper, table, dataset, runs, settings.root or None)
+                except FileNotFoundError as error:
+                    say(f"no {table} of {paper}: {error}")
+                    continue
                 note = tables.caption(paper, table, runs)
                 title = tables.find_table(paper, table).title
                 save(frame, paper, table, dataset, settings.profile, caption=note, title=title)
@@ -103,14 +107,20 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
     return len(missing)
 
 
-def _pairs(settings: Settings) -> list[tuple[str, str]]:
+def pairs(settings: Settings) -> list[tuple[str, str]]:
+    """Each paper with each data set."""
     return [(paper, dataset) for paper in settings.papers for dataset in settings.datasets]
 
 
-def _rows(paper: str, table: str, dataset: str, settings: Settings) -> list[tuple[tables.Row, Experiment]]:
-    return tables.experiments(paper, table, dataset, settings.profile, range(settings.seeds), settings.weights)
+def rows(
+    paper: str, table: str, dataset: str, settings: Settings, seeds: Sequence[int] | None = None
+) -> list[tuple[tables.Row, Experiment]]:
+    """A table's rows and experiments as the study has them, with all of its seeds or some."""
+    seeds = range(settings.seeds) if seeds is None else seeds
+    return tables.experiments(paper, table, dataset, settings.profile, seeds, settings.weights)
 
 
 @cache
-def _data(name: str, root: str) -> catalog.ReidData:
+def data(name: str, root: str) -> catalog.ReidData:
+    """A data set, read once."""
     return catalog.load(name, root or None)

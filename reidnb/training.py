@@ -215,6 +215,7 @@ def train(
         }
         history.append(row)
         state = {"model": bare.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+        accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
         if accelerator.is_main_process:
             write_atomically(checkpoint, lambda file, state=state: torch.save(state, file))
         say(
@@ -261,6 +262,13 @@ def extract(
         result = F.normalize(result) if unit else result
         descriptors.append(accelerator.gather(result)[: len(rows)])
     return torch.cat([result.cpu() for result in descriptors])
+
+
+def history_of(checkpoint: Path) -> pd.DataFrame:
+    """The history of the epochs that a checkpoint has behind it; empty without a checkpoint."""
+    if not checkpoint.exists():
+        return pd.DataFrame()
+    return pd.DataFrame(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["history"])
 
 
 def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device) -> list[dict]:
