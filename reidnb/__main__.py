@@ -103,6 +103,8 @@ RUN |= {"weights": None, "data_root": "", "experiment": None}
 
 
 def _run(chosen: argparse.Namespace) -> None:
+    from accelerate import PartialState
+
     from . import distributed
     from .experiments import from_json
     from .papers.tables import one_experiment
@@ -117,6 +119,8 @@ def _run(chosen: argparse.Namespace) -> None:
         raise ValueError(f"run has no parameter {unknown[0]!r}: it has {', '.join(RUN)}")
     *row, root, experiment = (RUN | given).values()
     found = run(from_json(experiment) if experiment else one_experiment(*row), data_root=root)
+    if not distributed.alone():
+        PartialState().destroy_process_group()
     if distributed.first():
         print(f"mAP {found.metrics['map']:.2f}, rank-1 {found.metrics['rank1']:.2f}: {found.folder}")
 

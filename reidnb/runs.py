@@ -60,7 +60,7 @@ def run(
     found = Run(_folder(experiment, data, results))
     if distributed.alone() and found.is_finished:
         return found
-    follow = {"log_with": tracking.wanted(), "project_dir": str(found.folder)}
+    follow = {"log_with": tracking.wanted() or None, "project_dir": str(found.folder)}
     accelerator = make_accelerator(experiment.recipe.precision, cpu, **follow)
     with distributed.held(found.folder / "lock", accelerator):  # a second study waits, and then finds it finished
         if not distributed.agreed(found.is_finished, accelerator):
@@ -282,10 +282,11 @@ def _summary(scores: metrics.Scores | metrics.SingleShot) -> dict:
 
 def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> dict:
     cuda = accelerator.device.type == "cuda"
-    threads = torch.get_num_threads()
+    threads, processes = torch.get_num_threads(), accelerator.num_processes
+    device = torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
     packages = ("reidnb", "torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
     return {
-        "device": torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}",
+        "device": device if processes == 1 else f"{processes} processes, each on {device}",
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "packages": {name: version(name) for name in packages},
         "commit": _commit(),

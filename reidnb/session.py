@@ -94,7 +94,7 @@ def train(
             except TimeUp:
                 say("the time is up; the next call goes on here")
             except FAILURES as error:
-                failure = str(error) or type(error).__name__
+                failure = (str(error) or type(error).__name__).splitlines()[0]
                 say(f"failed: {failure}")
         rows.append(_row(piece, kept, failure))
     return pd.DataFrame(rows)
