@@ -83,6 +83,22 @@ def gathered(output: Output, accelerator: Accelerator) -> Output:
     )
 
 
+class Losses(nn.Module):
+    """A model's losses of the global batch by name, from this process's share of the images and all of the labels.
+
+    Of a module in several processes PyTorch adds up the gradients only if it returns plain tensors, as these are.
+    """
+
+    def __init__(self, model: nn.Module, accelerator: Accelerator):
+        super().__init__()
+        self.model, self.accelerator = model, accelerator
+
+    def forward(self, images: Tensor, labels: Tensor, **also: Tensor) -> dict[str, Tensor]:
+        own = share(len(labels), self.accelerator)
+        output = self.model(images, labels[own], **also)
+        return self.model.loss(gathered(output, self.accelerator), labels)
+
+
 def agreed(value: object, accelerator: Accelerator) -> object:
     """The main process's value, in every process."""
     return value if accelerator.num_processes == 1 else broadcast_object_list([value])[0]

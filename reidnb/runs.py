@@ -107,7 +107,6 @@ def _train_and_evaluate(
         say=say,
     )
     start = time.perf_counter()
-    model = accelerator.unwrap_model(model)
     query, gallery = (
         _extract(model, store[split], recipe, accelerator, boxes[split]) for split in ("query", "gallery")
     )

@@ -151,7 +151,7 @@ def train(
     labels        (N,) 0..identities-1
     boxes         (N, n, 4) float32, regions of the images for a model that cuts them out, as fractions of the image
     checkpoint    file of the last whole epoch, gone on from when it is there; written by the main process
-    after_epoch   called with the bare model and the number of finished epochs
+    after_epoch   called with the model and the number of finished epochs
 
     Raises FloatingPointError when a loss is NaN or infinite, naming epoch, step and loss; MemoryError when a step does
     not fit; OSError when the checkpoint cannot be written. The checkpoint before it stays whole.
@@ -162,9 +162,8 @@ def train(
     torch.backends.cudnn.benchmark = True  # all batches are of one size
     model = distributed.synchronised(model, accelerator).to(device=device, memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    bare = accelerator.unwrap_model(model)
-    history = _resume(checkpoint, bare, optimizer, device)
+    losses_of, optimizer = accelerator.prepare(distributed.Losses(model, accelerator), optimizer)
+    history = _resume(checkpoint, model, optimizer, device)
     if history:
         say(f"resumed after epoch {len(history)} of {recipe.epochs}")
     read = reader(pixels, device)
@@ -173,7 +172,7 @@ def train(
         torch.manual_seed(_mix(seed, epoch, accelerator.process_index))  # dropout and its like
         generator = torch.Generator().manual_seed(_mix(seed, epoch))
         batches = epoch_batches(recipe, labels, seed, epoch)
-        model.train()
+        losses_of.train()
         if recipe.fresh_momentum:
             optimizer.state.clear()
         losses, start = [], time.perf_counter()
@@ -190,8 +189,7 @@ def train(
             batch_labels = upload(labels[index], device)
             try:
                 with accelerator.autocast():
-                    output = model(images, batch_labels[own], **also)
-                    parts = bare.loss(distributed.gathered(output, accelerator), batch_labels)
+                    parts = losses_of(images, batch_labels, **also)
                 total = torch.stack(list(parts.values())).sum()
                 optimizer.zero_grad()
                 accelerator.backward(total * accelerator.num_processes)
@@ -214,7 +212,7 @@ def train(
             "images_per_second": batches.size / seconds,
         }
         history.append(row)
-        state = {"model": bare.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
         accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
         if accelerator.is_main_process:
             write_atomically(checkpoint, lambda file, state=state: torch.save(state, file))
@@ -223,7 +221,7 @@ def train(
             f"  {row['images_per_second']:.0f} images/s"
         )
         if after_epoch:
-            after_epoch(bare, epoch + 1)
+            after_epoch(model, epoch + 1)
     return pd.DataFrame(history)
 
 
