@@ -163,7 +163,7 @@ def train(
     model = distributed.synchronised(model, accelerator).to(device=device, memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
     losses_of, optimizer = accelerator.prepare(distributed.Losses(model, accelerator), optimizer)
-    history = _resume(checkpoint, model, optimizer, device)
+    history = _resume(checkpoint, model, optimizer)
     if history:
         say(f"resumed after epoch {len(history)} of {recipe.epochs}")
     read = reader(pixels, device)
@@ -269,10 +269,10 @@ def history_of(checkpoint: Path) -> pd.DataFrame:
     return pd.DataFrame(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["history"])
 
 
-def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device) -> list[dict]:
+def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
     if not checkpoint.exists():
         return []
-    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["history"]
