@@ -1,21 +1,90 @@
-"""Writing files so that nobody ever reads half of one."""
+"""Writing files so that nobody ever reads half of one, and what a writer that was killed leaves does not pile up."""
 
 import errno
+import glob
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
+from safetensors import SafetensorError
+
+STALE = 3600
+"""Seconds after which an unfinished file that nobody has touched is a killed writer's."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path`` and put it in place when whole, so nothing half-written is read."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Let ``write`` fill a file beside ``path`` and put it in place when whole; errors as ``unfinished``."""
+    with unfinished(path) as file:
+        write(file)
+
+
+@contextmanager
+def unfinished(target: Path) -> Iterator[Path]:
+    """A hidden path beside ``target`` for a file or a folder, which takes its place when the block ends well.
+
+    Otherwise it is gone. Raises OSError that names ``target`` and says that the disk is full, or what else is wrong.
+    """
+    clear(target.parent, target.name, STALE)
+    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")  # the suffix says some libraries the format
     try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
-        reason = "the disk is full" if full else str(error).splitlines()[0]
-        raise OSError(f"cannot write {path}: {reason}") from error
+        yield temporary
+        if temporary.is_file():
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if reason := _reason(error):
+            raise OSError(f"cannot write {target}: {reason}") from error
+        raise
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one in ``folder``, which is made where it is not there; the lock dies with its process.
+
+    Raises OSError in one sentence when nothing can be written in it.
+    """
+    check_writable(folder)
+    with FileLock(folder / "lock"):
+        yield
+
+
+def clear(folder: Path, name: str = "*", older_than: float = 0) -> None:
+    """Remove what killed writers left unfinished in ``folder``: of ``name``, untouched for ``older_than`` seconds."""
+    for left in folder.glob(f".????????.{name if name == '*' else glob.escape(name)}"):
+        try:
+            if time.time() - left.stat().st_mtime >= older_than:
+                _remove(left)
+        except FileNotFoundError:
+            continue  # its writer lives and has just finished
+
+
+def check_writable(folder: Path) -> None:
+    """Make ``folder`` where it is not there. Raises OSError in one sentence when nothing can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise OSError(f"cannot write in {folder}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be written, '' where the error is of another kind."""
+    # torch and safetensors have words of their own for a full disk.
+    words = ("file write failed", "unexpected pos", f"os error {errno.ENOSPC}")
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(word in str(error) for word in words):
+        return "the disk is full"
+    return (error.strerror or str(error).splitlines()[0]) if isinstance(error, OSError) else ""
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

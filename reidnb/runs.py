@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
@@ -26,7 +25,7 @@ from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .experiments import Experiment, Run, all_options, build, by_pose, digest, key, read_metrics, results_dir, to_json
-from .files import write_atomically
+from .files import clear, locked, write_atomically
 from .training import Recipe, extract, make_accelerator, train
 
 RANKS = (1, 5, 10, 20)
@@ -40,16 +39,25 @@ def run(
     data_root: str | Path | None = None,
     results: Path | None = None,
     cpu: bool = False,
+    planned: str = "",
     say: Callable[[str], None] = print,
 ) -> Run:
-    """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now."""
+    """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now.
+
+    Raises ValueError when ``planned``, the key under which a study waits for it, is no longer its key, OSError in one
+    sentence when its folder cannot be written, and what ``catalog.load``, ``pixels.decode`` and ``train`` raise.
+    """
     data = catalog.load(experiment.dataset, data_root)
     found = Run(_folder(experiment, data, results))
+    if planned not in ("", found.folder.name):
+        raise ValueError(f"the images of {data.name} in {data.root} are others than when the study was planned")
     if not found.is_finished:
-        found.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(found.folder / "lock"):  # a second study waits, and then finds the run finished
+        with locked(found.folder):  # a second study waits, and then finds the run finished
             if not found.is_finished:
+                clear(found.folder)
                 _train_and_evaluate(experiment, data, found.folder, cpu, say)
+    if found.checkpoint.exists():  # the run was killed between its last two steps
+        found.checkpoint.unlink(missing_ok=True)
     return found
 
 
@@ -81,7 +89,7 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
         recipe,
         seed=experiment.seed,
         accelerator=accelerator,
-        checkpoint=folder / "checkpoint.pt",
+        checkpoint=Run(folder).checkpoint,
         boxes=boxes["train"],
         say=say,
     )
@@ -114,7 +122,6 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     _write_json(folder / "provenance.json", _provenance(accelerator, train_seconds, seconds))
     # Written last: a folder with metrics.json is a finished run.
     _write_json(folder / "metrics.json", _summary(scores))
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def check_rankable(data: catalog.ReidData) -> None:

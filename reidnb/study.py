@@ -86,16 +86,19 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
     missing = {}
     for paper, dataset in _pairs(settings):
         for table in chosen(paper, settings):
-            runs = []
+            runs, lacking = [], []
             for row, experiment in _rows(paper, table, dataset, settings):
                 run = finished(experiment, settings.root)
                 if run:
                     runs.append((row, run))
                 else:
+                    lacking.append(row.name)
                     missing[key(experiment, _data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
             if runs:
                 frame = tables.beside_published(paper, table, dataset, runs, settings.root or None)
                 note = tables.caption(paper, table, runs)
+                if lacking:
+                    note += f" Not finished: {', '.join(dict.fromkeys(lacking))}."
                 title = tables.find_table(paper, table).title
                 save(frame, paper, table, dataset, settings.profile, caption=note, title=title)
     for name, where in missing.items():

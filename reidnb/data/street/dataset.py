@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from ...files import unfinished
 from .camera import Camera, cameras, compress
 from .identity import Identity, people
 from .moments import draw_moment, draw_passage, spoil
@@ -83,23 +82,19 @@ def make(
     are made of each identity before each camera that it passes. ``workers`` processes draw (0 or 1: none but
     this one; None: one a core). The street is written beside ``folder`` and renamed when it is whole.
 
-    Raises ValueError for a parameter out of range, and where ``folder`` holds anything else.
+    Raises ValueError for a parameter out of range, and where ``folder`` holds anything else; OSError for a full disk.
     """
     street = _checked(Street(seed, train_ids, test_ids, cameras, images_per_camera, tuple(size)), workers)
     folder = Path(folder).expanduser().absolute()
     if _is_made(folder, street):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}"
     try:
-        _write(unfinished, street, len(os.sched_getaffinity(0)) if workers is None else workers)
-        try:
-            unfinished.rename(folder)
-        except OSError:  # somebody else was faster; their street has the same bytes, or this raises
-            if not _is_made(folder, street):
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with unfinished(folder) as place:
+            _write(place, street, len(os.sched_getaffinity(0)) if workers is None else workers)
+    except OSError:  # perhaps somebody else was faster: their street has the same bytes, or this raises
+        if not _is_made(folder, street):
+            raise
     return folder
 
 
