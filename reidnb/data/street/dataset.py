@@ -7,8 +7,9 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -212,6 +213,16 @@ def _draw_some(street: Street, shots: tuple[Shot, ...], folder: Path) -> list[tu
     return [_draw(street, shot, folder) for shot in shots]
 
 
+def _end_with_parent() -> None:
+    """A worker whose parent is killed would otherwise wait for it for ever."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _drawn(street: Street, shots: list[Shot], folder: Path, workers: int) -> Iterable:
     """The results of ``_draw`` for all ``shots``, in order."""
     if workers <= 1 or len(shots) < PARALLEL_FROM:
@@ -220,7 +231,7 @@ def _drawn(street: Street, shots: list[Shot], folder: Path, workers: int) -> Ite
     # Spawned processes: forking would copy a process in which torch's threads may run.
     done = 0
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as pool:
             pieces = [tuple(shots[i : i + 16]) for i in range(0, len(shots), 16)]
             for results in pool.map(_draw_some, [street] * len(pieces), pieces, [folder] * len(pieces)):
                 yield from results
