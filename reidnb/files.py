@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 from safetensors import SafetensorError
 
-STALE = 3600
+STALE = 24 * 3600
 """Seconds after which an unfinished file that nobody has touched is a killed writer's."""
 
 
@@ -30,7 +30,7 @@ def unfinished(target: Path) -> Iterator[Path]:
 
     Otherwise it is gone. Raises OSError that names ``target`` and says that the disk is full, or what else is wrong.
     """
-    clear(target.parent, target.name, STALE)
+    clear(target.parent, older_than=STALE)
     temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")  # the suffix says some libraries the format
     try:
         yield temporary
@@ -59,7 +59,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def clear(folder: Path, name: str = "*", older_than: float = 0) -> None:
     """Remove what killed writers left unfinished in ``folder``: of ``name``, untouched for ``older_than`` seconds."""
-    for left in folder.glob(f".????????.{name if name == '*' else glob.escape(name)}"):
+    for left in folder.glob(f".{'[0-9a-f]' * 8}.{name if name == '*' else glob.escape(name)}"):
         try:
             if time.time() - left.stat().st_mtime >= older_than:
                 _remove(left)

@@ -4,9 +4,12 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import Process
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +19,17 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from reidnb import study
-from reidnb.experiments import Experiment
+from reidnb.data import catalog
+from reidnb.experiments import Experiment, key
 from reidnb.papers.tables import one_experiment
 from reidnb.runs import run
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["reidnb.study"])  # and torch with it, once for all
 STUDY = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet", "tables": "table1", "seeds": 2}
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("checkpoint.pt", "metrics.json", "model.safetensors")
+MOMENTS = [(moment, file) for file in FILES for moment in ("during", "before", "after")]
 TIMES = ("seconds", "images_per_second")
 READERS: dict[str, Callable[[Path], object]] = {
     ".json": lambda path: json.loads(path.read_text()),
@@ -53,6 +60,18 @@ class Outcome:
     said: str = ""
     """The sentence that the user reads."""
 
+    def killed(self, place: "Place", process: Process) -> None:
+        """Count a kill, where it came before the end, and what it left half-written."""
+        self.tried += process.exitcode == -signal.SIGKILL
+        self.torn += place.torn()
+
+    def ended(self, place: "Place", code: int, equal: bool) -> None:
+        """Look at the place after its end, which should be well."""
+        self.lost += code != 0
+        self.torn += place.torn()
+        self.left += place.left()
+        self.equal &= equal
+
 
 class Place:
     """A store of results and a cache in a folder of their own."""
@@ -62,7 +81,7 @@ class Place:
         self.log = folder / "log"
         folder.mkdir(parents=True, exist_ok=True)
 
-    def start(self, work: Callable, *arguments) -> multiprocessing.Process:
+    def start(self, work: Callable, *arguments) -> Process:
         """``work`` in a process of its own, what it says (or raises) in the log."""
         process = FORK.Process(target=self._work, args=(work, *arguments))
         process.start()
@@ -99,6 +118,31 @@ class Place:
                 found += 1
         return found
 
+    def snakemake(self, settings: dict) -> subprocess.Popen:
+        """The study, started in a process group of its own."""
+        config = [f"{name}={value}" for name, value in settings.items()]
+        said = (self.results.parent / "said").open("a")
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--config", *config],
+            cwd=ROOT,
+            env=os.environ | self.environment(),
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+
+    def processes(self, words: str) -> list[int]:
+        """The processes of this place whose command line has ``words``."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = f"REIDNB_RESULTS={self.results}".encode() in (path / "environ").read_bytes().split(b"\0")
+                if mine and words in (path / "cmdline").read_text():
+                    found.append(int(path.name))
+            except OSError:
+                continue  # it has just ended
+        return found
+
     def left(self) -> int:
         return sum(1 for top in (self.results, self.cache) for _ in top.rglob(".*"))
 
@@ -118,11 +162,25 @@ def experiment(seed: int = 0, dataset: str = "street-small") -> Experiment:
     return one_experiment("wrcanet", {}, {}, dataset, "smoke", seed)
 
 
+def planned(seed: int = 0, dataset: str = "street-small", root: str = "") -> str:
+    """The key of its run."""
+    return key(experiment(seed, dataset), catalog.load(dataset, root or None))
+
+
 def train(seed: int = 0, moment: tuple[str, str] | None = None, dataset: str = "street-small", root: str = "") -> None:
     """One experiment; killed at a ``moment``: ('during' | 'before' | 'after', the name of the file put in place)."""
     if moment:
         die(*moment)
     run(experiment(seed, dataset), data_root=root or None, cpu=True)
+
+
+def kill(process: Process, folder: Path, sign: str, seconds: float) -> None:
+    """Kill a process so many seconds after a file that ``sign`` describes has appeared in the folder."""
+    while process.is_alive() and not any(folder.glob(sign)):
+        time.sleep(0.001)
+    process.join(seconds)
+    process.kill()
+    process.join()
 
 
 def die(when: str, name: str) -> None:

@@ -13,29 +13,25 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from multiprocessing import Process
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from disturbed import STUDY, Outcome, Place, experiment, same, train, undisturbed
+from disturbed import MOMENTS, STUDY, Outcome, Place, experiment, kill, planned, same, train, undisturbed
+from faults_of_disks import disks, images
 
 from reidnb import study
 from reidnb.data import catalog, pixels
 from reidnb.devices import one_gpu
-from reidnb.experiments import key
+from reidnb.experiments import Run
 from reidnb.runs import run
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ("checkpoint.pt", "metrics.json", "model.safetensors")
-MOMENTS = [(moment, file) for file in FILES for moment in ("during", "before", "after")]
 
 
 def training(folder: Path, repeats: int) -> Iterator[Outcome]:
@@ -46,11 +42,11 @@ def training(folder: Path, repeats: int) -> Iterator[Outcome]:
         moment = MOMENTS[number] if number < len(MOMENTS) else None
         process = place.start(train, 0, moment)
         if not moment:
-            process.join(random.uniform(0, 4))
-            process.kill()
+            spent = Run(calm.results / "runs" / planned()).provenance
+            longest = spent["train_seconds"] + spent["evaluate_seconds"]
+            kill(process, place.results, "runs/*/experiment.json", random.uniform(0, longest))
         process.join()
-        found.tried += process.exitcode == -signal.SIGKILL
-        found.torn += place.torn()
+        found.killed(place, process)
         had = any(place.results.rglob("checkpoint.pt")) and not any(place.results.rglob("metrics.json"))
         code, _ = place.do(train)
         found.lost += code != 0 or (had and "resumed after epoch" not in place.log.read_text())
@@ -67,99 +63,25 @@ def making(folder: Path, repeats: int) -> Iterator[Outcome]:
     found = Outcome("street killed while drawn")
     for number in range(repeats):
         place = Place(folder / f"street-{number}")
-        _kill(place.start(catalog.load, "street-small"), found, place, ".*.street-small/query/*.jpg")
+        process = place.start(catalog.load, "street-small")
+        kill(process, place.cache, ".*.street-small/query/*.jpg", random.uniform(0, 0.1))
+        found.killed(place, process)
         code, found.said = place.do(catalog.load, "street-small")
         ours = {p.name: p.read_bytes() for p in (place.cache / "street-small").rglob("*") if p.is_file()}
-        _ended(found, place, code, ours == drawn)
+        found.ended(place, code, ours == drawn)
     yield found
-    found, paths = Outcome("killed while images are decoded"), sorted(map(str, calm.cache.rglob("query/*.jpg")))
+    found, size = Outcome("killed while images are decoded"), (192, 96)
+    many = sorted(map(str, calm.cache.rglob("query/*.jpg"))) * 50
     for number in range(repeats):
         place = Place(folder / f"pixels-{number}")
-        _kill(place.start(pixels.decode, paths * 50, (384, 192)), found, place, "pixels/.*")
-        code, found.said = place.do(pixels.decode, paths * 50, (384, 192))
+        process = place.start(pixels.decode, many, size)
+        kill(process, place.cache, "pixels/.*", random.uniform(0, 0.3))
+        found.killed(place, process)
+        code, found.said = place.do(pixels.decode, many, size)
         (file,) = place.cache.glob("pixels/*.npy")
-        _ended(found, place, code, np.array_equal(np.load(file)[: len(paths)], pixels.read(paths, (384, 192))))
+        found.ended(place, code, np.array_equal(np.load(file), pixels.read(many, size)))
         shutil.rmtree(place.cache)
     yield found
-
-
-def _kill(process: Process, found: Outcome, place: Place, sign: str) -> None:
-    """Kill it at a random moment after a file that ``sign`` describes appears in the cache."""
-    while process.is_alive() and not any(place.cache.glob(sign)):
-        time.sleep(0.001)
-    time.sleep(random.uniform(0, 0.05))
-    process.kill()
-    process.join()
-    found.tried += process.exitcode == -signal.SIGKILL
-    found.torn += place.torn()
-
-
-def _ended(found: Outcome, place: Place, code: int, equal: bool) -> None:
-    found.lost += code != 0
-    found.torn += place.torn()
-    found.left += place.left()
-    found.equal &= equal
-
-
-@contextmanager
-def disk(folder: Path, size: str) -> Iterator[None]:
-    """A disk of its own at ``folder``. Raises PermissionError where mounting is not allowed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    call = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-    if subprocess.run(call, capture_output=True).returncode:
-        raise PermissionError("mounting a disk is not allowed here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def disks(folder: Path, repeats: int) -> Iterator[Outcome]:
-    """Full and read-only disks: one sentence, and after space is made the run goes on."""
-    calm = undisturbed(folder)
-    place, found = Place(folder / "full-results", calm.cache), Outcome("full disk, results")
-    with disk(place.results, "4m"):
-        code, found.said = place.do(_fill_after_an_epoch, place.results / "ballast")
-        found.tried, found.torn = 1, place.torn()
-        found.equal = code == 1 and "checkpoint.pt: the disk is full" in found.said
-        (place.results / "ballast").unlink()
-        code, _ = place.do(train)
-        found.lost = "resumed after epoch 1" not in place.log.read_text()
-        _ended(found, place, code, same(place, calm))
-    yield found
-    place, found = Place(folder / "full-cache"), Outcome("full disk, cache")
-    with disk(place.cache, "60k"):
-        for wanted in ("street-small: the disk is full", ".npy: the disk is full"):
-            code, found.said = place.do(train)
-            found.tried, found.torn = found.tried + 1, found.torn + place.torn()
-            found.equal &= code == 1 and wanted in found.said
-            space = sum(p.stat().st_blocks for p in calm.cache.glob("street-small/**/*")) // 2 + 200
-            subprocess.run(["mount", "-o", f"remount,size={space}k", str(place.cache)], check=True)
-        subprocess.run(["mount", "-o", "remount,size=100m", str(place.cache)], check=True)
-        code, _ = place.do(train)
-        _ended(found, place, code, same(place, calm))
-    yield found
-    place, found = Place(folder / "read-only", calm.cache), Outcome("results cannot be written")
-    with disk(place.results, "1m"):
-        subprocess.run(["mount", "-o", "remount,ro", str(place.results)], check=True)
-        codes = [place.do(train)]
-    place.results.rmdir()
-    place.results.write_text("a file in the folder's place")
-    codes.append(place.do(train))
-    found.tried, found.said = 2, codes[0][1]
-    found.equal = all(code == 1 and "cannot write in" in said for code, said in codes)
-    found.lost += "epoch" in place.log.read_text()  # found before anything is trained
-    yield found
-
-
-def _fill_after_an_epoch(ballast: Path) -> None:
-    def say(line: str) -> None:
-        print(line)
-        if line.startswith("epoch   1"):
-            free = shutil.disk_usage(ballast.parent).free
-            ballast.write_bytes(bytes(free - 8192))
-
-    run(experiment(), cpu=True, say=say)
 
 
 def two(folder: Path, repeats: int) -> Iterator[Outcome]:
@@ -174,7 +96,7 @@ def two(folder: Path, repeats: int) -> Iterator[Outcome]:
         trained = place.log.read_text().count("epoch   1/2")
         found.lost += abs(2 - trained)  # each once
         found.said = f"{trained} trainings of 2 experiments"
-        _ended(found, place, max(p.exitcode for p in both), same(place, calm))
+        found.ended(place, max(p.exitcode for p in both), same(place, calm))
     yield found
 
 
@@ -182,43 +104,6 @@ def _small_study() -> None:
     for seed in (0, 1):
         run(experiment(seed), cpu=True)
     study.finished_tables(study.settings(STUDY))
-
-
-def images(folder: Path, repeats: int) -> Iterator[Outcome]:
-    """An image is deleted, cut short or emptied after the plan; before and after it is decoded."""
-    calm = undisturbed(folder)
-    for fault in ("deleted", "cut short", "emptied"):
-        for when in ("before", "after"):
-            for dataset in ("street-small", "folder"):
-                place = Place(folder / f"image-{fault[:3]}-{when}-{dataset}")
-                shutil.copytree(calm.cache / "street-small", place.cache / "street-small")
-                root = str(place.cache / "street-small") if dataset == "folder" else ""
-                yield _image(place, calm, dataset, root, fault, when)
-
-
-def _image(place: Place, calm: Place, dataset: str, root: str, fault: str, when: str) -> Outcome:
-    found = Outcome(f"image {fault} {when} decoding ({dataset})", tried=1)
-    planned = key(experiment(1, dataset), catalog.load("street-small" if not root else dataset, root or None))
-    if when == "after":
-        found.lost += place.do(train, 0, None, dataset, root)[0] != 0
-    image = sorted(place.cache.glob("street-small/query/*.jpg"))[3]
-    content, times = image.read_bytes(), image.stat()
-    image.unlink() if fault == "deleted" else image.write_bytes(content[:400] if fault == "cut short" else b"")
-    code, found.said = place.do(_planned, planned, dataset, root)
-    found.equal = code == 1 and (image.name in found.said or (fault == "deleted" and dataset == "folder"))
-    found.torn = place.torn() - (fault != "deleted")
-    image.write_bytes(content)
-    os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
-    code = max(place.do(_planned, planned, dataset, root)[0], place.do(train, 0, None, dataset, root)[0])
-    if dataset == "street-small":
-        _ended(found, place, code, same(place, calm))
-    else:
-        _ended(found, place, code, (place.results / "runs" / planned / "metrics.json").exists())
-    return found
-
-
-def _planned(planned: str, dataset: str, root: str) -> None:
-    run(experiment(1, dataset), data_root=root or None, planned=planned, cpu=True)
 
 
 def gpu(folder: Path, repeats: int) -> Iterator[Outcome]:
@@ -249,21 +134,21 @@ def snakemake(folder: Path, repeats: int) -> Iterator[Outcome]:
     calm = undisturbed(folder)
     place = Place(folder / "snakemake", calm.cache)
     kills, kernels, failing = map(Outcome, ("snakemake killed", "kernel killed", "notebook fails"))
-    blocked = place.results / "runs" / key(experiment(1), catalog.load("street-small"))
+    blocked = place.results / "runs" / planned(1)
     blocked.parent.mkdir(parents=True)
     blocked.write_text("a file where the run's folder belongs")
     for number in range(repeats):
-        process = _snakemake(place)
-        before = len(_processes(place, "ipykernel"))
-        while len(_processes(place, "ipykernel")) <= before and process.poll() is None:
+        process = place.snakemake(STUDY)
+        before = len(place.processes("ipykernel"))
+        while len(place.processes("ipykernel")) <= before and process.poll() is None:
             time.sleep(0.1)
         time.sleep(random.uniform(0, 20))
         os.killpg(process.pid, signal.SIGKILL) if number % 2 == 0 else process.kill()
         process.wait()
         kills.tried, kills.torn = kills.tried + 1, kills.torn + place.torn()
-    process = _snakemake(place)
+    process = place.snakemake(STUDY)
     for _ in range(max(1, repeats // 2)):
-        while not (found := _processes(place, "ipykernel")) and process.poll() is None:
+        while not (found := place.processes("ipykernel")) and process.poll() is None:
             time.sleep(0.1)
         time.sleep(random.uniform(0, 5))
         for pid in found[:1]:
@@ -275,36 +160,12 @@ def snakemake(folder: Path, repeats: int) -> Iterator[Outcome]:
     failing.equal = code != 0 and "table1" in failing.said and (place.results / "index.html").exists()
     failing.torn = place.torn()
     blocked.unlink()
-    code = _snakemake(place).wait()
+    for path in place.results.rglob(".*"):  # as if a day had passed
+        os.utime(path, (0, 0))
+    code = place.snakemake(STUDY).wait()
     for outcome in (kills, kernels, failing):
-        _ended(outcome, place, code, same(place, calm))
+        outcome.ended(place, code, same(place, calm))
         yield outcome
-
-
-def _snakemake(place: Place) -> subprocess.Popen:
-    config = [f"{name}={value}" for name, value in STUDY.items()]
-    said = (place.results.parent / "said").open("a")
-    return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--config", *config],
-        cwd=ROOT,
-        env=os.environ | place.environment(),
-        stdout=said,
-        stderr=said,
-        start_new_session=True,
-    )
-
-
-def _processes(place: Place, words: str) -> list[int]:
-    """The processes of this place whose command line has ``words``."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            mine = f"REIDNB_RESULTS={place.results}".encode() in (path / "environ").read_bytes().split(b"\0")
-            if mine and words in (path / "cmdline").read_text():
-                found.append(int(path.name))
-        except OSError:
-            continue  # it has just ended
-    return found
 
 
 CASES: dict[str, tuple[Callable[[Path, int], Iterator[Outcome]], int]] = {
