@@ -96,6 +96,7 @@ def _notebook(chosen: argparse.Namespace) -> bool:
 def _report(chosen: argparse.Namespace) -> None:
     from .experiments import all_runs, results_dir, summary
     from .figures import report  # matplotlib and jinja2 are not on every machine that trains
+    from .figures.tables import to_csv
     from .papers.tables import PAPERS, ledger
     from .study import finished_tables, settings
 
@@ -106,9 +107,9 @@ def _report(chosen: argparse.Namespace) -> None:
     results.mkdir(parents=True, exist_ok=True)
     finished = all_runs(results)
     if finished:
-        summary(finished).to_csv(results / "runs.csv", index=False)
+        to_csv(summary(finished), results / "runs.csv")
     for paper in PAPERS:
-        ledger(paper).to_csv(results / f"readings-{paper}.csv", index=False)
+        to_csv(ledger(paper), results / f"readings-{paper}.csv")
     print(report.build(results))
 
 
