@@ -61,9 +61,8 @@ def load(
                 if not target.exists():
                     clear(target.parent)
                     if kind == "keypointrcnn":
-                        say(
-                            f"finding the joints of {len(paths)} images of {data.name} {split}, once, by Keypoint R-CNN"
-                        )
+                        what = f"{len(paths)} images of {data.name} {split}"
+                        say(f"finding the joints of {what} with Keypoint R-CNN, once")
                         joints = detector.detect(paths, target.with_suffix(""), weights, detector.SIDE)
                     else:
                         joints = _read(kind, path, split, [Path(p).name for p in paths])
