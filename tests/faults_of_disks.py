@@ -78,7 +78,8 @@ def images(folder: Path, repeats: int) -> Iterator[Outcome]:
     calm = undisturbed(folder)
     for fault in ("deleted", "cut short", "emptied"):
         for when in ("before", "after"):
-            for dataset in ("street-small", "folder"):
+            # A street knows its images; of a folder nobody knows what is missing.
+            for dataset in ("street-small", "folder") if fault == "deleted" else ("street-small",):
                 place = Place(folder / f"image-{fault[:3]}-{when}-{dataset}")
                 shutil.copytree(calm.cache / "street-small", place.cache / "street-small")
                 root = str(place.cache / "street-small") if dataset == "folder" else ""
@@ -102,7 +103,8 @@ def _image(place: Place, calm: Place, dataset: str, root: str, fault: str, when:
     if dataset == "street-small":
         found.ended(place, code, same(place, calm))
     else:
-        found.ended(place, code, (place.results / "runs" / wanted / "metrics.json").exists())
+        ours, theirs = place.results / "runs" / wanted, calm.results / "runs" / planned(1)
+        found.ended(place, code, (ours / "metrics.json").read_bytes() == (theirs / "metrics.json").read_bytes())
     return found
 
 
