@@ -14,8 +14,8 @@ from pathlib import Path
 from filelock import FileLock
 from safetensors import SafetensorError
 
-STALE = 24 * 3600
-"""Seconds after which an unfinished file that nobody has touched is a killed writer's."""
+STALE = 7 * 24 * 3600
+"""Seconds after which what is unfinished is a killed writer's."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -26,24 +26,27 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 @contextmanager
 def unfinished(target: Path) -> Iterator[Path]:
-    """A hidden path beside ``target`` for a file or a folder, which takes its place when the block ends well.
+    """A path in a hidden folder beside ``target`` for a file or a folder, which takes its place when the block ends well.
 
-    Otherwise it is gone. Raises OSError that names ``target`` and says that the disk is full, or what else is wrong.
+    Otherwise it is gone, with whatever a library has put beside it. Raises OSError that names ``target`` and says that the disk is full, or what else is wrong.
     """
     clear(target.parent, older_than=STALE)
-    temporary = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")  # the suffix says some libraries the format
+    hidden = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")
+    whole = hidden / target.name
     try:
-        yield temporary
-        if temporary.is_file():
-            with temporary.open("rb") as file:
+        hidden.mkdir()
+        yield whole
+        if whole.is_file():
+            whole.chmod(hidden.stat().st_mode & 0o666)  # some libraries' files are readable by their owner alone
+            with whole.open("rb") as file:
                 os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.replace(whole, target)
     except (OSError, RuntimeError, SafetensorError) as error:
         if reason := _reason(error):
             raise OSError(f"cannot write {target}: {reason}") from error
         raise
     finally:
-        _remove(temporary)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 @contextmanager
@@ -62,7 +65,7 @@ def clear(folder: Path, name: str = "*", older_than: float = 0) -> None:
     for left in folder.glob(f".{'[0-9a-f]' * 8}.{name if name == '*' else glob.escape(name)}"):
         try:
             if time.time() - left.stat().st_mtime >= older_than:
-                _remove(left)
+                shutil.rmtree(left, ignore_errors=True)
         except FileNotFoundError:
             continue  # its writer lives and has just finished
 
@@ -84,7 +87,3 @@ def _reason(error: Exception) -> str:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(word in str(error) for word in words):
         return "the disk is full"
     return (error.strerror or str(error).splitlines()[0]) if isinstance(error, OSError) else ""
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -64,7 +64,7 @@ def making(folder: Path, repeats: int) -> Iterator[Outcome]:
     for number in range(repeats):
         place = Place(folder / f"street-{number}")
         process = place.start(catalog.load, "street-small")
-        kill(process, place.cache, ".*.street-small/query/*.jpg", random.uniform(0, 0.1))
+        kill(process, place.cache, ".*/street-small/query/*.jpg", random.uniform(0, 0.1))
         found.killed(place, process)
         code, found.said = place.do(catalog.load, "street-small")
         ours = {p.name: p.read_bytes() for p in (place.cache / "street-small").rglob("*") if p.is_file()}
