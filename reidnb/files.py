@@ -26,9 +26,10 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 @contextmanager
 def unfinished(target: Path) -> Iterator[Path]:
-    """A path in a hidden folder beside ``target`` for a file or a folder, which takes its place when the block ends well.
+    """A path in a hidden folder for a file or a folder, which takes the place of ``target`` when the block ends well.
 
-    Otherwise it is gone, with whatever a library has put beside it. Raises OSError that names ``target`` and says that the disk is full, or what else is wrong.
+    The hidden folder is gone in the end, and with it whatever a library has put there. Raises OSError that names
+    ``target`` and says that the disk is full, or what else is wrong.
     """
     clear(target.parent, older_than=STALE)
     hidden = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")

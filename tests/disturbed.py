@@ -144,7 +144,6 @@ class Place:
         return found
 
     def left(self) -> int:
-        """How many hidden files and folders there are, those in hidden folders not counted again."""
         return sum(1 for top in (self.results, self.cache) for _ in top.rglob(".*"))
 
     def content(self) -> dict[str, bytes]:
