@@ -78,7 +78,8 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(4096))
     except OSError as error:
-        raise OSError(f"cannot write in {folder}: {_reason(error)}") from error
+        reason = "it is a file" if isinstance(error, FileExistsError) else _reason(error)
+        raise OSError(f"cannot write in {folder}: {reason}") from error
 
 
 def _reason(error: Exception) -> str:
