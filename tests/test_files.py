@@ -34,7 +34,7 @@ def test_other_errors_are_their_own(tmp_path):
         file.write_text("ha")
         raise RuntimeError("Kernel died")
 
-    with pytest.raises(RuntimeError, match="^Kernel died$"):
+    with pytest.raises(RuntimeError, match=r"^Kernel died$"):
         files.write_atomically(tmp_path / "out.ipynb", write)
     assert not os.listdir(tmp_path)
 
