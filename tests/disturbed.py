@@ -153,7 +153,9 @@ class Place:
             name = str(path.relative_to(self.results))
             if path.name == "history.csv":
                 found[name] = pd.read_csv(path).drop(columns=list(TIMES)).to_csv().encode()
-            elif name.startswith(("runs/", "tables/")) and path.suffix in (".json", ".npz", ".safetensors", ".csv"):
+            elif path.suffix == ".safetensors":  # whose header is in no order
+                found[name] = b"".join(n.encode() + t.numpy().tobytes() for n, t in sorted(load_file(path).items()))
+            elif name.startswith(("runs/", "tables/")) and path.suffix in (".json", ".npz", ".csv"):
                 found[name] = path.read_bytes() if path.name != "provenance.json" else b""
         return found
 

@@ -1,5 +1,7 @@
 """Catalog, decoded store, augmentation and sampling."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,15 @@ def test_decode_resizes_once_and_keeps(tmp_path):
     assert list((tmp_path / "pixels").iterdir()) == files
     Image.fromarray(255 - image).save(path)  # changed: decoded again
     assert (pixels.decode([str(path)], (20, 10), tmp_path) != store).any()
+
+
+def test_an_image_of_the_street_that_has_gone_is_named(tmp_path, street_small, monkeypatch):
+    monkeypatch.setenv("REIDNB_CACHE", str(tmp_path))
+    shutil.copytree(street_small.root, tmp_path / "street-small")
+    image = sorted((tmp_path / "street-small" / "query").iterdir())[2]
+    image.unlink()
+    with pytest.raises(FileNotFoundError, match=f"1 images of street-small are missing, the first is {image};"):
+        catalog.load("street-small")
 
 
 def test_broken_images_are_named_all_at_once(tmp_path):
