@@ -80,7 +80,7 @@ def _decode_all(paths: list[str], size: tuple[int, int], target: Path) -> None:
         broken.append(f"{path} ({reason})")
         return b""
 
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *size, 3)}
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *map(int, size), 3)}
     # Written rather than mapped: a full disk is then an error, where a mapped file would end the process.
     with target.open("wb") as file, ThreadPoolExecutor() as pool:  # Pillow works outside Python's lock
         np.lib.format.write_array_header_1_0(file, header)
