@@ -56,7 +56,8 @@ def run(
             if not found.is_finished:
                 clear(found.folder)
                 _train_and_evaluate(experiment, data, found.folder, cpu, say)
-    if found.checkpoint.exists():  # the run was killed between its last two steps
+    if found.checkpoint.exists():  # of a run that ends now, or was killed between its last steps
+        clear(found.folder, "metrics.json")
         found.checkpoint.unlink(missing_ok=True)
     return found
 

@@ -149,7 +149,7 @@ class Place:
     def content(self) -> dict[str, bytes]:
         """Everything that two studies of the same experiments have in common, by name."""
         found = {}
-        for path in sorted(self.results.rglob("*")):
+        for path in sorted(path for path in self.results.rglob("*") if path.is_file()):
             name = str(path.relative_to(self.results))
             if path.name == "history.csv":
                 found[name] = pd.read_csv(path).drop(columns=list(TIMES)).to_csv().encode()
