@@ -47,7 +47,7 @@ def training(folder: Path, repeats: int) -> Iterator[Outcome]:
             kill(process, place.results, "runs/*/experiment.json", random.uniform(0, longest))
         process.join()
         found.killed(place, process)
-        had = any(place.results.rglob("checkpoint.pt")) and not any(place.results.rglob("metrics.json"))
+        had = any(place.results.glob("runs/*/checkpoint.pt")) and not any(place.results.glob("runs/*/metrics.json"))
         code, _ = place.do(train)
         found.lost += code != 0 or (had and "resumed after epoch" not in place.log.read_text())
         found.torn += place.torn()
