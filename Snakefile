@@ -11,10 +11,12 @@ from dataclasses import asdict
 
 from reidnb import study
 from reidnb.devices import gpus
+from reidnb.files import check_writable
 from reidnb.experiments import results_dir
 
 try:
     SETTINGS = study.settings(config)
+    check_writable(results_dir())
     PLAN = study.plan(SETTINGS)
 except (ValueError, OSError) as error:
     raise WorkflowError(str(error)) from None
@@ -101,7 +103,7 @@ rule experiment:
     output:
         DONE + "/runs/{key}.ipynb",
     params:
-        values=lambda wildcards: parameters(experiment=asdict(EXPERIMENTS[wildcards.key])),
+        values=lambda wildcards: parameters(experiment=asdict(EXPERIMENTS[wildcards.key]), planned=wildcards.key),
     log:
         DONE + "/runs/{key}.log",
     threads: THREADS

@@ -78,23 +78,33 @@ def _lines(frame: pd.DataFrame) -> str:
     return "\n".join("  ".join(f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
-def _notebook(chosen: argparse.Namespace) -> None:
-    from papermill import execute_notebook  # not on every machine that trains
+def _notebook(chosen: argparse.Namespace) -> bool:
+    """Execute it; whether a cell failed. Only a whole notebook is kept, as a batch study takes it for done."""
+    # Not on every machine that trains.
+    from papermill import PapermillExecutionError, execute_notebook
 
     from .devices import gpus, one_gpu
+    from .files import check_writable, unfinished
 
     with one_gpu(gpus()) if chosen.gpu else nullcontext() as name:
         if name is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = name
-        chosen.output.parent.mkdir(parents=True, exist_ok=True)
-        execute_notebook(
-            str(chosen.path),
-            str(chosen.output),
-            chosen.parameters,
-            cwd=str(chosen.path.parent),
-            progress_bar=False,
-            stdout_file=sys.stdout,
-        )
+        check_writable(chosen.output.parent)
+        try:
+            with unfinished(chosen.output) as place:
+                execute_notebook(
+                    str(chosen.path),
+                    str(place),
+                    chosen.parameters,
+                    cwd=str(chosen.path.parent),
+                    progress_bar=False,
+                    stdout_file=sys.stdout,
+                )
+        except PapermillExecutionError as error:
+            print(*error.traceback, sep="\n", file=sys.stderr)
+            print(f"reidnb: {chosen.path.name} stopped, {error.ename}: {error.evalue}", file=sys.stderr)
+            return True
+    return False
 
 
 RUN = {"paper": "wrcanet", "options": {}, "recipe": {}, "dataset": "street", "profile": "demo", "seed": 0}
@@ -139,6 +149,7 @@ def _study(chosen: argparse.Namespace) -> bool:
 def _report(chosen: argparse.Namespace) -> None:
     from .experiments import all_runs, results_dir, summary
     from .figures import report  # matplotlib and jinja2 are not on every machine that trains
+    from .figures.tables import to_csv
     from .papers.tables import PAPERS, ledger
     from .study import finished_tables, settings
 
@@ -149,9 +160,9 @@ def _report(chosen: argparse.Namespace) -> None:
     results.mkdir(parents=True, exist_ok=True)
     finished = all_runs(results)
     if finished:
-        summary(finished).to_csv(results / "runs.csv", index=False)
+        to_csv(summary(finished), results / "runs.csv")
     for paper in PAPERS:
-        ledger(paper).to_csv(results / f"readings-{paper}.csv", index=False)
+        to_csv(ledger(paper), results / f"readings-{paper}.csv")
     print(report.build(results))
 
 

@@ -13,7 +13,7 @@ The processes of several machines need the cache and the results in folders that
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, broadcast_object_list
-from filelock import FileLock
 from torch import Tensor, nn
 
+from .files import locked
 from .models.output import Output
 
 HANDLERS = (
@@ -105,18 +105,12 @@ def agreed(value: object, accelerator: Accelerator) -> object:
 
 
 @contextmanager
-def held(lock: Path, accelerator: Accelerator) -> Iterator[None]:
-    """The main process holds a lock from before any process begins until all are done.
+def held(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """The main process alone is in ``folder`` (``files.locked``), from before any process begins until all are done.
 
     A process that fails does not wait for the others: its launcher ends them.
     """
-    file = FileLock(lock)
-    if accelerator.is_main_process:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file.acquire()
-    try:
+    with locked(folder) if accelerator.is_main_process else nullcontext():
         accelerator.wait_for_everyone()
         yield
         accelerator.wait_for_everyone()
-    finally:
-        file.release()

@@ -73,6 +73,11 @@ class Run:
         """Whether the folder is whole: its metrics are written last."""
         return (self.folder / "metrics.json").exists()
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where its training goes on from, until it is finished."""
+        return self.folder / "checkpoint.pt"
+
     @cached_property
     def metrics(self) -> dict:
         """mAP (both definitions), mINP, rank-k and their like, in percent; ``cmc`` is a list of fractions.

@@ -1,21 +1,91 @@
-"""Writing files so that nobody ever reads half of one."""
+"""Writing files so that nobody ever reads half of one, and what a writer that was killed leaves does not pile up."""
 
 import errno
+import glob
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
+from safetensors import SafetensorError
+
+STALE = 7 * 24 * 3600
+"""Seconds after which what is unfinished is a killed writer's."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path`` and put it in place when whole, so nothing half-written is read."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Let ``write`` fill a file beside ``path`` and put it in place when whole; errors as ``unfinished``."""
+    with unfinished(path) as file:
+        write(file)
+
+
+@contextmanager
+def unfinished(target: Path) -> Iterator[Path]:
+    """A path in a hidden folder for a file or a folder, which takes the place of ``target`` when the block ends well.
+
+    The hidden folder is gone in the end, and with it whatever a library has put there. Raises OSError that names
+    ``target`` and says that the disk is full, or what else is wrong.
+    """
+    clear(target.parent, older_than=STALE)
+    hidden = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")
+    whole = hidden / target.name
     try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
-        temporary.unlink(missing_ok=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
-        reason = "the disk is full" if full else str(error).splitlines()[0]
-        raise OSError(f"cannot write {path}: {reason}") from error
+        hidden.mkdir()
+        yield whole
+        if whole.is_file():
+            whole.chmod(hidden.stat().st_mode & 0o666)  # some libraries' files are readable by their owner alone
+            with whole.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(whole, target)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if reason := _reason(error):
+            raise OSError(f"cannot write {target}: {reason}") from error
+        raise
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one in ``folder``, which is made where it is not there; the lock dies with its process.
+
+    Raises OSError in one sentence when nothing can be written in it.
+    """
+    check_writable(folder)
+    with FileLock(folder / "lock"):
+        yield
+
+
+def clear(folder: Path, name: str = "*", older_than: float = 0) -> None:
+    """Remove what killed writers left unfinished in ``folder``: of ``name``, untouched for ``older_than`` seconds."""
+    for left in folder.glob(f".{'[0-9a-f]' * 8}.{name if name == '*' else glob.escape(name)}"):
+        try:
+            if time.time() - left.stat().st_mtime >= older_than:
+                shutil.rmtree(left, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # its writer lives and has just finished
+
+
+def check_writable(folder: Path) -> None:
+    """Make ``folder`` where it is not there. Raises OSError in one sentence when nothing can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        reason = "it is a file" if isinstance(error, FileExistsError) else _reason(error)
+        raise OSError(f"cannot write in {folder}: {reason}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be written, '' where the error is of another kind."""
+    # torch and safetensors have words of their own for a full disk.
+    words = ("file write failed", "unexpected pos", f"os error {errno.ENOSPC}")
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(word in str(error) for word in words):
+        return "the disk is full"
+    return (error.strerror or str(error).splitlines()[0]) if isinstance(error, OSError) else ""

@@ -26,7 +26,7 @@ from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .experiments import Experiment, Run, all_options, build, by_pose, digest, key, read_metrics, results_dir, to_json
-from .files import write_atomically
+from .files import clear, write_atomically
 from .models.options import check
 from .training import Recipe, extract, make_accelerator, train
 
@@ -46,26 +46,35 @@ def run(
     cpu: bool = False,
     keep: str = "weights",
     after_epoch: Callable[[nn.Module, int], None] | None = None,
+    planned: str = "",
     say: Callable[[str], None] = print,
 ) -> Run:
     """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now.
 
     ``keep`` is one of ``KEEP``; ``after_epoch`` as of ``train``, and may raise: the next call goes on from there.
-
     In the processes of ``accelerate launch`` or ``accelerate.notebook_launcher`` they share the work (``distributed``),
     and each returns the run.
+
+    Raises ValueError when ``planned``, the key under which a study waits for it, is no longer its key, OSError in one
+    sentence when its folder cannot be written, and what ``catalog.load``, ``pixels.decode`` and ``train`` raise.
     """
     check("keep", keep, KEEP)
     data = catalog.load(experiment.dataset, data_root)
     found = Run(_folder(experiment, data, results))
-    if distributed.alone() and found.is_finished:
-        return found
-    follow = {"log_with": tracking.wanted() or None, "project_dir": str(found.folder)}
-    accelerator = make_accelerator(experiment.recipe.precision, cpu, **follow)
-    with distributed.held(found.folder / "lock", accelerator):  # a second study waits, and then finds it finished
-        if not distributed.agreed(found.is_finished, accelerator):
-            with tracking.tracked(accelerator, experiment, found.folder.name):
-                _train_and_evaluate(experiment, data, found.folder, accelerator, keep, after_epoch, say)
+    if planned not in ("", found.folder.name):
+        raise ValueError(f"the images of {data.name} in {data.root} are others than when the study was planned")
+    if not (distributed.alone() and found.is_finished):
+        follow = {"log_with": tracking.wanted() or None, "project_dir": str(found.folder)}
+        accelerator = make_accelerator(experiment.recipe.precision, cpu, **follow)
+        with distributed.held(found.folder, accelerator):  # a second study waits, and then finds it finished
+            if not distributed.agreed(found.is_finished, accelerator):
+                if accelerator.is_main_process:
+                    clear(found.folder)
+                with tracking.tracked(accelerator, experiment, found.folder.name):
+                    _train_and_evaluate(experiment, data, found.folder, accelerator, keep, after_epoch, say)
+    if distributed.first() and found.checkpoint.exists():  # of a run that ends now, or was killed before it was tidy
+        clear(found.folder, "metrics.json")
+        found.checkpoint.unlink(missing_ok=True)
     return found
 
 
@@ -101,7 +110,7 @@ def _train_and_evaluate(
         recipe,
         seed=experiment.seed,
         accelerator=accelerator,
-        checkpoint=folder / "checkpoint.pt",
+        checkpoint=Run(folder).checkpoint,
         boxes=boxes["train"],
         after_epoch=after_epoch,
         say=say,
@@ -142,7 +151,6 @@ def _train_and_evaluate(
     summary = _summary(scores)
     _write_json(folder / "metrics.json", summary)
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=recipe.epochs)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def check_rankable(data: catalog.ReidData) -> None:

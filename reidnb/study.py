@@ -117,12 +117,13 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
     missing = {}
     for paper, dataset in pairs(settings):
         for table, where in planned(paper, dataset, settings):
-            runs = []
+            runs, lacking = [], []
             for row, experiment in rows(paper, table, where, settings):
                 run = finished(experiment, settings.root)
                 if run:
                     runs.append((row, run))
                 else:
+                    lacking.append(row.name)
                     missing[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
             if runs:
                 try:
@@ -131,6 +132,8 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
                     say(f"no {table} of {paper}: {error}")
                     continue
                 note = tables.caption(paper, table, runs, where)
+                if lacking:
+                    note += f" Not finished: {', '.join(dict.fromkeys(lacking))}."
                 title = tables.find_table(paper, table).title
                 file = where.replace("->", "-to-")
                 save(frame, paper, table, file, settings.profile, caption=note, title=title)

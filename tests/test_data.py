@@ -1,5 +1,7 @@
 """Catalog, decoded store, augmentation and sampling."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +95,15 @@ def test_decode_resizes_once_and_keeps(tmp_path):
     assert (pixels.decode([str(path)], (20, 10), tmp_path) != store).any()
 
 
+def test_an_image_of_the_street_that_has_gone_is_named(tmp_path, street_small, monkeypatch):
+    monkeypatch.setenv("REIDNB_CACHE", str(tmp_path))
+    shutil.copytree(street_small.root, tmp_path / "street-small")
+    image = sorted((tmp_path / "street-small" / "query").iterdir())[2]
+    image.unlink()
+    with pytest.raises(FileNotFoundError, match=f"1 images of street-small are missing, the first is {image};"):
+        catalog.load("street-small")
+
+
 def test_broken_images_are_named_all_at_once(tmp_path):
     good, empty, broken, cut = (tmp_path / n for n in ("good.jpg", "empty.jpg", "broken.jpg", "cut.jpg"))
     noise = np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)
@@ -104,7 +115,7 @@ def test_broken_images_are_named_all_at_once(tmp_path):
         pixels.decode([str(p) for p in (good, empty, broken, cut)], (64, 32), tmp_path)
     assert "empty.jpg (empty file)" in str(error.value)
     assert "broken.jpg" in str(error.value) and "cut.jpg" in str(error.value)
-    assert list((tmp_path / "pixels").iterdir()) == []  # nothing half-written is left
+    assert [path.name for path in (tmp_path / "pixels").iterdir()] == ["lock"]  # nothing half-written is left
     with pytest.raises(FileNotFoundError, match=r"1 images are missing, the first is .*gone.jpg"):
         pixels.decode([str(tmp_path / "gone.jpg")], (64, 32), tmp_path)
 

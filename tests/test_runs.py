@@ -41,6 +41,19 @@ def test_a_finished_run_is_read_not_trained(finished, monkeypatch):
     assert again.folder == finished.folder and again.metrics == finished.metrics
 
 
+def test_images_that_changed_since_the_plan_are_told_before_training(tmp_path, street_small):
+    with pytest.raises(ValueError, match=r"images of street-small in .* are others than when the study was planned"):
+        run(smoke(), results=tmp_path, planned="wrcanet-street-small-0123456789abcdef", **QUIET)
+    assert not any(tmp_path.iterdir())
+    assert run(smoke(), planned=key(smoke(), street_small), **QUIET).is_finished
+
+
+def test_a_checkpoint_of_a_finished_run_goes(finished):
+    finished.checkpoint.write_bytes(b"left by a process that was killed at its last step")
+    run(smoke(), **QUIET)
+    assert not finished.checkpoint.exists()
+
+
 def test_the_kept_model_gives_the_kept_numbers(finished, street_small):
     torch.manual_seed(99)
     query, gallery = runs.descriptors(finished, street_small)

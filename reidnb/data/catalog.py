@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
+import numpy as np
 
+from ..files import clear, locked
 from . import cuhk03, market, msmt17
 from .dataset import DISTRACTOR, JUNK, Counts, ReidData, cache_dir, check_counts
 
@@ -61,11 +62,27 @@ def _street(name: str) -> DataSet:
     def make(root: Path | None) -> Path:
         from . import street  # needs OpenCV, which a machine that only trains may lack
 
-        cache_dir().mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_dir() / f"{name}.lock"):  # of several processes one makes it
-            return street.make(cache_dir() / name, **STREETS[name])
+        folder = cache_dir() / name
+        if folder.is_dir():
+            return street.make(folder, **STREETS[name])
+        with locked(folder.parent):  # of several jobs that need it one draws
+            clear(folder.parent, name)
+            return street.make(folder, **STREETS[name])
 
-    return DataSet(make, market.read)
+    return DataSet(make, _read_street)
+
+
+def _read_street(name: str, folder: Path) -> ReidData:
+    """The street's tables. Raises FileNotFoundError when an image has gone since it was drawn."""
+    for split in market.SPLITS:
+        with np.load(folder / "truth" / f"{split}.npz", allow_pickle=False) as truth:
+            gone = [image for image in truth["names"] if not (folder / split / image).is_file()]
+        if gone:
+            raise FileNotFoundError(
+                f"{len(gone)} images of {name} are missing, the first is {folder / split / gone[0]};"
+                f" remove {folder}, and it is drawn anew"
+            )
+    return market.read(name, folder)
 
 
 def _cuhk03(boxes: str) -> dict[str, DataSet]:

@@ -10,8 +10,6 @@ Market-1501's layout needs no ``cuhk-03.mat``.
 
 import hashlib
 import re
-import shutil
-import uuid
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +20,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from ..files import clear, locked, unfinished
 from . import market
 from .dataset import SINGLE_SHOT, Counts, ReidData, cache_dir, find
 
@@ -95,19 +94,12 @@ def extract(mat: Path, boxes: str) -> Path:
     folder = cache_dir() / "cuhk03" / f"{digest}-{boxes}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.parent / f".{boxes}-{uuid.uuid4().hex[:8]}"
-    unfinished.mkdir()
-    try:
-        with _opened(mat) as file:
-            _write_images(file, file[boxes][0], unfinished, f"CUHK03, {boxes}")
-        try:
-            unfinished.rename(folder)
-        except OSError:  # somebody else was faster
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with locked(folder.parent):  # of several jobs that need it one writes
+        if not folder.is_dir():
+            clear(folder.parent)
+            with _opened(mat) as file, unfinished(folder) as place:
+                place.mkdir()
+                _write_images(file, file[boxes][0], place, f"CUHK03, {boxes}")
     return folder
 
 

@@ -7,7 +7,6 @@ script, and as fast as memory.
 import hashlib
 import math
 import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,20 +16,27 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..files import clear, locked, write_atomically
 from .catalog import cache_dir
+
+PIECE = 1024
+"""Images that are decoded before they are written."""
 
 
 def decode(paths: list[str], size: tuple[int, int], cache: Path | None = None) -> np.ndarray:
     """The images of ``paths`` as one read-only uint8 array (N, H, W, 3), memory-mapped from the cache.
 
     ``size`` is (H, W) in pixels; images are resized bilinearly. The cache knows a file by path, size and time
-    of change, so a changed image is decoded again. Raises ValueError that names every file that is broken.
+    of change, so a changed image is decoded again. Raises ValueError that names every file that is broken, and
+    FileNotFoundError that names the first that is missing.
     """
     folder = (cache or cache_dir()) / "pixels"
     target = folder / f"{_key(paths, size)}.npy"
     if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _decode_all(paths, size, target)
+        with locked(folder):  # of several jobs that need it one decodes
+            if not target.exists():
+                clear(folder)
+                write_atomically(target, lambda file: _decode_all(paths, size, file))
     return np.load(target, mmap_mode="r")
 
 
@@ -83,27 +89,24 @@ def _key(paths: list[str], size: tuple[int, int]) -> str:
 
 
 def _decode_all(paths: list[str], size: tuple[int, int], target: Path) -> None:
-    height, width = size
     broken: list[str] = []
-    # Written beside the target and renamed when whole, so that a half-written store is never read.
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".decoding-", suffix=".npy")
-    os.close(handle)
-    try:
-        store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(paths), height, width, 3))
 
-        def decode_one(index: int) -> None:
-            try:
-                with Image.open(paths[index]) as image:
-                    store[index] = _resized(image, size)
-            except (OSError, SyntaxError, ValueError) as error:
-                reason = "empty file" if os.path.getsize(paths[index]) == 0 else str(error).splitlines()[0]
-                broken.append(f"{paths[index]} ({reason})")
+    def decode_one(path: str) -> bytes:
+        try:
+            with Image.open(path) as image:
+                return _resized(image, size).tobytes()
+        except FileNotFoundError:
+            reason = "missing"
+        except (OSError, SyntaxError, ValueError) as error:
+            reason = "empty file" if os.path.getsize(path) == 0 else str(error).splitlines()[0]
+        broken.append(f"{path} ({reason})")
+        return b""
 
-        with ThreadPoolExecutor() as pool:  # Pillow decodes and resizes outside Python's lock
-            list(pool.map(decode_one, range(len(paths))))
-        if broken:
-            raise ValueError(f"{len(broken)} of {len(paths)} images cannot be decoded:\n" + "\n".join(sorted(broken)))
-        store.flush()
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *map(int, size), 3)}
+    # Written rather than mapped: a full disk is then an error, where a mapped file would end the process.
+    with target.open("wb") as file, ThreadPoolExecutor() as pool:  # Pillow works outside Python's lock
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(paths), PIECE):
+            file.writelines(pool.map(decode_one, paths[start : start + PIECE]))
+    if broken:
+        raise ValueError(f"{len(broken)} of {len(paths)} images cannot be decoded:\n" + "\n".join(sorted(broken)))

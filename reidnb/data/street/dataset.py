@@ -2,20 +2,20 @@
 
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from ...files import unfinished
 from .camera import Camera, cameras, compress
 from .identity import Identity, people
 from .moments import draw_moment, draw_passage, spoil
@@ -83,23 +83,19 @@ def make(
     are made of each identity before each camera that it passes. ``workers`` processes draw (0 or 1: none but
     this one; None: one a core). The street is written beside ``folder`` and renamed when it is whole.
 
-    Raises ValueError for a parameter out of range, and where ``folder`` holds anything else.
+    Raises ValueError for a parameter out of range, and where ``folder`` holds anything else; OSError for a full disk.
     """
     street = _checked(Street(seed, train_ids, test_ids, cameras, images_per_camera, tuple(size)), workers)
     folder = Path(folder).expanduser().absolute()
     if _is_made(folder, street):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}"
     try:
-        _write(unfinished, street, len(os.sched_getaffinity(0)) if workers is None else workers)
-        try:
-            unfinished.rename(folder)
-        except OSError:  # somebody else was faster; their street has the same bytes, or this raises
-            if not _is_made(folder, street):
-                raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        with unfinished(folder) as place:
+            _write(place, street, len(os.sched_getaffinity(0)) if workers is None else workers)
+    except OSError:  # perhaps somebody else was faster: their street has the same bytes, or this raises
+        if not _is_made(folder, street):
+            raise
     return folder
 
 
@@ -217,6 +213,16 @@ def _draw_some(street: Street, shots: tuple[Shot, ...], folder: Path) -> list[tu
     return [_draw(street, shot, folder) for shot in shots]
 
 
+def _end_with_parent() -> None:
+    """A worker whose parent is killed would otherwise wait for it for ever."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
 def _drawn(street: Street, shots: list[Shot], folder: Path, workers: int) -> Iterable:
     """The results of ``_draw`` for all ``shots``, in order."""
     if workers <= 1 or len(shots) < PARALLEL_FROM:
@@ -225,7 +231,7 @@ def _drawn(street: Street, shots: list[Shot], folder: Path, workers: int) -> Ite
     # Spawned processes: forking would copy a process in which torch's threads may run.
     done = 0
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as pool:
             pieces = [tuple(shots[i : i + 16]) for i in range(0, len(shots), 16)]
             for results in pool.map(_draw_some, [street] * len(pieces), pieces, [folder] * len(pieces)):
                 yield from results
