@@ -32,9 +32,9 @@ workflow.global_resources.setdefault("gpu", GPUS)
 PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m reidnb"
 
 
-def main_table(paper):
+def main_table(paper, dataset):
     """The table that a paper's notebook shows, with its figures."""
-    chosen = study.chosen(paper, SETTINGS)
+    chosen = study.chosen(paper, SETTINGS, dataset)
     return module(paper).MAIN if module(paper).MAIN in chosen else chosen[0]
 
 
@@ -77,7 +77,7 @@ rule paper:
     params:
         paper=lambda wildcards: NAMES[wildcards.name][0],
         values=lambda wildcards: parameters(
-            table=main_table(NAMES[wildcards.name][0]),
+            table=main_table(*NAMES[wildcards.name]),
             dataset=NAMES[wildcards.name][1],
             profile=SETTINGS.profile,
             seeds=SETTINGS.seeds,

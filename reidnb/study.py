@@ -9,7 +9,7 @@ from functools import cache
 
 from .data import catalog
 from .experiments import Experiment, key
-from .papers import tables
+from .papers import claims, tables
 from .profiles import PROFILES
 from .runs import finished
 
@@ -58,9 +58,11 @@ def _tables(paper: str) -> list[str]:
     return [*(table.name for table in tables.paper(paper).TABLES), "readings"]
 
 
-def chosen(paper: str, settings: Settings) -> list[str]:
-    """The names of a paper's tables that the study covers."""
-    return [t for t in _tables(paper) if (t in settings.tables if settings.tables else t != "readings")]
+def chosen(paper: str, settings: Settings, dataset: str) -> list[str]:
+    """The names of a paper's tables that the study covers on a data set: those asked for, or all that can be run."""
+    if settings.tables:
+        return [name for name in _tables(paper) if name in settings.tables]
+    return [table.name for table in tables.possible(paper, dataset)]
 
 
 def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
@@ -71,21 +73,22 @@ def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
     """
     found = {}
     for paper, dataset in _pairs(settings):
-        rows = [row for table in chosen(paper, settings) for row in _rows(paper, table, dataset, settings)]
+        rows = [row for table in chosen(paper, settings, dataset) for row in _rows(paper, table, dataset, settings)]
         found[paper, dataset] = {key(e, _data(e.dataset, settings.root)): e for _, e in rows}
     return found
 
 
 def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> int:
-    """Write every table of the study from the runs that are finished; returns how many experiments are not.
+    """Write every table of the study from the runs that are finished, and the claims about them.
 
-    A row without a run stands without numbers of ours.
+    Returns how many experiments are not finished. A row without a run stands without numbers of ours.
     """
     from .figures.tables import save  # matplotlib and jinja2 are not on every machine that trains
 
     missing = {}
     for paper, dataset in _pairs(settings):
-        for table in chosen(paper, settings):
+        claimed = {}
+        for table in chosen(paper, settings, dataset):
             runs = []
             for row, experiment in _rows(paper, table, dataset, settings):
                 run = finished(experiment, settings.root)
@@ -95,9 +98,22 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
                     missing[key(experiment, _data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
             if runs:
                 frame = tables.beside_published(paper, table, dataset, runs, settings.root or None)
-                note = tables.caption(paper, table, runs)
+                note = tables.caption(paper, table, runs, dataset)
                 title = tables.find_table(paper, table).title
                 save(frame, paper, table, dataset, settings.profile, caption=note, title=title)
+                claimed[table] = runs
+        frame = claims.checklist(paper, dataset, claimed, settings.root or None)
+        if len(frame):
+            note = claims.note(paper, frame, claimed, dataset)
+            save(
+                frame,
+                paper,
+                "claims",
+                dataset,
+                settings.profile,
+                caption=note,
+                title="What the paper says of its tables",
+            )
     for name, where in missing.items():
         say(f"not finished: {name} ({where})")
     return len(missing)

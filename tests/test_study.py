@@ -21,7 +21,7 @@ SMALL = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet"}
 def test_settings_from_a_command_line():
     found = study.settings({"datasets": "market1501,dukemtmc", "tables": "table2", "papers": "wrcanet", "seeds": 3})
     assert found.datasets == ("market1501", "dukemtmc")
-    assert study.chosen("wrcanet", found) == ["table2"]
+    assert study.chosen("wrcanet", found, "market1501") == ["table2"]
     assert study.settings({}).papers == tables.PAPERS
 
 
@@ -41,8 +41,14 @@ def test_wrong_settings_are_one_clear_sentence(config, message):
 
 
 def test_readings_only_when_named():
-    assert "readings" not in study.chosen("wrcanet", study.settings({}))
-    assert study.chosen("wrcanet", study.settings({"tables": "readings"})) == ["readings"]
+    assert "readings" not in study.chosen("wrcanet", study.settings({}), "street")
+    assert study.chosen("wrcanet", study.settings({"tables": "readings"}), "street") == ["readings"]
+
+
+def test_a_table_of_two_data_sets_is_chosen_for_two_data_sets():
+    everything = study.settings({})
+    across = study.chosen("hybrid_attention", everything, "market1501->dukemtmc")
+    assert set(across) - set(study.chosen("hybrid_attention", everything, "street")) == {"table8"}
 
 
 def test_an_experiment_of_several_tables_is_planned_once(street_small):
