@@ -1,5 +1,6 @@
 """What the papers claim of their own tables, and whether our runs bear it out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -103,15 +104,15 @@ def note(paper_name: str, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple
             f" worse. Published: on {printed}{first}.",
             origin([one for table in runs.values() for one in table], dataset),
             "Holds: the whole 95 % interval lies above 0. Against: below 0. Of a claim about several pairs of rows the"
-            " narrowest is shown, and it holds when all do.",
+            " narrowest is shown; it holds when all do, and their intervals together have 95 %.",
             *(text for kind, text in covers.items() if kind in kinds),
         )
     )
 
 
-def _printed(pairs: Sequence[tuple[str, str]], values: pd.Series) -> float | None:
+def _printed(pairs: Sequence[tuple[str, str]], values: pd.Series) -> float:
     found = [values[better] - values[worse] for better, worse in pairs if {better, worse} <= {*values.index}]
-    return round(min(found), 2) if found else None
+    return round(min(found), 2) if found else math.nan
 
 
 def _measured(pairs: Sequence[tuple[str, str]], metric: str, own: Mapping[str, Sequence[Score]]) -> dict[str, object]:
