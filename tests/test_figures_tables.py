@@ -210,7 +210,7 @@ def test_latex_compiles(tmp_path):
     made = [tables.to_latex(f, caption="Of <λ> & 5 %", label="tab:x") for f in (frame(), comparable(), checklist())]
     made.append(tables.to_latex(ledger(), caption="", label="tab:y"))
     body = "\n".join(made)
-    whole = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{body}\\end{{document}}"
+    whole = f"\\documentclass{{article}}\\usepackage{{booktabs,graphicx}}\\begin{{document}}{body}\\end{{document}}"
     (tmp_path / "x.tex").write_text(whole, "utf-8")
     call = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "x.tex"]
     done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)

@@ -23,8 +23,11 @@ _SPECIAL = str.maketrans(
         "μ": r"$\mu$",
     }
 )
-# A column with longer texts than this is set as a paragraph.
 _LONG = 30
+"""A column with longer texts, in characters, is set as a paragraph of ``_PARAGRAPH`` characters, about 3.4 cm."""
+_PARAGRAPH = 24
+_PAGE = 66
+"""As many characters of the small size stand beside each other on a page of one column."""
 
 
 def escape(text: object) -> str:
@@ -35,11 +38,13 @@ def escape(text: object) -> str:
 def table(shown: pd.DataFrame, left: set[int], *, caption: str, label: str) -> str:
     """A table of texts as a float with rules, caption and label; ``left`` are the columns that hold words.
 
-    Needs the package booktabs. A wide one runs over both columns of a page.
+    Needs the packages booktabs and, for one that is wider than a column, graphicx: it runs over both columns of a
+    page, shrunk to their width.
     """
-    longest = [max(map(len, shown.iloc[:, place]), default=0) for place in range(shown.shape[1])]
+    heads = [len(column[-1] if isinstance(column, tuple) else column) for column in shown]
+    longest = [max([n, *map(len, shown.iloc[:, place])]) for place, n in enumerate(heads)]
     kinds = ["p{3.4cm}" if n > _LONG else "l" if place in left else "r" for place, n in enumerate(longest)]
-    is_wide = sum(min(n, _LONG) for n in longest) > 80
+    is_wide = sum(_PARAGRAPH if n > _LONG else n for n in longest) + 2 * len(longest) > _PAGE
     text = (
         shown.style.hide(axis="index")
         .format(escape)
@@ -55,5 +60,8 @@ def table(shown: pd.DataFrame, left: set[int], *, caption: str, label: str) -> s
             label=label,
         )
     )
-    small = "\\centering\n\\footnotesize\n" + ("\\setlength{\\tabcolsep}{3pt}\n" if is_wide else "")
-    return "% \\usepackage{booktabs}\n" + text.replace("\\centering\n", small, 1)
+    text = text.replace("\\centering\n", "\\centering\n\\footnotesize\n", 1)
+    if is_wide:
+        text = text.replace("\\begin{tabular}", "\\resizebox{\\linewidth}{!}{%\n\\begin{tabular}", 1)
+        text = text.replace("\\end{tabular}\n", "\\end{tabular}}\n", 1)
+    return f"% \\usepackage{{booktabs{',graphicx' if is_wide else ''}}}\n{text}"
