@@ -112,7 +112,9 @@ def _overview(results: Path) -> Markup | str:
             parts.setdefault((about["paper"], about["dataset"], about["profile"]), {})[about["table"]] = _csv(path)
     runs = _csv(results / "runs.csv") if (results / "runs.csv").exists() else pd.DataFrame()
     lines = []
-    for (paper, dataset, profile), found in parts.items():
+    for (paper, dataset, profile), found in sorted(
+        parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), *part[0])
+    ):
         planned = {table.name: len(table.rows) for table in printed.possible(paper, dataset)}
         done = {name: int((frame.seeds > 0).sum()) for name, frame in found.items() if name in planned}
         own = found.get("claims", pd.DataFrame({"claim": [], "verdict": []}))
@@ -123,7 +125,7 @@ def _overview(results: Path) -> Markup | str:
                 "profile": profile,
                 "tables": f"{sum(done[name] == planned[name] for name in done)} of {len(planned)}",
                 "rows trained": f"{sum(done.values())} of {sum(planned.values())}",
-                **{f"claims: {verdict}": n for verdict, n in claims.counts(own).items()},
+                "claims": ", ".join(f"{verdict} {n}" for verdict, n in claims.counts(own).items() if n) or tables.NONE,
                 **_spent(runs, paper, printed.sides(dataset)[0], profile),
             }
         )

@@ -104,7 +104,7 @@ def note(paper_name: str, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple
             f" worse. Published: on {printed}{first}.",
             origin([one for table in runs.values() for one in table], dataset),
             "Holds: the whole 95 % interval lies above 0. Against: below 0. Of a claim about several pairs of rows the"
-            " narrowest is shown; it holds when all do, and their intervals together have 95 %.",
+            " least difference is shown; it holds when all do, and their intervals together have 95 %.",
             *(text for kind, text in covers.items() if kind in kinds),
         )
     )
