@@ -53,7 +53,7 @@ def checklist(
     ours       the same of our runs, the mean over the seeds that both rows have; ``better`` and ``worse`` name the
                pair of the least difference, ``low`` and ``high`` are its interval
     over       what the interval is over: 'queries' of one training, so not its luck; 'n seeds'; or '' where there is
-               none, as after re-ranking or by the single-shot protocol with one seed
+               none, as after re-ranking or by the single-shot protocol with one seed, or where all seeds differ alike
     verdict    'holds' when the intervals of all pairs lie above 0, 'against' when one lies below, 'not run' when a
                row is missing, otherwise 'undecided'
 
@@ -141,6 +141,8 @@ def _compare(
         return None
     differences = [a.mean[metric] - b.mean[metric] for a, b in pairs]
     if len(pairs) > 1:
+        if np.ptp(differences) < 1e-9:  # as happens by rank-1 of few queries: the spread is not 0 but unknown
+            return differences[0], None, ""
         interval = over_seeds(differences, level=level)
         return interval.mean, interval, f"{len(pairs)} seeds"
     ((a, b),) = pairs
