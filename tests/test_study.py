@@ -76,6 +76,8 @@ def test_tables_of_what_is_finished(street_small, tmp_path, monkeypatch):
     frame = pd.read_csv(results_dir() / "tables" / "wrcanet-table2-street-small-smoke.csv")
     assert frame.set_index("row").seeds.to_dict()["ResNet-50"] == 1
     assert frame.ours_map.notna().sum() == 1
+    claims = pd.read_csv(results_dir() / "tables" / "wrcanet-claims-street-small-smoke.csv")
+    assert set(claims.table) == {"table2"} and set(claims.verdict) == {"not run"}
 
 
 def _hold(names, told):
