@@ -11,7 +11,6 @@ from dataclasses import asdict
 
 from reidnb import study
 from reidnb.devices import gpus
-from reidnb.papers.tables import paper as module
 from reidnb.experiments import results_dir
 
 try:
@@ -25,22 +24,26 @@ STUDY = json.dumps(asdict(SETTINGS))
 NAMES = {f"{paper}-{dataset}-{SETTINGS.profile}": (paper, dataset) for paper, dataset in PLAN}
 RESULTS = str(results_dir())
 DONE = RESULTS + "/notebooks"
-GPUS = len(gpus())
-# On CPU cores two jobs of a thread each do more than one of two threads; on a GPU a job has its share of the cores.
-THREADS = max(1, workflow.cores // GPUS) if GPUS and workflow.cores else 1
-workflow.global_resources.setdefault("gpu", GPUS)
+if workflow.local_exec:
+    GPUS = len(gpus())
+    # On CPU cores two jobs of a thread each do more than one of two threads; on a GPU a job has its share of the cores.
+    THREADS = max(1, workflow.cores // GPUS) if GPUS else 1
+    workflow.global_resources.setdefault("gpu", GPUS)
+else:  # a cluster's nodes have GPUs that the machine that submits to it has not
+    GPUS, THREADS = 1, 1
 PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m reidnb"
-
-
-def main_table(paper, dataset):
-    """The table that a paper's notebook shows, with its figures."""
-    chosen = study.chosen(paper, SETTINGS, dataset)
-    return module(paper).MAIN if module(paper).MAIN in chosen else chosen[0]
 
 
 def parameters(**values):
     """As the notebooks' common parameters, in JSON."""
     return json.dumps(values | {"data_root": SETTINGS.root})
+
+
+def paper_parameters(name):
+    """Of a paper's notebook, which shows one of the tables with its figures."""
+    table, where = study.main_table(*NAMES[name], SETTINGS)
+    shared = {"profile": SETTINGS.profile, "seeds": SETTINGS.seeds, "weights": SETTINGS.weights}
+    return parameters(table=table, dataset=where, **shared)
 
 
 SHOWN = [f"{DONE}/runs/{key}.ipynb" for key in EXPERIMENTS] + [f"{DONE}/{name}.ipynb" for name in NAMES]
@@ -76,13 +79,7 @@ rule paper:
         name="|".join(NAMES),
     params:
         paper=lambda wildcards: NAMES[wildcards.name][0],
-        values=lambda wildcards: parameters(
-            table=main_table(*NAMES[wildcards.name]),
-            dataset=NAMES[wildcards.name][1],
-            profile=SETTINGS.profile,
-            seeds=SETTINGS.seeds,
-            weights=SETTINGS.weights,
-        ),
+        values=lambda wildcards: paper_parameters(wildcards.name),
     log:
         DONE + "/{name}.log",
     shell:
@@ -105,7 +102,6 @@ rule experiment:
         DONE + "/runs/{key}.ipynb",
     params:
         values=lambda wildcards: parameters(experiment=asdict(EXPERIMENTS[wildcards.key])),
-        gpu=lambda wildcards, resources: "--gpu" if resources.gpu else "",
     log:
         DONE + "/runs/{key}.log",
     threads: THREADS
@@ -115,7 +111,7 @@ rule experiment:
         runtime=24 * 60,
     retries: 1
     shell:
-        PYTHON + " notebook {params.gpu} notebooks/run.ipynb {output} {params.values:q} > {log} 2>&1"
+        PYTHON + " notebook --gpu {resources.gpu} notebooks/run.ipynb {output} {params.values:q} > {log} 2>&1"
 
 
 onerror:

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     notebook.add_argument("path", type=Path)
     notebook.add_argument("output", type=Path, help="the executed copy")
     notebook.add_argument("parameters", type=json.loads, help="a JSON object of the notebook's parameters")
-    notebook.add_argument("--gpu", action="store_true", help="wait for a GPU that no other job holds")
+    notebook.add_argument("--gpu", type=int, default=0, help="1: wait for a GPU that no other job holds")
     report = verbs.add_parser("report", help="write results/index.html from the tables and figures in results/")
     report.add_argument("--study", type=json.loads, help="settings as in the Snakefile: its tables are written first")
     verbs.add_parser("clean", help="remove the cache of made and decoded images; runs are kept")

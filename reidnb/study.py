@@ -13,6 +13,9 @@ from .papers import claims, tables
 from .profiles import PROFILES
 from .runs import finished
 
+ELSEWHERE = {"street": "street-other"}
+"""Where a study of this data set alone tests the models of a table that trains on one and tests on another."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -58,11 +61,9 @@ def _tables(paper: str) -> list[str]:
     return [*(table.name for table in tables.paper(paper).TABLES), "readings"]
 
 
-def chosen(paper: str, settings: Settings, dataset: str) -> list[str]:
-    """The names of a paper's tables that the study covers on a data set: those asked for, or all that can be run."""
-    if settings.tables:
-        return [name for name in _tables(paper) if name in settings.tables]
-    return [table.name for table in tables.possible(paper, dataset)]
+def chosen(paper: str, settings: Settings) -> list[str]:
+    """The names of a paper's tables that the study covers."""
+    return [t for t in _tables(paper) if (t in settings.tables if settings.tables else t != "readings")]
 
 
 def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
@@ -73,9 +74,34 @@ def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
     """
     found = {}
     for paper, dataset in _pairs(settings):
-        rows = [row for table in chosen(paper, settings, dataset) for row in _rows(paper, table, dataset, settings)]
+        planned = _planned(paper, dataset, settings)
+        rows = [row for table, where in planned for row in _rows(paper, table, where, settings)]
         found[paper, dataset] = {key(e, _data(e.dataset, settings.root)): e for _, e in rows}
+        for name in {tested for _, where in planned for tested in tables.sides(where)}:
+            _data(name, settings.root)
     return found
+
+
+def _planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, str]]:
+    """The tables of models trained on a data set, each with the name of what it shows: the data set or 'a->b'.
+
+    A table that tests on another data set is there for each other one of the study, for the street also alone.
+    """
+    others = [name for name in settings.datasets if name != dataset] or [ELSEWHERE.get(dataset)]
+    across = [f"{dataset}->{name}" for name in others if name]
+    found = []
+    for table in chosen(paper, settings):
+        crossing = any("->" in name for name in tables.find_table(paper, table).datasets)
+        found += [(table, where) for where in (across if crossing else [dataset])]
+    if settings.tables and not found and chosen(paper, settings):
+        raise ValueError(f"{chosen(paper, settings)[0]} tests on another data set than it trains on: name two")
+    return found
+
+
+def main_table(paper: str, dataset: str, settings: Settings) -> tuple[str, str]:
+    """The table that a paper's notebook shows, its ``MAIN`` where the study has it, and the name of what it shows."""
+    planned = _planned(paper, dataset, settings)
+    return next((pair for pair in planned if pair[0] == tables.paper(paper).MAIN), planned[0])
 
 
 def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> int:
@@ -87,35 +113,28 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
 
     missing = {}
     for paper, dataset in _pairs(settings):
-        claimed = {}
-        for table in chosen(paper, settings, dataset):
+        claimed: dict[str, dict] = {}
+        for table, where in _planned(paper, dataset, settings):
             runs = []
-            for row, experiment in _rows(paper, table, dataset, settings):
+            for row, experiment in _rows(paper, table, where, settings):
                 run = finished(experiment, settings.root)
                 if run:
                     runs.append((row, run))
                 else:
                     missing[key(experiment, _data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
             if runs:
-                frame = tables.beside_published(paper, table, dataset, runs, settings.root or None)
-                note = tables.caption(paper, table, runs, dataset)
+                frame = tables.beside_published(paper, table, where, runs, settings.root or None)
+                note = tables.caption(paper, table, runs, where)
                 title = tables.find_table(paper, table).title
-                save(frame, paper, table, dataset, settings.profile, caption=note, title=title)
-                claimed[table] = runs
-        frame = claims.checklist(paper, dataset, claimed, settings.root or None)
-        if len(frame):
-            note = claims.note(paper, frame, claimed, dataset)
-            save(
-                frame,
-                paper,
-                "claims",
-                dataset,
-                settings.profile,
-                caption=note,
-                title="What the paper says of its tables",
-            )
-    for name, where in missing.items():
-        say(f"not finished: {name} ({where})")
+                save(frame, paper, table, where, settings.profile, caption=note, title=title)
+                claimed.setdefault(where, {})[table] = runs
+        for where, found in claimed.items():
+            frame = claims.checklist(paper, where, found, settings.root or None)
+            if len(frame):
+                note, title = claims.note(paper, frame, found, where), "What the paper says of its tables"
+                save(frame, paper, "claims", where, settings.profile, caption=note, title=title)
+    for name, row in missing.items():
+        say(f"not finished: {name} ({row})")
     return len(missing)
 
 

@@ -12,7 +12,17 @@ from scipy import stats
 
 from reidnb.experiments import Run
 from reidnb.papers import claims
-from reidnb.papers.tables import PAPERS, Score, beside_published, caption, experiments, find_table, paper, published
+from reidnb.papers.tables import (
+    PAPERS,
+    Score,
+    beside_published,
+    caption,
+    experiments,
+    find_table,
+    paper,
+    possible,
+    published,
+)
 
 AP = np.tile([0.2, 0.4, 0.6, 0.8], 10)
 
@@ -158,6 +168,12 @@ def test_seeds_that_differ_alike_decide_nothing(tmp_path):
     found = line(frame, "(WRA) improves", "rank1")
     assert (found.ours, found.over, found.verdict) == (5, "", "undecided") and pd.isna(found.low)
     assert line(frame, "(WRA) improves").verdict == "not run"  # without a number there is no difference
+
+
+def test_tables_across_data_sets_are_for_two_data_sets():
+    assert [table.name for table in possible("hybrid_attention", "market1501->dukemtmc")] == ["table8"]
+    alone = {table.name for table in possible("hybrid_attention", "street")}
+    assert {"table6", "boxes"} < alone and "table8" not in alone
 
 
 MANY = st.lists(st.floats(0, 100), min_size=4, max_size=12)

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from reidnb.figures import curves, heatmaps, ranking, sheet, style
+from reidnb.figures.cam import cam
 from reidnb.models.output import Output
 
 INFERNO = mpl.colormaps["inferno"]
@@ -228,7 +229,7 @@ def test_a_cam_shines_where_the_descriptor_comes_from(twice):
     x[0, :, :2, :2], x[1, :, 6:, 4:6] = 2.0, 2.0
     model = Toy(twice).train().requires_grad_(False)
     with torch.inference_mode():
-        maps = heatmaps.cam(model, model.layer, x)
+        maps = cam(model, model.layer, x)
     assert maps.shape == (2, 8, 8) and maps.dtype == np.float32
     assert maps.min() >= 0 and maps.max() <= 1
     for heat, image in zip(maps, x, strict=True):
@@ -241,14 +242,14 @@ def test_a_cam_takes_another_target_and_another_forward():
     x = torch.zeros(1, 3, 4, 4)
     x[0, :, 0, 0] = 1.0
     model = Toy()
-    maps = heatmaps.cam(model, model.layer, x, target=lambda d: d[0], forward=lambda i: model.layer(i).mean((2, 3)))
+    maps = cam(model, model.layer, x, target=lambda d: d[0], forward=lambda i: model.layer(i).mean((2, 3)))
     assert maps[0, 0, 0] == maps.max() > 0.9
 
 
 def test_a_cam_needs_a_layer_that_takes_part():
     model = Toy()
     with pytest.raises(ValueError, match="takes no part in the descriptor"):
-        heatmaps.cam(model, model.unused, torch.zeros(1, 3, 4, 4))
+        cam(model, model.unused, torch.zeros(1, 3, 4, 4))
 
 
 # Curves

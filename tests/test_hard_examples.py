@@ -11,7 +11,7 @@ import torch
 from reidnb.data import street
 from reidnb.data.augment import normalise
 from reidnb.experiments import Run
-from reidnb.figures import hard_examples, heatmaps, show
+from reidnb.figures import hard_examples, show
 from reidnb.models.dranet import DRANet
 from reidnb.papers.tables import one_experiment
 from reidnb.runs import load_model, run
@@ -144,7 +144,7 @@ def test_activation_maps_do_not_depend_on_batches(finished, street_small, monkey
 
 def test_where_they_look_uses_the_masks_of_the_street(finished, street_small, monkeypatch):
     truth = street.truth(street_small.root, "query")
-    monkeypatch.setattr(heatmaps, "cam", lambda model, layer, batch: np.ones(batch[:, 0].shape, np.float32))
+    monkeypatch.setattr(hard_examples, "cam", lambda model, layer, batch: np.ones(batch[:, 0].shape, np.float32))
     table = hard_examples.where_they_look({"flat": finished}, street_small).set_index(["measure", "variant"])
     share = table.loc["share on the person", "mean"]
     assert share["flat"] == pytest.approx(share["an even map"])

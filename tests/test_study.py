@@ -3,7 +3,9 @@
 import multiprocessing
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +23,7 @@ SMALL = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet"}
 def test_settings_from_a_command_line():
     found = study.settings({"datasets": "market1501,dukemtmc", "tables": "table2", "papers": "wrcanet", "seeds": 3})
     assert found.datasets == ("market1501", "dukemtmc")
-    assert study.chosen("wrcanet", found, "market1501") == ["table2"]
+    assert study.chosen("wrcanet", found) == ["table2"]
     assert study.settings({}).papers == tables.PAPERS
 
 
@@ -41,14 +43,8 @@ def test_wrong_settings_are_one_clear_sentence(config, message):
 
 
 def test_readings_only_when_named():
-    assert "readings" not in study.chosen("wrcanet", study.settings({}), "street")
-    assert study.chosen("wrcanet", study.settings({"tables": "readings"}), "street") == ["readings"]
-
-
-def test_a_table_of_two_data_sets_is_chosen_for_two_data_sets():
-    everything = study.settings({})
-    across = study.chosen("hybrid_attention", everything, "market1501->dukemtmc")
-    assert set(across) - set(study.chosen("hybrid_attention", everything, "street")) == {"table8"}
+    assert "readings" not in study.chosen("wrcanet", study.settings({}))
+    assert study.chosen("wrcanet", study.settings({"tables": "readings"})) == ["readings"]
 
 
 def test_an_experiment_of_several_tables_is_planned_once(street_small):
@@ -107,6 +103,20 @@ def test_jobs_hold_gpus_of_their_own_and_a_killed_one_leaves_its_own():
         job.kill()
 
 
+def test_slurm_jobs_that_are_each_shown_gpu_0_do_not_wait_for_each_other(monkeypatch):
+    def hold() -> None:
+        with devices.one_gpu(["0"]):
+            pass
+
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with devices.one_gpu(["0"]):
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        other = threading.Thread(target=hold, daemon=True)
+        other.start()
+        other.join(20)
+        assert not other.is_alive()
+
+
 def test_gpus_are_those_that_cuda_shows(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
     assert devices.gpus() == ["2", "5"]
@@ -134,3 +144,30 @@ def test_snakefile_says_what_is_wrong_in_a_sentence():
     done = _snakemake("profil=smoke")
     assert done.returncode != 0
     assert "the study has no setting 'profil'" in done.stdout + done.stderr
+
+
+def test_a_table_across_data_sets_goes_to_each_other_one_of_the_study(monkeypatch):
+    named = study.settings({"papers": "hybrid_attention", "datasets": "dukemtmc,market1501", "tables": "table8"})
+    assert study.main_table("hybrid_attention", "dukemtmc", named) == ("table8", "dukemtmc->market1501")
+    assert study.main_table("hybrid_attention", "market1501", named) == ("table8", "market1501->dukemtmc")
+    whole = study.settings({"papers": "hybrid_attention"})
+    assert study.main_table("hybrid_attention", "street", whole) == ("table6", "street")
+    assert study.main_table("hybrid_attention", "street", replace(whole, tables=("table8",))) == (
+        "table8",
+        "street->street-other",
+    )
+
+
+def test_a_table_across_data_sets_needs_two():
+    alone = study.settings({"papers": "hybrid_attention", "datasets": "market1501", "tables": "table8"})
+    with pytest.raises(ValueError, match="table8 tests on another data set than it trains on: name two"):
+        study.plan(alone)
+
+
+def test_a_table_across_data_sets_trains_nothing_of_its_own(street_small):
+    small = SMALL | {"papers": "hybrid_attention", "datasets": "street-small,street-other"}
+    both = study.settings(small | {"tables": "table6,table8"})
+    planned = study._planned("hybrid_attention", "street-small", both)
+    assert planned == [("table6", "street-small"), ("table8", "street-small->street-other")]
+    rows = {table: study._rows("hybrid_attention", table, where, both) for table, where in planned}
+    assert [e for _, e in rows["table6"]] == [e for _, e in rows["table8"]]

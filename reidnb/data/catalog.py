@@ -31,9 +31,15 @@ __all__ = [
 
 STREETS: dict[str, dict] = {
     "street": {},
+    "street-other": {"seed": 2, "train_ids": 1, "test_ids": 24},
+    "street-pretraining": {"seed": 1, "train_ids": 240, "test_ids": 32},
     "street-small": {"train_ids": 8, "test_ids": 8, "cameras": 3, "size": (64, 32)},
 }
-"""The synthetic sets: name to the arguments of ``street.make``. The small one is for tests."""
+"""The synthetic sets: name to the arguments of ``street.make``.
+
+'street-other' is a place to test models of 'street' in; on 'street-pretraining' the demo's initial weights were made;
+'street-small' is for tests.
+"""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ..experiments import Experiment, Run, build
 from ..runs import load_model
 from ..training import make_accelerator, train
 from . import heatmaps, show, style
+from .cam import cam
 
 BATCH = 32
 NAMED = {"b": "B", "c": "C", "d": "D, the image's own identity's map"}
@@ -169,10 +170,10 @@ def _summed(logits: Mapping[str, Tensor], name: str) -> Tensor:
 
 
 def activation_maps(run: Run, data: catalog.ReidData, images: np.ndarray) -> np.ndarray:
-    """Activation maps (n, H, W) of uint8 images (n, H, W, 3) at a run's last stage (``heatmaps.cam``)."""
+    """Activation maps (n, H, W) of uint8 images (n, H, W, 3) at a run's last stage (``cam.cam``)."""
     model = load_model(run, data)
     batches = (normalise(torch.from_numpy(images[i : i + BATCH])) for i in range(0, len(images), BATCH))
-    return np.concatenate([heatmaps.cam(model, model.last_stage, batch) for batch in batches])
+    return np.concatenate([cam(model, model.last_stage, batch) for batch in batches])
 
 
 def where_they_look(runs: Mapping[str, Run], data: catalog.ReidData) -> pd.DataFrame:

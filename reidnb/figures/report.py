@@ -109,7 +109,8 @@ def _overview(results: Path) -> Markup | str:
     for path in _paths(results):
         about = _about(path)
         if about["paper"] in PAPERS and {"dataset", "profile"} <= about.keys():
-            parts.setdefault((about["paper"], about["dataset"], about["profile"]), {})[about["table"]] = _csv(path)
+            dataset = about["dataset"].replace("-to-", "->")
+            parts.setdefault((about["paper"], dataset, about["profile"]), {})[about["table"]] = _csv(path)
     runs = _csv(results / "runs.csv") if (results / "runs.csv").exists() else pd.DataFrame()
     lines = []
     for (paper, dataset, profile), found in sorted(

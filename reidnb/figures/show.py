@@ -141,11 +141,13 @@ def two_streams(run: Run, data: catalog.ReidData, images: np.ndarray) -> Figure:
 
 def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarray) -> Figure:
     """Grad-cam of each run at its last stage beside the images, and the map f where the last run has one."""
+    from .cam import cam
+
     batch = normalise(torch.from_numpy(images))
     rows, titles = [list(images)], ["image"]
     for name, run in runs.items():
         model = load_model(run, data)
-        maps = heatmaps.cam(model, model.last_stage, batch)
+        maps = cam(model, model.last_stage, batch)
         rows.append([heatmaps.overlay(i, m) for i, m in zip(images, maps, strict=True)])
         titles.append(name)
         with torch.inference_mode():

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from ..data.catalog import cache_dir
 from ..losses import id_loss
+from .backbone import street_weights
 from .options import check
 from .output import Output
 from .parts import ATTENTION_WIDTHS, BODY_WIDTHS, PARTS, STRIPS, Branches, cut
 
-SHAPES = {"five-branch": 1.0, "five-branch-half": 0.5, "five-branch-eighth": 0.125}
+SHAPES = {"five-branch": 1.0, "five-branch-half": 0.5, "five-branch-quarter": 0.25, "five-branch-eighth": 0.125}
 """Name to share of table 1's channels. The narrow ones are for two CPU cores (demo) and for tests (smoke)."""
 REDUCED = (256, 128)
 """FC_reduce of table 1: the features of the whole body and of a part."""
@@ -56,7 +57,8 @@ class AttentionDriven(nn.Module):
     identities    training identities
     size          (H, W) of the whole body; the parts are a quarter as high: 384x192 and 96x192 in the paper
     backbone      a name of ``SHAPES``
-    weights       a .safetensors file of ``pretraining``, 'imagenet' (the one it keeps in the cache), or '' (random)
+    weights       a .safetensors file of ``pretraining``, 'imagenet' (the one it keeps in the cache), 'street' (of the
+                  narrow network; what it has not, such as another decomposition's masks, stays random), or '' (random)
     regions       'pose': whole body and parts are boxes around the joints (``forward`` gets them); 'strips': the
                   whole image and four fixed horizontal strips
     beta          overlap of neighbouring boxes as a share of H (eq. 2); made into boxes by ``data/pose``
@@ -225,7 +227,10 @@ def pretrained_file(backbone: str) -> Path:
 
 def _load(model: AttentionDriven, backbone: str, weights: str) -> None:
     """Fill all but classifiers and fusion from a file of ``pretraining``."""
-    path = pretrained_file(backbone) if weights == "imagenet" else Path(weights).expanduser()
+    if weights == "street":
+        path = street_weights(backbone)
+    else:
+        path = pretrained_file(backbone) if weights == "imagenet" else Path(weights).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"weights {weights}: {path} is no file; nobody publishes ImageNet weights of this network: make them by"
@@ -237,9 +242,9 @@ def _load(model: AttentionDriven, backbone: str, weights: str) -> None:
         raise ValueError(f"weights {path} cannot be read: {str(error).splitlines()[0]}") from error
     own = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
     wrong = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
-    if wrong:
+    if wrong and weights != "street":
         raise ValueError(
             f"weights {path} are not of this network with these options: {len(wrong)} of {len(own)} arrays are missing"
             f" or of another shape (first: {wrong[0]})"
         )
-    model.load_state_dict({name: state[name] for name in own}, strict=False)
+    model.load_state_dict({name: state[name] for name in own if name not in wrong}, strict=False)

@@ -15,8 +15,11 @@ SHAPES = {
     "resnet50": (Bottleneck, (3, 4, 6, 3), 1.0),
     "resnet18": (BasicBlock, (2, 2, 2, 2), 1.0),
     "resnet18-half": (BasicBlock, (2, 2, 2, 2), 0.5),
+    "resnet10-quarter": (BasicBlock, (1, 1, 1, 1), 0.25),
     "resnet10-eighth": (BasicBlock, (1, 1, 1, 1), 0.125),
 }
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the narrow networks' weights lie that ``reidnb.street_weights`` made."""
 _IMAGENET = {"resnet50": ResNet50_Weights.IMAGENET1K_V1, "resnet18": ResNet18_Weights.IMAGENET1K_V1}
 
 
@@ -63,14 +66,26 @@ class Backbone(nn.Module):
         return maps
 
 
+def street_weights(name: str) -> Path:
+    """The file of a narrow backbone that has seen another street's people (``reidnb.street_weights`` made it).
+
+    Raises ValueError where there is none.
+    """
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+        raise ValueError(f"there are no weights of the street for {name}: there are for {', '.join(known)}")
+    return path
+
+
 def _load(net: ResNet, name: str, weights: str | Path) -> None:
-    """Fill ``net`` with torchvision's ImageNet weights or those of a local .pth or .safetensors file."""
+    """Fill ``net`` with torchvision's ImageNet weights, the street's, or those of a local .pth or .safetensors file."""
     if str(weights) == "imagenet":
         state = _imagenet(name)
     else:
-        path = Path(weights).expanduser()
+        path = street_weights(name) if str(weights) == "street" else Path(weights).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"weights {weights}: no such file (or 'imagenet', or none)")
+            raise FileNotFoundError(f"weights {weights}: no such file (or 'imagenet', 'street', or none)")
         try:
             state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         except Exception as error:  # every reader has its own errors for a broken file

@@ -93,8 +93,8 @@ def find_table(paper_name: str, table: str) -> Table:
 
 
 def possible(paper_name: str, dataset: str) -> list[Table]:
-    """The paper's tables that can be run on a data set: those of two data sets need 'a->b'."""
-    return [t for t in paper(paper_name).TABLES if "->" in dataset or not any("->" in name for name in t.datasets)]
+    """The paper's tables that a data set is for: those across data sets for 'a->b', otherwise the others."""
+    return [t for t in paper(paper_name).TABLES if any("->" in name for name in t.datasets) == ("->" in dataset)]
 
 
 def readings_table(readings: Sequence[Reading], whole: Sequence[Row] = ()) -> Table:
@@ -152,7 +152,7 @@ def experiments(
     whole = {row.name: row for row in (Row(""), *getattr(module, "WHOLE", ()))}
     if reading not in whole:
         raise ValueError(f"{paper_name} has no reading {reading!r}: known are {', '.join(map(repr, whole))}")
-    if table != "readings" and asked not in possible(paper_name, dataset):
+    if "->" not in dataset and any("->" in name for name in asked.datasets):
         raise ValueError(f"{table} trains on one data set and tests on another: dataset={asked.datasets[0]!r}")
     base, found = whole[reading], []
     for row in asked.rows:
@@ -205,7 +205,11 @@ def caption(paper_name: str, table: str, runs: Sequence[tuple[Row, Run]], datase
 def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
     """What runs come from: data set, profile, images, initial weights, seeds, device."""
     first = runs[0][1].experiment
-    start = {"": "from scratch (random initial weights)", "imagenet": "ImageNet weights"}
+    start = {
+        "": "from scratch (random initial weights)",
+        "imagenet": "ImageNet weights",
+        "street": "weights learnt on another street",
+    }
     seeds = len({run.experiment.seed for _, run in runs})
     height, width = first.recipe.size
     return (

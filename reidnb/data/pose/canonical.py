@@ -14,7 +14,6 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
 
 from .regions import check_sizes
 from .skeleton import JOINTS, REGIONS
@@ -54,6 +53,8 @@ def canonical_poses(joints: np.ndarray, count: int = COUNT, threshold: float = T
             f"{count} canonical poses need as many complete poses: {len(whole)} of {len(joints)} images have a"
             f" confidence of at least {threshold} at every joint"
         )
+    from scipy.cluster.vq import kmeans2  # a second to import, for poses that are shipped already
+
     centres, _ = kmeans2(whole.reshape(len(whole), -1), count, iter=50, minit="++", seed=seed)
     return np.stack([_in_body_heights(centre) for centre in centres.reshape(count, -1, 2)])
 

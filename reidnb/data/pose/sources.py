@@ -12,7 +12,6 @@ from PIL import Image
 
 from ...files import write_atomically
 from ..catalog import ReidData, cache_dir
-from . import detector
 from .canonical import THRESHOLD, fill, typical
 from .files import FOLDERS, read_npz, read_openpose
 
@@ -60,6 +59,8 @@ def load(
             target.parent.mkdir(parents=True, exist_ok=True)
             if kind == "keypointrcnn":
                 say(f"finding the joints of {len(paths)} images of {data.name} {split} with Keypoint R-CNN, once")
+                from . import detector  # torchvision's detectors take a while to import
+
                 joints = detector.detect(paths, target.with_suffix(""), weights, detector.SIDE)
             else:
                 joints = _read(kind, path, split, [Path(p).name for p in paths])
@@ -79,6 +80,8 @@ def source_of(data: ReidData, source: str | Path = "", weights: str | Path = "")
     """
     kind, path = _resolve(data, source)
     if kind == "keypointrcnn":
+        from . import detector
+
         return f"keypointrcnn-{detector.SIDE}:{detector.digest(weights)}"
     digest = hashlib.sha256()
     if kind == "openpose":
