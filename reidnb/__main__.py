@@ -27,6 +27,20 @@ def main(arguments: list[str] | None = None) -> int:
     notebook.add_argument("output", type=Path, help="the executed copy")
     notebook.add_argument("parameters", type=json.loads, help="a JSON object of the notebook's parameters")
     notebook.add_argument("--gpu", type=int, default=0, help="1: wait for a GPU that no other job holds")
+    one = verbs.add_parser("run", help="train and evaluate one experiment; on several GPUs by accelerate launch")
+    one.add_argument(
+        "parameters", type=json.loads, help="a JSON object of run.ipynb's parameters, or an experiment.json's"
+    )
+    part = verbs.add_parser("study", help="train as much of a study as there is time for; a later call goes on")
+    part.add_argument("--minutes", type=float, help="stop after the epoch that is over then; no limit if not given")
+    part.add_argument("--profile", help="paper, scratch, demo or smoke")
+    part.add_argument("--papers", help="names by commas, the most wanted first")
+    part.add_argument("--datasets", help="names by commas")
+    part.add_argument("--tables", help="names by commas; all of a paper if not given")
+    part.add_argument("--seeds", type=int, help="trainings of each row")
+    part.add_argument("--root", help="the folder that holds the data sets")
+    part.add_argument("--weights", help="imagenet, a local file, or '' (random), in place of the profile's")
+    part.add_argument("--keep", default="weights", help="weights, descriptors (float16) or metrics: what runs keep")
     report = verbs.add_parser("report", help="write results/index.html from the tables and figures in results/")
     report.add_argument("--study", type=json.loads, help="settings as in the Snakefile: its tables are written first")
     verbs.add_parser("clean", help="remove the cache of made and decoded images; runs are kept")
@@ -83,6 +97,45 @@ def _notebook(chosen: argparse.Namespace) -> None:
         )
 
 
+RUN = {"paper": "wrcanet", "options": {}, "recipe": {}, "dataset": "street", "profile": "demo", "seed": 0}
+RUN |= {"weights": None, "data_root": "", "experiment": None}
+"""The parameters of ``notebooks/run.ipynb``."""
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    from accelerate import PartialState
+
+    from . import distributed
+    from .experiments import from_json
+    from .papers.tables import one_experiment
+    from .runs import run
+
+    given = chosen.parameters
+    if not isinstance(given, dict):
+        raise ValueError(f"run takes a JSON object of {', '.join(RUN)}, or an experiment, found {given!r}")
+    if "backbone" in given:  # as experiment.json in a run's folder
+        given = {"experiment": given}
+    if unknown := sorted(set(given) - set(RUN)):
+        raise ValueError(f"run has no parameter {unknown[0]!r}: it has {', '.join(RUN)}")
+    *row, root, experiment = (RUN | given).values()
+    found = run(from_json(experiment) if experiment else one_experiment(*row), data_root=root)
+    if not distributed.alone():
+        PartialState().destroy_process_group()
+    if distributed.first():
+        print(f"mAP {found.metrics['map']:.2f}, rank-1 {found.metrics['rank1']:.2f}: {found.folder}")
+
+
+def _study(chosen: argparse.Namespace) -> bool:
+    from . import session
+    from .study import settings
+
+    names = ("profile", "papers", "datasets", "tables", "seeds", "root", "weights")
+    given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    stand = session.train(settings(given), chosen.minutes, chosen.keep)
+    print(_lines(stand))
+    return stand.state.str.startswith("failed").any()
+
+
 def _report(chosen: argparse.Namespace) -> None:
     from .experiments import all_runs, results_dir, summary
     from .figures import report  # matplotlib and jinja2 are not on every machine that trains
@@ -111,7 +164,7 @@ def _clean(chosen: argparse.Namespace) -> None:
             print(f"removed {folder}")
 
 
-VERBS = {"data": _data, "notebook": _notebook, "report": _report, "clean": _clean}
+VERBS = {"data": _data, "notebook": _notebook, "run": _run, "study": _study, "report": _report, "clean": _clean}
 
 
 if __name__ == "__main__":

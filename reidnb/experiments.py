@@ -46,7 +46,7 @@ class Experiment:
     dataset: str = "street"
     backbone: str = "resnet50"
     weights: str = "imagenet"
-    """Initial weights of the backbone: 'imagenet', 'street' (narrow ones, of the demo), a local file, or '' (random)."""
+    """Initial weights of the backbone: 'imagenet', 'street' (the demo's narrow ones), a local file, or '' (random)."""
     seed: int = 0
     profile: str = "paper"
 

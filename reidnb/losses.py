@@ -18,11 +18,13 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
 
     For each anchor: [margin + distance to the farthest image of its identity - distance to the nearest image of
     another]_+ . features (B, D), labels (B,). Of several features of the same images, (N, B, D), it is the mean of
-    their N losses. Raises ValueError when the batch has one identity only.
+    their N losses. Raises ValueError when the batch has one identity only; on a GPU, which need not wait for this, the
+    loss is then NaN.
     """
     features = features.float()
     same = labels[:, None] == labels[None, :]
-    if bool(same.all()):
+    alone = same.all()
+    if alone.device.type == "cpu" and alone:
         raise ValueError("batch-hard triplet loss needs at least two identities in a batch, found one")
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
         square = features.square().sum(-1)
@@ -33,7 +35,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
     # gradient finite where an anchor is its own farthest positive.
     positive = ((features - _rows(features, farthest)).square().sum(-1) + 1e-12).sqrt()
     negative = ((features - _rows(features, nearest)).square().sum(-1) + 1e-12).sqrt()
-    return F.relu(margin + positive - negative).mean()
+    return F.relu(margin + positive - negative).mean().masked_fill(alone, torch.nan)
 
 
 def _rows(features: Tensor, index: Tensor) -> Tensor:

@@ -16,22 +16,26 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
+from . import distributed, tracking
 from .data import catalog, pixels, pose
 from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
 from .experiments import Experiment, Run, all_options, build, by_pose, digest, key, read_metrics, results_dir, to_json
 from .files import write_atomically
+from .models.options import check
 from .training import Recipe, extract, make_accelerator, train
 
 RANKS = (1, 5, 10, 20)
 TOP = 20
 """Length of the ranking lists that a run keeps."""
+KEEP = ("weights", "descriptors", "metrics")
+"""What a run keeps beside metrics, history, ranking lists and provenance: the network's weights, or the test images'
+descriptors in float16 (enough to re-rank them and to look at regions alone), or nothing more."""
 
 
 def run(
@@ -40,16 +44,28 @@ def run(
     data_root: str | Path | None = None,
     results: Path | None = None,
     cpu: bool = False,
+    keep: str = "weights",
+    after_epoch: Callable[[nn.Module, int], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
-    """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now."""
+    """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now.
+
+    ``keep`` is one of ``KEEP``; ``after_epoch`` as of ``train``, and may raise: the next call goes on from there.
+
+    In the processes of ``accelerate launch`` or ``accelerate.notebook_launcher`` they share the work (``distributed``),
+    and each returns the run.
+    """
+    check("keep", keep, KEEP)
     data = catalog.load(experiment.dataset, data_root)
     found = Run(_folder(experiment, data, results))
-    if not found.is_finished:
-        found.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(found.folder / "lock"):  # a second study waits, and then finds the run finished
-            if not found.is_finished:
-                _train_and_evaluate(experiment, data, found.folder, cpu, say)
+    if distributed.alone() and found.is_finished:
+        return found
+    follow = {"log_with": tracking.wanted() or None, "project_dir": str(found.folder)}
+    accelerator = make_accelerator(experiment.recipe.precision, cpu, **follow)
+    with distributed.held(found.folder / "lock", accelerator):  # a second study waits, and then finds it finished
+        if not distributed.agreed(found.is_finished, accelerator):
+            with tracking.tracked(accelerator, experiment, found.folder.name):
+                _train_and_evaluate(experiment, data, found.folder, accelerator, keep, after_epoch, say)
     return found
 
 
@@ -63,17 +79,21 @@ def _folder(experiment: Experiment, data: catalog.ReidData, results: Path | None
     return (results or results_dir()) / "runs" / key(experiment, data)
 
 
-def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: Path, cpu: bool, say) -> None:
+def _train_and_evaluate(
+    experiment: Experiment, data: catalog.ReidData, folder: Path, accelerator, keep: str, after_epoch, say
+) -> None:
     recipe = experiment.recipe
-    accelerator = make_accelerator(recipe.precision, cpu)
+    say = say if accelerator.is_main_process else lambda line: None
     # What can go wrong at once comes first: the network and its weights, then the slow decoding.
-    model = build(experiment, data.train_ids)
-    check_rankable(data)
-    _write_json(folder / "experiment.json", asdict(experiment))
-    store = {
-        split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in ("train", "query", "gallery")
-    }
-    boxes = boxes_of(experiment, data)
+    distributed.share(recipe.batch, accelerator)
+    with accelerator.local_main_process_first():  # the others find in the cache what it has made
+        model = build(experiment, data.train_ids)
+        check_rankable(data)
+        splits = ("train", "query", "gallery")
+        store = {split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in splits}
+        boxes = boxes_of(experiment, data)
+    if accelerator.is_main_process:
+        _write_json(folder / "experiment.json", asdict(experiment))
     history = train(
         model,
         store["train"],
@@ -83,13 +103,15 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
         accelerator=accelerator,
         checkpoint=folder / "checkpoint.pt",
         boxes=boxes["train"],
+        after_epoch=after_epoch,
         say=say,
     )
     start = time.perf_counter()
-    model = accelerator.unwrap_model(model)
     query, gallery = (
         _extract(model, store[split], recipe, accelerator, boxes[split]) for split in ("query", "gallery")
     )
+    if not accelerator.is_main_process:
+        return
     ids = _labels(data)
     scores = _scores(query, gallery, data)
     seconds = time.perf_counter() - start
@@ -97,7 +119,11 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     right = (ids[2][top] == ids[0][:, None]) & (top >= 0)
 
     write_atomically(folder / "history.csv", lambda file: history.to_csv(file, index=False))
-    write_atomically(folder / "model.safetensors", lambda file: _save_weights(model, file))
+    if keep == "weights":
+        write_atomically(folder / "model.safetensors", lambda file: _save_weights(model, file))
+    if keep == "descriptors":
+        small = {"query": query.half().numpy(), "gallery": gallery.half().numpy()}
+        write_atomically(folder / "descriptors.npz", lambda file: _save_npz(file, **small))
     write_atomically(folder / "rankings.npz", lambda file: _save_npz(file, top=top, right=right))
     if data.protocol != SINGLE_SHOT:  # whose queries have a rank for each draw of the gallery
         write_atomically(
@@ -113,7 +139,9 @@ def _train_and_evaluate(experiment: Experiment, data: catalog.ReidData, folder: 
     train_seconds = float(history.seconds.sum())
     _write_json(folder / "provenance.json", _provenance(accelerator, train_seconds, seconds))
     # Written last: a folder with metrics.json is a finished run.
-    _write_json(folder / "metrics.json", _summary(scores))
+    summary = _summary(scores)
+    _write_json(folder / "metrics.json", summary)
+    accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=recipe.epochs)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
@@ -130,7 +158,14 @@ def check_rankable(data: catalog.ReidData) -> None:
 
 
 def load_model(run: Run, data: catalog.ReidData) -> nn.Module:
-    """A finished run's trained network, in evaluation mode, on the CPU."""
+    """A finished run's trained network, in evaluation mode, on the CPU.
+
+    Raises FileNotFoundError for a run that was kept without its weights.
+    """
+    if not (run.folder / "model.safetensors").exists():
+        raise FileNotFoundError(
+            f"{run.folder} was kept without model.safetensors: remove it and train again with keep='weights'"
+        )
     model = build(replace(run.experiment, weights=""), data.train_ids)
     load_weights(model, run.folder / "model.safetensors")
     return model.eval()
@@ -156,6 +191,10 @@ def descriptors(
 
     ``change`` is done to each batch of decoded images (n, H, W, 3), query first.
     """
+    kept = run.folder / "descriptors.npz"
+    if kept.exists() and other is None and change is None:
+        with np.load(kept, allow_pickle=False) as file:
+            return tuple(torch.from_numpy(file[split]).float() for split in ("query", "gallery"))
     recipe = run.experiment.recipe
     accelerator = make_accelerator(recipe.precision)
     model = load_model(run, data)
@@ -218,7 +257,7 @@ def by_region(run: Run, data: catalog.ReidData) -> dict[str, dict]:
     """
     file = run.folder / "metrics-regions.json"
     if not file.exists():
-        columns = load_model(run, data).columns
+        columns = build(replace(run.experiment, weights=""), data.train_ids).columns
         query, gallery = descriptors(run, data)
         found = {}
         for name, own in columns.items():
@@ -242,10 +281,11 @@ def _summary(scores: metrics.Scores | metrics.SingleShot) -> dict:
 
 def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> dict:
     cuda = accelerator.device.type == "cuda"
-    threads = torch.get_num_threads()
+    threads, processes = torch.get_num_threads(), accelerator.num_processes
+    device = torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
     packages = ("reidnb", "torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
     return {
-        "device": torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}",
+        "device": device if processes == 1 else f"{processes} processes, each on {device}",
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "packages": {name: version(name) for name in packages},
         "commit": _commit(),

@@ -1,6 +1,6 @@
 """The batch study: which experiments the chosen tables need, each once, and the tables of what is finished.
 
-``Snakefile`` turns the plan into jobs; nothing here trains.
+``Snakefile`` turns the plan into jobs, ``session`` trains as much of it as there is time for; nothing here trains.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -73,16 +73,19 @@ def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
     set that cannot be read, before anything is trained.
     """
     found = {}
-    for paper, dataset in _pairs(settings):
-        planned = _planned(paper, dataset, settings)
-        rows = [row for table, where in planned for row in _rows(paper, table, where, settings)]
-        found[paper, dataset] = {key(e, _data(e.dataset, settings.root)): e for _, e in rows}
-        for name in {tested for _, where in planned for tested in tables.sides(where)}:
-            _data(name, settings.root)
+    for paper, dataset in pairs(settings):
+        shown = planned(paper, dataset, settings)
+        found[paper, dataset] = {
+            key(experiment, data(experiment.dataset, settings.root)): experiment
+            for table, where in shown
+            for _, experiment in rows(paper, table, where, settings)
+        }
+        for name in {tested for _, where in shown for tested in tables.sides(where)}:
+            data(name, settings.root)
     return found
 
 
-def _planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, str]]:
+def planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, str]]:
     """The tables of models trained on a data set, each with the name of what it shows: the data set or 'a->b'.
 
     A table that tests on another data set is there for each other one of the study, for the street also alone.
@@ -100,30 +103,35 @@ def _planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, st
 
 def main_table(paper: str, dataset: str, settings: Settings) -> tuple[str, str]:
     """The table that a paper's notebook shows, its ``MAIN`` where the study has it, and the name of what it shows."""
-    planned = _planned(paper, dataset, settings)
-    return next((pair for pair in planned if pair[0] == tables.paper(paper).MAIN), planned[0])
+    shown = planned(paper, dataset, settings)
+    return next((pair for pair in shown if pair[0] == tables.paper(paper).MAIN), shown[0])
 
 
 def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> int:
     """Write every table of the study from the runs that are finished, and the claims about them.
 
-    Returns how many experiments are not finished. A row without a run stands without numbers of ours.
+    Returns how many experiments are not finished. A row without a run stands without numbers of ours. A table that
+    measures more than its runs have kept is named.
     """
     from .figures.tables import save  # matplotlib and jinja2 are not on every machine that trains
 
     missing = {}
-    for paper, dataset in _pairs(settings):
+    for paper, dataset in pairs(settings):
         claimed: dict[str, dict] = {}
-        for table, where in _planned(paper, dataset, settings):
+        for table, where in planned(paper, dataset, settings):
             runs = []
-            for row, experiment in _rows(paper, table, where, settings):
+            for row, experiment in rows(paper, table, where, settings):
                 run = finished(experiment, settings.root)
                 if run:
                     runs.append((row, run))
                 else:
-                    missing[key(experiment, _data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
+                    missing[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
             if runs:
-                frame = tables.beside_published(paper, table, where, runs, settings.root or None)
+                try:
+                    frame = tables.beside_published(paper, table, where, runs, settings.root or None)
+                except FileNotFoundError as error:
+                    say(f"no {table} of {paper}: {error}")
+                    continue
                 note = tables.caption(paper, table, runs, where)
                 title = tables.find_table(paper, table).title
                 save(frame, paper, table, where, settings.profile, caption=note, title=title)
@@ -138,14 +146,20 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
     return len(missing)
 
 
-def _pairs(settings: Settings) -> list[tuple[str, str]]:
+def pairs(settings: Settings) -> list[tuple[str, str]]:
+    """Each paper with each data set."""
     return [(paper, dataset) for paper in settings.papers for dataset in settings.datasets]
 
 
-def _rows(paper: str, table: str, dataset: str, settings: Settings) -> list[tuple[tables.Row, Experiment]]:
-    return tables.experiments(paper, table, dataset, settings.profile, range(settings.seeds), settings.weights)
+def rows(
+    paper: str, table: str, dataset: str, settings: Settings, seeds: Sequence[int] | None = None
+) -> list[tuple[tables.Row, Experiment]]:
+    """A table's rows and experiments as the study has them, with all of its seeds or some."""
+    seeds = range(settings.seeds) if seeds is None else seeds
+    return tables.experiments(paper, table, dataset, settings.profile, seeds, settings.weights)
 
 
 @cache
-def _data(name: str, root: str) -> catalog.ReidData:
+def data(name: str, root: str) -> catalog.ReidData:
+    """A data set, read once."""
     return catalog.load(name, root or None)

@@ -1,7 +1,7 @@
 """The training loop: one experiment from initial weights (or a checkpoint) to a trained model.
 
 Every random number of an epoch is drawn from (seed, epoch), so a run that was interrupted goes on from its last
-epoch's checkpoint to the same result, bit for bit on a CPU.
+epoch's checkpoint to the same result, bit for bit on a CPU. Several processes share each batch (``distributed``).
 """
 
 import math
@@ -19,7 +19,9 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from . import distributed
 from .data.augment import Augmentation, apply, draw, mirror, move, normalise
+from .data.pixels import reader, upload
 from .data.sampler import pk_batches, shuffled_batches
 from .files import write_atomically
 
@@ -120,10 +122,13 @@ def epoch_batches(recipe: Recipe, labels: np.ndarray, seed: int, epoch: int) -> 
     raise ValueError(f"sampler={recipe.sampler!r}: allowed are 'pk', 'shuffle'")
 
 
-def make_accelerator(precision: str = "no", cpu: bool = False) -> Accelerator:
-    """Accelerate's handle on device and precision; a notebook may ask for another precision than before."""
+def make_accelerator(precision: str = "no", cpu: bool = False, **options) -> Accelerator:
+    """Accelerate's handle on device and precision; a notebook may ask for another precision than before.
+
+    ``options`` are further ones of ``Accelerator``.
+    """
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision=precision, cpu=cpu)
+    return Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=list(distributed.HANDLERS), **options)
 
 
 def train(
@@ -144,48 +149,49 @@ def train(
     pixels        (N, H, W, 3) uint8, the decoded training images
     labels        (N,) 0..identities-1
     boxes         (N, n, 4) float32, regions of the images for a model that cuts them out, as fractions of the image
-    checkpoint    file of the last whole epoch, gone on from when it is there
-    after_epoch   called with the bare model and the number of finished epochs
+    checkpoint    file of the last whole epoch, gone on from when it is there; written by the main process
+    after_epoch   called with the model and the number of finished epochs
 
     Raises FloatingPointError when a loss is NaN or infinite, naming epoch, step and loss; MemoryError when a step does
     not fit; OSError when the checkpoint cannot be written. The checkpoint before it stays whole.
     """
     steps = len(epoch_batches(recipe, labels, seed, 0))  # bad sizes are found before anything is built
+    own = distributed.share(recipe.batch, accelerator)
     device = accelerator.device
-    model.to(device=device, memory_format=torch.channels_last)
+    torch.backends.cudnn.benchmark = True  # all batches are of one size
+    model = distributed.synchronised(model, accelerator).to(device=device, memory_format=torch.channels_last)
     optimizer = make_optimizer(model, recipe)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    bare = accelerator.unwrap_model(model)
-    history = _resume(checkpoint, bare, optimizer, device)
+    losses_of, optimizer = accelerator.prepare(distributed.Losses(model, accelerator), optimizer)
+    history = _resume(checkpoint, model, optimizer)
     if history:
         say(f"resumed after epoch {len(history)} of {recipe.epochs}")
-    targets = torch.as_tensor(labels, device=device)
+    read = reader(pixels, device)
 
     for epoch in range(len(history), recipe.epochs):
-        torch.manual_seed(_mix(seed, epoch))  # dropout and its like
+        torch.manual_seed(_mix(seed, epoch, accelerator.process_index))  # dropout and its like
         generator = torch.Generator().manual_seed(_mix(seed, epoch))
         batches = epoch_batches(recipe, labels, seed, epoch)
-        model.train()
+        losses_of.train()
         if recipe.fresh_momentum:
             optimizer.state.clear()
         losses, start = [], time.perf_counter()
         # A bar at a terminal only: notebooks and logs get the line below, one an epoch.
-        for step, index in enumerate(tqdm(batches, disable=None, leave=False, desc=f"epoch {epoch + 1}")):
+        silent = None if accelerator.is_main_process else True
+        for step, index in enumerate(tqdm(batches, disable=silent, leave=False, desc=f"epoch {epoch + 1}")):
             for group in optimizer.param_groups:
                 group["lr"] = group["scale"] * learning_rate(recipe, epoch + step / steps)
-            images = torch.from_numpy(pixels[index]).to(device)
-            drawn = draw(recipe.augmentation, len(index), tuple(images.shape[1:3]), generator)
-            images = apply(images, drawn)
-            also = (
-                {} if boxes is None else {"boxes": move(torch.from_numpy(boxes[index]).to(device), drawn, recipe.size)}
-            )
-            batch_labels = targets[torch.from_numpy(index).to(device)]
+            # Nothing here waits for a GPU. All of the batch is drawn, so that the draws do not depend on the shares.
+            drawn = draw(recipe.augmentation, len(index), recipe.size, generator)
+            drawn = {name: upload(values[own], device) for name, values in drawn.items()}
+            images = apply(read(index[own]), drawn)
+            also = {} if boxes is None else {"boxes": move(upload(boxes[index[own]], device), drawn, recipe.size)}
+            batch_labels = upload(labels[index], device)
             try:
                 with accelerator.autocast():
-                    parts = bare.loss(model(images, batch_labels, **also), batch_labels)
+                    parts = losses_of(images, batch_labels, **also)
                 total = torch.stack(list(parts.values())).sum()
                 optimizer.zero_grad()
-                accelerator.backward(total)
+                accelerator.backward(total * accelerator.num_processes)
                 optimizer.step()
             except torch.OutOfMemoryError as error:
                 raise MemoryError(
@@ -205,7 +211,8 @@ def train(
             "images_per_second": batches.size / seconds,
         }
         history.append(row)
-        state = {"model": bare.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+        accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
         if accelerator.is_main_process:
             write_atomically(checkpoint, lambda file, state=state: torch.save(state, file))
         say(
@@ -213,7 +220,7 @@ def train(
             f"  {row['images_per_second']:.0f} images/s"
         )
         if after_epoch:
-            after_epoch(bare, epoch + 1)
+            after_epoch(model, epoch + 1)
     return pd.DataFrame(history)
 
 
@@ -232,28 +239,39 @@ def extract(
     """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3).
 
     ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's; ``unit`` then divides by the length;
-    ``change`` is done to each batch of images.
+    ``change`` is done to each batch of images. Several processes share the images; each has all descriptors.
     """
     model.eval()
     model.to(device=accelerator.device, memory_format=torch.channels_last)
-    descriptors = []
-    for start in range(0, len(pixels), batch):
-        cut = np.array(pixels[start : start + batch])
-        images = normalise(torch.from_numpy(change(cut) if change else cut).to(accelerator.device))
-        also = {} if boxes is None else {"boxes": torch.from_numpy(boxes[start : start + batch]).to(images.device)}
+    descriptors, processes, process = [], accelerator.num_processes, accelerator.process_index
+    for start in range(0, len(pixels), batch * processes):
+        rows = np.arange(start, min(start + batch * processes, len(pixels)))
+        # Equal shares; the last image fills what is short.
+        shares = np.pad(rows, (0, -len(rows) % processes), "edge").reshape(processes, -1)
+        cut = pixels[shares[process]]
+        images = normalise(upload(change(cut) if change else cut, accelerator.device))
+        also = {} if boxes is None else {"boxes": upload(boxes[shares[process]], images.device)}
         with accelerator.autocast():
             result = model(images, **also).descriptor.float()
             if flip:
                 mirrored = {name: mirror(value) for name, value in also.items()}
                 result = result + model(images.flip(3), **mirrored).descriptor.float()
-        descriptors.append((F.normalize(result) if unit else result).cpu())
-    return torch.cat(descriptors)
+        result = F.normalize(result) if unit else result
+        descriptors.append(accelerator.gather(result)[: len(rows)])
+    return torch.cat([result.cpu() for result in descriptors])
 
 
-def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, device) -> list[dict]:
+def history_of(checkpoint: Path) -> pd.DataFrame:
+    """The history of the epochs that a checkpoint has behind it; empty without a checkpoint."""
+    if not checkpoint.exists():
+        return pd.DataFrame()
+    return pd.DataFrame(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["history"])
+
+
+def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
     if not checkpoint.exists():
         return []
-    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["history"]
@@ -271,6 +289,6 @@ def _check_finite(losses: list[Tensor], names: list[str], epoch: int) -> None:
         )
 
 
-def _mix(seed: int, epoch: int) -> int:
-    """One seed for an epoch's draws."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+def _mix(seed: int, epoch: int, process: int = 0) -> int:
+    """One seed for an epoch's draws, in each process its own."""
+    return int(np.random.SeedSequence((seed, epoch, process)).generate_state(1)[0])

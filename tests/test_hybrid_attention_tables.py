@@ -55,7 +55,7 @@ def test_bag_of_tricks_is_erasing_smoothing_and_warm_up():
 
 
 def test_small_profiles_keep_the_tricks_off_and_the_shapes():
-    for profile, size in (("demo", (128, 48)), ("smoke", (64, 32))):
+    for profile, size in (("demo", (96, 32)), ("smoke", (64, 32))):
         (_, bare), (_, tricks), *_ = experiments("hybrid_attention", "table6", "street", profile)
         assert bare.recipe.augmentation.erase == 0 < tricks.recipe.augmentation.erase
         assert bare.recipe.augmentation.flip == tricks.recipe.augmentation.flip == 0.5

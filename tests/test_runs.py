@@ -94,7 +94,7 @@ def test_wrong_names_are_named():
         Experiment("wrcnet")
     with pytest.raises(ValueError, match=r"wrcanet has no option 'lambda': its options are .*strength"):
         Experiment("wrcanet", {"lambda": 0.5})
-    with pytest.raises(ValueError, match="unknown profile 'fast': known are paper, demo, smoke"):
+    with pytest.raises(ValueError, match="unknown profile 'fast': known are paper, scratch, demo, smoke"):
         at_profile(Experiment("wrcanet"), "fast")
     with pytest.raises(ValueError, match="a recipe has no field 'epoch': its fields are"):
         one_experiment("wrcanet", {}, {"epoch": 3}, "street", "demo")

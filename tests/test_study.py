@@ -1,20 +1,27 @@
-"""The batch study's plan, its tables of what is finished, the GPU of a job, and the Snakefile that uses them."""
+"""The batch study's plan, its tables of what is finished, a study by the clock, the GPU of a job, and the Snakefile."""
 
+import json
 import multiprocessing
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from reidnb import devices, study
-from reidnb.experiments import results_dir
+from reidnb import devices, runs, session, study
+from reidnb.__main__ import main
+from reidnb.experiments import Run, results_dir
 from reidnb.papers import tables
+from reidnb.papers.tables import one_experiment
 from reidnb.runs import run
+from reidnb.training import learning_rate
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet"}
@@ -31,7 +38,7 @@ def test_settings_from_a_command_line():
     ("config", "message"),
     [
         ({"dataset": "street"}, "the study has no setting 'dataset': it has profile, datasets"),
-        ({"profile": "tiny"}, "unknown profile 'tiny': known are paper, demo, smoke"),
+        ({"profile": "tiny"}, "unknown profile 'tiny': known are paper, scratch, demo, smoke"),
         ({"papers": "resnet"}, "unknown paper 'resnet'"),
         ({"papers": "wrcanet", "tables": "table9"}, "no table 'table9' in wrcanet: known are readings, table1, table2"),
         ({"seeds": 0}, "seeds is the number of trainings of each row, at least 1, found 0"),
@@ -74,6 +81,113 @@ def test_tables_of_what_is_finished(street_small, tmp_path, monkeypatch):
     assert frame.ours_map.notna().sum() == 1
     claims = pd.read_csv(results_dir() / "tables" / "wrcanet-claims-street-small-smoke.csv")
     assert set(claims.table) == {"table2"} and set(claims.verdict) == {"not run"}
+
+
+def test_the_most_telling_experiments_come_first(street_small):
+    asked = study.settings(SMALL | {"papers": "attention_driven,wrcanet", "tables": "table1,table2,table6", "seeds": 2})
+    pieces = session.in_order_of_value(asked)
+    planned = {key for experiments in study.plan(asked).values() for key in experiments}
+    assert len(pieces) == len(planned) and {piece.key for piece in pieces} == planned
+    seeds = [piece.experiment.seed for piece in pieces]
+    assert seeds == sorted(seeds)
+    first = [(piece.table, piece.row) for piece in pieces if piece.experiment.seed == 0]
+    assert first[:3] == [("table6", "Baseline"), ("table6", "Intra+inter"), ("table6", "Aligned")]
+    others = [piece for piece in pieces if piece.experiment.paper == "wrcanet"]
+    assert [piece.row for piece in others[:3]] == ["ResNet-50", "ResNet-50+WRA+MS+GP", "ResNet-50+WRA"]
+
+
+def _in_pieces(seconds: float, keep: str = "weights") -> pd.DataFrame:
+    """Table 1 of WRCANet, one training, by a clock that goes on by a second whenever it is looked at."""
+    clock = count()
+    asked = study.settings(SMALL | {"tables": "table1"})
+    return session.train(asked, seconds / 60, keep, cpu=True, clock=lambda: next(clock), say=lambda line: None)
+
+
+def test_a_study_in_pieces_of_time_ends_as_an_uninterrupted_one(street_small, tmp_path, monkeypatch):
+    ends = {}
+    for name, times, keep in (("whole", [100], "weights"), ("pieces", [0, 1.5, 1.5, 0], "descriptors")):
+        monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path / name))
+        states = [_in_pieces(seconds, keep).state.item() for seconds in times]
+        ends[name] = Run(next((tmp_path / name / "runs").iterdir()))
+    assert states == ["not begun", "stopped at epoch 1 of 2", "finished", "finished"]
+    whole, pieces = ends.values()
+    assert pieces.metrics == whole.metrics
+    np.testing.assert_array_equal(pieces.history.loss, whole.history.loss)
+
+    names = {file.name for file in pieces.folder.iterdir()}
+    assert "descriptors.npz" in names and not names & {"model.safetensors", "checkpoint.pt"}
+    for small, full in zip(*(runs.descriptors(run_, street_small) for run_ in (pieces, whole)), strict=True):
+        np.testing.assert_allclose(small, full, atol=1e-3, rtol=1e-2)
+    assert runs.reranked(pieces, street_small)["map"] == pytest.approx(runs.reranked(whole, street_small)["map"], abs=1)
+
+    for file in ("descriptors.npz", "metrics-reranked.json"):  # as if only the metrics had been kept
+        (pieces.folder / file).unlink()
+    with pytest.raises(FileNotFoundError, match=r"was kept without model\.safetensors: remove it and train again"):
+        runs.load_model(pieces, street_small)
+    said: list[str] = []
+    study.finished_tables(study.settings(SMALL | {"tables": "table1"}), said.append)
+    assert "no table1 of wrcanet" in said[0]
+
+
+def test_an_experiment_that_fails_is_named_and_the_others_go_on(street_small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
+
+    def fail(experiment, **options):
+        if experiment.options.get("wra") == "":
+            raise MemoryError("too little memory")
+
+    monkeypatch.setattr(session, "run", fail)
+    arguments = [f"--{name}={value}" for name, value in SMALL.items()]
+    assert main(["study", *arguments, "--tables=table2"]) == 1
+    table = capsys.readouterr().out.splitlines()[-6:]
+    assert "failed: too little memory" in table[1] and all("not begun" in line for line in table[2:])
+
+
+def test_a_study_says_what_is_wrong_in_a_sentence(capsys):
+    assert main(["study", "--papers", "resnet"]) == 1
+    assert main(["study", "--keep", "all"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("reidnb: unknown paper 'resnet'")
+    assert told[1] == "reidnb: keep='all': allowed are 'weights', 'descriptors', 'metrics'"
+
+
+def test_one_experiment_from_the_command_line(monkeypatch, capsys, tmp_path):
+    asked = []
+    found = SimpleNamespace(metrics={"map": 12.345, "rank1": 50.0}, folder=tmp_path)
+    monkeypatch.setattr(runs, "run", lambda experiment, **options: asked.append((experiment, options)) or found)
+    expected = one_experiment("dranet", {"rsam": False}, {"epochs": 3}, "street-small", "smoke", 2)
+    given = {"paper": "dranet", "options": {"rsam": False}, "recipe": {"epochs": 3}, "profile": "smoke", "seed": 2}
+    assert main(["run", json.dumps(given | {"dataset": "street-small", "data_root": "here"})]) == 0
+    assert main(["run", json.dumps(asdict(expected))]) == 0
+    assert main(["run", json.dumps({"experiment": asdict(expected)})]) == 0
+    assert [experiment for experiment, _ in asked] == [expected] * 3
+    assert asked[0][1] == {"data_root": "here"}
+    assert "mAP 12.35, rank-1 50.00" in capsys.readouterr().out
+    assert main(["run", '{"papers": "dranet"}']) == 1
+    assert "run has no parameter 'papers': it has paper, options" in capsys.readouterr().err
+
+
+def test_from_scratch_is_the_stated_network_on_one_schedule_for_all_rows():
+    rows = tables.experiments("hybrid_attention", "table6", "market1501", "scratch")
+    stated = tables.experiments("hybrid_attention", "table6", "market1501", "paper")
+    assert len({(e.recipe.epochs, e.recipe.lr, e.recipe.warmup, e.recipe.optimizer) for _, e in rows}) == 1
+    for (_, ours), (_, theirs) in zip(rows, stated, strict=True):
+        assert (ours.weights, ours.backbone, ours.options) == ("", theirs.backbone, theirs.options)
+        assert (ours.recipe.size, ours.recipe.batch) == (theirs.recipe.size, theirs.recipe.batch)
+        assert ours.recipe.augmentation == theirs.recipe.augmentation
+    rates = [learning_rate(rows[0][1].recipe, epoch) for epoch in (0, 20, 149, 150, 225, 300, 349)]
+    assert rates == pytest.approx([0.0065, 0.065, 0.065, 0.0065, 0.00065, 0.000065, 0.000065])
+    made = SimpleNamespace(experiment=rows[0][1], provenance={"device": "a GPU"})
+    assert "from scratch (random initial weights)" in tables.caption("hybrid_attention", "table6", [(rows[0][0], made)])
+
+
+@pytest.mark.slow
+def test_a_study_needs_only_what_trains():
+    lacking = ["matplotlib", "papermill", "snakemake", "pytorch_grad_cam", "jinja2", "h5py", "cv2", "IPython"]
+    lines = ["import sys", f"sys.modules.update(dict.fromkeys({lacking}))", "import reidnb.__main__, reidnb.session"]
+    lines += ["from reidnb.papers import tables", "[tables.paper(name) for name in tables.PAPERS]"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def _hold(names, told):
@@ -167,7 +281,7 @@ def test_a_table_across_data_sets_needs_two():
 def test_a_table_across_data_sets_trains_nothing_of_its_own(street_small):
     small = SMALL | {"papers": "hybrid_attention", "datasets": "street-small,street-other"}
     both = study.settings(small | {"tables": "table6,table8"})
-    planned = study._planned("hybrid_attention", "street-small", both)
+    planned = study.planned("hybrid_attention", "street-small", both)
     assert planned == [("table6", "street-small"), ("table8", "street-small->street-other")]
-    rows = {table: study._rows("hybrid_attention", table, where, both) for table, where in planned}
+    rows = {table: study.rows("hybrid_attention", table, where, both) for table, where in planned}
     assert [e for _, e in rows["table6"]] == [e for _, e in rows["table8"]]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -93,7 +94,13 @@ def mirror(boxes: Tensor) -> Tensor:
 
 def normalise(images: Tensor) -> Tensor:
     """Uint8 images (B, H, W, 3) as float (B, 3, H, W), ImageNet's means and deviations taken out."""
-    mean = torch.tensor(MEAN, device=images.device) * 255
-    std = torch.tensor(STD, device=images.device) * 255
+    mean, std = _statistics(images.device)
     # A permuted view of (B, H, W, 3) is channels-last already, which convolutions like best.
     return ((images - mean) / std).permute(0, 3, 1, 2)
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Made once, since a GPU waits for what comes from the CPU."""
+    with torch.inference_mode(False):
+        return torch.tensor(MEAN, device=device) * 255, torch.tensor(STD, device=device) * 255

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from filelock import FileLock
+
 from . import cuhk03, market, msmt17
 from .dataset import DISTRACTOR, JUNK, Counts, ReidData, cache_dir, check_counts
 
@@ -59,7 +61,9 @@ def _street(name: str) -> DataSet:
     def make(root: Path | None) -> Path:
         from . import street  # needs OpenCV, which a machine that only trains may lack
 
-        return street.make(cache_dir() / name, **STREETS[name])
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        with FileLock(cache_dir() / f"{name}.lock"):  # of several processes one makes it
+            return street.make(cache_dir() / name, **STREETS[name])
 
     return DataSet(make, market.read)
 

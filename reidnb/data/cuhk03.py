@@ -15,8 +15,8 @@ import uuid
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -24,6 +24,9 @@ from tqdm import tqdm
 
 from . import market
 from .dataset import SINGLE_SHOT, Counts, ReidData, cache_dir, find
+
+if TYPE_CHECKING:
+    import h5py
 
 BOXES = ("labeled", "detected")
 SPLITS = 20
@@ -108,7 +111,7 @@ def extract(mat: Path, boxes: str) -> Path:
     return folder
 
 
-def _write_images(file: h5py.File, pairs: np.ndarray, folder: Path, title: str) -> None:
+def _write_images(file: "h5py.File", pairs: np.ndarray, folder: Path, title: str) -> None:
     # A cell array is a table of references, columns first: (10 images, persons), and an image (3, width, height).
     cells = [
         (pair, person, index, reference)
@@ -124,8 +127,10 @@ def _write_images(file: h5py.File, pairs: np.ndarray, folder: Path, title: str) 
             Image.fromarray(picture[:].T).save(folder / name, compress_level=1)
 
 
-def _opened(mat: Path) -> h5py.File:
+def _opened(mat: Path) -> "h5py.File":
     """The file, opened and looked through."""
+    import h5py  # for this file alone, which a machine that only trains may lack
+
     try:
         file = h5py.File(mat, "r")
     except OSError as error:

@@ -31,7 +31,7 @@ PRETRAINED = ("conv1.", "norm_body.", "norm_parts.", "body.", "parts.", "reduce_
 
 def strips(batch: int, device: torch.device | None = None) -> Tensor:
     """The regions of the baseline without pose (B, 5, 4): the whole image and four horizontal strips."""
-    return torch.tensor(STRIPS, dtype=torch.float32, device=device).expand(batch, -1, -1)
+    return torch.tensor(STRIPS, dtype=torch.float32).to(device, non_blocking=True).expand(batch, -1, -1)
 
 
 class InterAttention(nn.Module):
