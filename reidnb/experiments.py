@@ -102,6 +102,16 @@ class Run:
         return pd.read_csv(self.folder / "history.csv")
 
     @cached_property
+    def queries(self) -> dict[str, np.ndarray]:
+        """``valid`` (Q,), and for each valid query ``ap``, ``ap_trapezoid``, ``first_rank``; empty where a query has
+        a rank for each draw of the gallery (the single-shot protocol)."""
+        file = self.folder / "queries.npz"
+        if not file.exists():
+            return {}
+        with np.load(file, allow_pickle=False) as kept:
+            return dict(kept)
+
+    @cached_property
     def rankings(self) -> dict[str, np.ndarray]:
         """For each query: ``top`` (Q, 20) gallery rows, -1 where none, and whether each is ``right`` (Q, 20)."""
         with np.load(self.folder / "rankings.npz", allow_pickle=False) as file:

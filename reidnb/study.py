@@ -9,7 +9,7 @@ from functools import cache
 
 from .data import catalog
 from .experiments import Experiment, key
-from .papers import tables
+from .papers import claims, tables
 from .profiles import PROFILES
 from .runs import finished
 
@@ -108,14 +108,16 @@ def main_table(paper: str, dataset: str, settings: Settings) -> tuple[str, str]:
 
 
 def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> int:
-    """Write every table of the study from the runs that are finished; returns how many experiments are not.
+    """Write every table of the study from the runs that are finished, and the claims about them.
 
-    A row without a run stands without numbers of ours. A table that measures more than its runs have kept is named.
+    Returns how many experiments are not finished. A row without a run stands without numbers of ours. A table that
+    measures more than its runs have kept is named.
     """
     from .figures.tables import save  # matplotlib and jinja2 are not on every machine that trains
 
     missing = {}
     for paper, dataset in pairs(settings):
+        claimed: dict[str, dict] = {}
         for table, where in planned(paper, dataset, settings):
             runs, lacking = [], []
             for row, experiment in rows(paper, table, where, settings):
@@ -135,8 +137,13 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
                 if lacking:
                     note += f" Not finished: {', '.join(dict.fromkeys(lacking))}."
                 title = tables.find_table(paper, table).title
-                file = where.replace("->", "-to-")
-                save(frame, paper, table, file, settings.profile, caption=note, title=title)
+                save(frame, paper, table, where, settings.profile, caption=note, title=title)
+                claimed.setdefault(where, {})[table] = runs
+        for where, found in claimed.items():
+            frame = claims.checklist(paper, where, found, settings.root or None)
+            if len(frame):
+                note, title = claims.note(paper, frame, found, where), "What the paper says of its tables"
+                save(frame, paper, "claims", where, settings.profile, caption=note, title=title)
     for name, row in missing.items():
         say(f"not finished: {name} ({row})")
     return len(missing)

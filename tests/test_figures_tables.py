@@ -1,14 +1,20 @@
 """Tables beside published numbers, the ledger, and the report page made of them."""
 
 import json
+import re
+import shutil
+import string
+import subprocess
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from reidnb.figures import report, tables
+from reidnb.figures import latex, report, tables
 
 NAN = np.nan
 CAPTION = "Ours: market1501, demo profile, from scratch, 2 seeds."
@@ -118,6 +124,99 @@ def test_markdown_says_the_same():
     assert len({line.replace(r"\|", "").count("|") for line in lines[:5]}) == 1
 
 
+def comparable() -> pd.DataFrame:
+    """Ours in the paper's own profile: mAP 85.2 in [84.9, 87.9], published 87.8; rank-1 97.4 in [96.5, 98], 96.1."""
+    made = frame().assign(comparable=True)
+    for metric, low, high in (("map", 84.9, 87.9), ("rank1", 96.5, 98.0)):
+        made[f"low_{metric}"], made[f"high_{metric}"] = [NAN, low, NAN], [NAN, high, NAN]
+    return made
+
+
+def test_what_compares_is_within_or_outside_in_a_word_and_a_colour():
+    found = tables.beside_published(comparable(), caption=CAPTION)
+    assert Read(found).rows[1] == ["Ours", "87.8", "85.2 ± 0.4", "−2.6 within", "96.1", "97.4", "+1.3 outside", "99.0"]
+    cells = found.to_html().split("</style>")[1]
+    assert cells.count("ours within") == cells.count("ours outside") == 1
+    assert "−2.6 within | 96.1 | 97.4 | +1.3 outside |" in tables.to_markdown(comparable(), caption=CAPTION)
+    # What was measured otherwise says nothing about the published value.
+    for other in (comparable().assign(comparable=False), frame()):
+        html = tables.beside_published(other, caption=CAPTION).to_html().split("</style>")[1]
+        assert "within" not in html and "outside" not in html and "−2.6" in html
+
+
+def checklist() -> pd.DataFrame:
+    """Two claims: one about two metrics, one that was not run."""
+    made = pd.DataFrame(
+        {
+            "claim": ["A <b> helps", "A <b> helps", "C_1 is best"],
+            "where": "section 4",
+            "table": "table2",
+            "metric": ["map", "rank1", "map"],
+            "published_dataset": "market1501",
+            "published": [7.5, 2.7, NAN],
+            "ours": [1.04, -0.3, NAN],
+            "low": [0.4, NAN, NAN],
+            "high": [1.7, NAN, NAN],
+            "over": ["queries", "", ""],
+            "verdict": ["holds", "undecided", "not run"],
+            "better": ["A & B", "A & B", None],
+            "worse": ["B", "B", None],
+        }
+    )
+    return made
+
+
+def test_claims_are_shown_with_their_verdict_in_a_word():
+    found = tables.styled(checklist(), caption=CAPTION)
+    rows = "A & B − B"
+    assert Read(found).rows == [
+        ["A <b> helps", "mAP", "holds", "+7.5", "+1.0", "+0.4 to +1.7", "queries", rows, "section 4, table 2"],
+        ["", "rank-1", "undecided", "+2.7", "−0.3", "–", "–", rows, ""],
+        ["C_1 is best", "mAP", "not run", "–", "–", "–", "–", "–", "section 4, table 2"],
+    ]
+    assert "A &lt;b&gt; helps" in found.to_html()
+    with pytest.raises(ValueError, match="needs a caption"):
+        tables.styled(checklist(), caption="")
+
+
+LATEX_COMMANDS = r"\\[&%$#_{}]|\\text[a-z]+\{\}|\$[^$]*\$|''|--"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.sampled_from(string.printable + "–−±×→λβαμ"), max_size=30))
+def test_escaped_text_holds_nothing_that_latex_would_read(text):
+    plain = re.sub(LATEX_COMMANDS, "", latex.escape(text))
+    assert not set(plain) & set('\\&%$#_{}~^<>|"–−±×→λβαμ')
+    letters = [c for c in text if c.isalnum() and c.isascii()]
+    assert [c for c in plain if c.isalnum()] == letters
+
+
+def test_latex_says_the_same():
+    text = tables.to_latex(comparable(), caption="50 % of A_1 & B", label="tab:a_b")
+    assert r"\caption{50 \% of A\_1 \& B}" in text and r"\label{tab:a_b}" in text
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    assert r"\multicolumn{3}{c}{mAP} & \multicolumn{3}{c}{rank-1}" in text
+    assert r"HA\textbar{}CNN \textless{}1\textgreater{} & 75.7 &" in text
+    assert r"Ours & 87.8 & 85.2 $\pm$ 0.4 & $-$2.6 within & 96.1 & 97.4 & +1.3 outside & 99.0 \\" in text
+    # As many cells in each row as columns are declared.
+    declared = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text).group(1)
+    assert len(declared) == 8
+    assert all(len(re.findall(r"(?<!\\)&", line)) == 7 for line in text.splitlines() if line.startswith(("HA", "Ours")))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
+def test_latex_compiles(tmp_path):
+    made = [tables.to_latex(f, caption="Of <λ> & 5 %", label="tab:x") for f in (frame(), comparable(), checklist())]
+    made.append(tables.to_latex(ledger(), caption="", label="tab:y"))
+    body = "\n".join(made)
+    whole = f"\\documentclass{{article}}\\usepackage{{booktabs,graphicx}}\\begin{{document}}{body}\\end{{document}}"
+    (tmp_path / "x.tex").write_text(whole, "utf-8")
+    call = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "x.tex"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
 def test_csv_keeps_every_digit(tmp_path):
     given = frame().assign(ours_map=[NAN, 1 / 3, 85.1234567890123])
     path = tables.to_csv(given, tmp_path / "deep" / "table.csv")
@@ -172,10 +271,11 @@ def results(tmp_path):
     return tmp_path
 
 
-def test_a_saved_table_lies_in_three_files(results):
+def test_a_saved_table_lies_in_four_files(results):
     stem = results / "tables" / "wrcanet-table2-market1501-demo"
     assert json.loads(stem.with_suffix(".json").read_text("utf-8"))["caption"] == CAPTION
     assert CAPTION in stem.with_suffix(".md").read_text("utf-8")
+    assert r"\label{tab:wrcanet-table2-market1501-demo}" in stem.with_suffix(".tex").read_text("utf-8")
     assert len(pd.read_csv(stem.with_suffix(".csv"))) == 3
 
 
@@ -198,12 +298,27 @@ def test_the_report_holds_everything_and_its_links_exist(results):
         assert part in text
     links = Links(text)
     local = [t for t in links.targets if not t.startswith("#")]
-    assert len(local) == 2 + 1 + 2 * 2
+    assert len(local) == 3 + 1 + 2 * 2
     assert all((results / t.replace("%20", " ")).is_file() for t in local)
     assert {t[1:] for t in links.targets if t.startswith("#")} <= set(links.ids)
     assert "http" not in text.replace("http-equiv", "")
     # A paper's figure stands in its section.
     assert text.index("Title of wrcanet") < text.index("DRANet</h2>") < text.index("Title of street")
+
+
+def test_the_report_begins_with_an_overview_and_a_papers_claims(results):
+    save = {"dataset": "market1501", "profile": "demo", "caption": CAPTION, "results": results}
+    tables.save(checklist(), "wrcanet", "claims", title="What it says", **save)
+    runs = {"paper": "wrcanet", "dataset": "market1501", "profile": "demo", "device": "CPU", "seed": [0, 1]}
+    spent = {"train_seconds": 3600.0, "evaluate_seconds": 60.0}
+    tables.to_csv(pd.DataFrame(runs | spent), results / "runs.csv")
+    text = report.build(results).read_text("utf-8")
+    overview = text.split('id="overview"')[1].split("</section>")[0]
+    cells = re.findall(r"<td[^>]*>([^<]*)</td>", overview)
+    # Of the fixture's table 2 two rows have runs, none of them the paper's.
+    assert cells == ["WRCANet", "market1501", "demo", "0 of 2", "2 of 7", "undecided 1, not run 1", "2 h 2 min", "CPU"]
+    assert text.index("Overview</h2>") < text.index("Claims. What it says") < text.index("Table 2. Abl")
+    assert text.index("<details>") > text.index("Title of street")
 
 
 def test_the_same_results_give_the_same_page(results):

@@ -151,7 +151,10 @@ def test_cross_domain_table_shows_the_other_sets_numbers(monkeypatch):
     rows = paper.CUMULATIVE
     seen = []
 
+    where = "market1501->dukemtmc"
+
     class Fake:
+        experiment = experiments("hybrid_attention", "table8", where, "demo")[0][1]
         metrics = None  # what it reached where it was trained is not asked for
 
     def on_other(run_, data, other):
@@ -160,7 +163,6 @@ def test_cross_domain_table_shows_the_other_sets_numbers(monkeypatch):
 
     monkeypatch.setattr(tables, "cross_domain", on_other)
     monkeypatch.setattr(tables.catalog, "load", lambda name, root: name)
-    where = "market1501->dukemtmc"
     frame = beside_published("hybrid_attention", "table8", where, [(row, Fake()) for row in rows])
     assert set(seen) == {("market1501", "dukemtmc")}
     assert list(frame.published_rank1) == [19.61, 30.48, 34.07, 39.86, 40.79, 42.52]

@@ -4,8 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from reidnb.evaluation.significance import bootstrap, paired_test
+from reidnb.evaluation.significance import bootstrap, over_seeds, paired_bootstrap, paired_test
 
 
 def test_interval_of_a_share():
@@ -53,6 +55,38 @@ def test_equal_runs_do_not_differ():
     assert (found.difference, found.p_value) == (0, 1)
 
 
+def test_paired_interval_is_that_of_the_differences():
+    """The same queries are hard for both runs, so the difference is surer than either score."""
+    b = np.random.default_rng(0).random(200)
+    a = b + np.linspace(0.05, 0.15, 200)
+    found = paired_bootstrap(a, b)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1), abs=0.006)
+    assert bootstrap(a).high - bootstrap(a).low > 10 * (found.high - found.low)
+
+
+def test_interval_over_seeds_by_hand():
+    """1, 2, 3: mean 2, deviation 1, and Student's t of 2 degrees of freedom is 4.303 at 95 %."""
+    found = over_seeds([1, 2, 3])
+    assert (found.mean, found.low, found.high) == pytest.approx((2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+
+
+FRACTIONS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=30)
+
+
+@settings(max_examples=10, deadline=None)
+@given(FRACTIONS, st.floats(-1, 1))
+def test_intervals_hold_the_mean_and_move_with_the_values(pairs, shift):
+    a, b = np.array(pairs).T
+    for interval in (lambda a, b: paired_bootstrap(a, b, repeats=200), lambda a, b: over_seeds(a - b)):
+        found, moved, back = interval(a, b), interval(a + shift, b), interval(b, a)
+        assert found.low - 1e-12 <= found.high
+        assert found.mean == pytest.approx((a - b).mean(), abs=1e-12)
+        assert (moved.low, moved.high) == pytest.approx((found.low + shift, found.high + shift), abs=1e-9)
+        assert (back.low, back.high) == pytest.approx((-found.high, -found.low), abs=1e-9)
+        assert (a - b).min() - 1e-12 <= found.mean <= (a - b).max() + 1e-12
+    assert (a - b).min() - 1e-12 <= paired_bootstrap(a, b, repeats=200).low
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -61,6 +95,8 @@ def test_equal_runs_do_not_differ():
         (lambda: bootstrap([1, 2], level=1), "0 < level < 1, found repeats 2000 and level 1"),
         (lambda: paired_test([1, 2], [1]), "the runs must be scored on the same queries, found 2 and 1 values"),
         (lambda: paired_test([1, 2], [1, 3], repeats=0), "repeats must be at least 1, found 0"),
+        (lambda: paired_bootstrap([1, 2], [1]), "the runs must be scored on the same queries, found 2 and 1 values"),
+        (lambda: over_seeds([1]), "expected two seeds or more and 0 < level < 1, found 1 and level 0.95"),
         (lambda: paired_test([[1]], [1]), "a must be a list of finite numbers"),
     ],
 )

@@ -81,6 +81,8 @@ def test_tables_of_what_is_finished(street_small, tmp_path, monkeypatch):
     assert frame.ours_map.notna().sum() == 1
     about = (results_dir() / "tables" / "wrcanet-table2-street-small-smoke.json").read_text()
     assert "Not finished: ResNet-50+WRA, ResNet-50+WRA+GP, " in about
+    claims = pd.read_csv(results_dir() / "tables" / "wrcanet-claims-street-small-smoke.csv")
+    assert set(claims.table) == {"table2"} and set(claims.verdict) == {"not run"}
 
 
 def test_the_most_telling_experiments_come_first(street_small):

@@ -1,14 +1,15 @@
-"""How sure a score is, over the choice of queries."""
+"""How sure a score is: over the choice of queries, or over the luck of training."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over queries and its confidence interval."""
+    """A mean, over queries or over seeds, and its confidence interval."""
 
     mean: float
     low: float
@@ -39,14 +40,32 @@ def bootstrap(values: ArrayLike, *, seed: int = 0, repeats: int = 2000, level: f
     return Interval(float(values.mean()), float(low), float(high), level)
 
 
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, *, seed: int = 0, repeats: int = 2000, level: float = 0.95
+) -> Interval:
+    """`bootstrap` of a - b for two runs on the same queries, a and b (queries,), for example both `ap`."""
+    return bootstrap(np.subtract(*_pair(a, b)), seed=seed, repeats=repeats, level=level)
+
+
+def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Student's t interval (1908) of the mean over trainings that differ by their seed alone.
+
+    values (seeds,), at least two: a score of each training, or the difference of two runs with the same seed. The
+    interval covers the luck of training, not the choice of queries.
+    """
+    values = _values("values", values)
+    if len(values) < 2 or not 0 < level < 1:
+        raise ValueError(f"expected two seeds or more and 0 < level < 1, found {len(values)} and level {level}")
+    reach = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return Interval(float(values.mean()), float(values.mean() - reach), float(values.mean() + reach), level)
+
+
 def paired_test(a: ArrayLike, b: ArrayLike, *, seed: int = 0, repeats: int = 10_000) -> PairedTest:
     """Sign-flip permutation test between two runs on the same queries, a and b (queries,), for example both `ap`.
 
     Under the null hypothesis each query's difference could as well have the other sign (Fisher 1935).
     """
-    a, b = _values("a", a), _values("b", b)
-    if len(a) != len(b):
-        raise ValueError(f"the runs must be scored on the same queries, found {len(a)} and {len(b)} values")
+    a, b = _pair(a, b)
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, found {repeats}")
     difference = a - b
@@ -56,6 +75,13 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, seed: int = 0, repeats: int = 10_
     # A hair's breadth, so that sums equal but for rounding count as equal.
     extreme = np.count_nonzero(np.array(flips) >= observed - 1e-9 * np.abs(difference).sum())
     return PairedTest(float(difference.mean()), (1 + extreme) / (1 + repeats))
+
+
+def _pair(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    a, b = _values("a", a), _values("b", b)
+    if len(a) != len(b):
+        raise ValueError(f"the runs must be scored on the same queries, found {len(a)} and {len(b)} values")
+    return a, b
 
 
 def _values(name: str, values: ArrayLike) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The report: one page, ``results/index.html``, of whatever tables, figures and readings lie in ``results``.
 
-    tables/<paper>-<table>-<dataset>-<profile>.csv    with its .json (``tables.save``)
+    tables/<paper>-<table>-<dataset>-<profile>.csv    with its .json (``tables.save``); the table 'claims' comes first
     figures/<name>.png                                with its .json (``save_figure``)
     readings.csv, readings-<paper>.csv                ledgers of readings
     runs.csv                                          a row per run: device, versions, seed, times
@@ -20,6 +20,8 @@ from pandas.io.formats.style import Styler
 from PIL import Image
 
 from ..files import write_atomically
+from ..papers import claims
+from ..papers import tables as printed
 from . import style, tables
 
 PAPERS = {
@@ -29,6 +31,8 @@ PAPERS = {
     "attention_driven": "Attention-driven multi-branch network",
 }
 """How a paper is called in headings."""
+SECONDS = ["train_seconds", "evaluate_seconds"]
+"""What a run takes, in ``runs.csv``."""
 
 
 def save_figure(figure: Figure, results: Path, name: str, *, title: str, caption: str) -> Path:
@@ -62,6 +66,7 @@ def build(results: str | Path) -> Path:
             }
             for name in dict.fromkeys(papers)
         ],
+        "overview": _overview(results),
         "figures": figures.get("", []),
         "readings": [_readings(path) for path in sorted(results.glob("readings*.csv"))],
         "runs": _runs(results / "runs.csv"),
@@ -81,19 +86,66 @@ def build(results: str | Path) -> Path:
 def _tables(results: Path) -> dict[str, list[dict]]:
     """The tables of each paper."""
     found: dict[str, list[dict]] = {}
-    for path in sorted((results / "tables").glob("*.csv"), key=_printed_first):
-        # What the side-car does not say, the name does.
-        paper, table, *_ = [*path.stem.split("-"), ""]
-        about = {"paper": paper, "table": table} | _about(path)
+    for path in _paths(results):
+        about = _about(path)
         found.setdefault(str(about["paper"]), []).append(_table(path, about))
     return found
 
 
-def _printed_first(path: Path) -> tuple:
-    """A paper's own tables by number, then the others by name."""
+def _paths(results: Path) -> list[Path]:
+    return sorted((results / "tables").glob("*.csv"), key=_claims_first)
+
+
+def _claims_first(path: Path) -> tuple:
+    """A paper's claims, then its own tables by number, then the others by name."""
     paper, table, *_ = [*path.stem.split("-"), ""]
     number = table.removeprefix("table")
-    return (paper, not number.isdigit(), int(number) if number.isdigit() else 0, path.stem)
+    return (paper, table != "claims", not number.isdigit(), int(number) if number.isdigit() else 0, path.stem)
+
+
+def _overview(results: Path) -> Markup | str:
+    """A line for each paper, data set and profile: what is finished, which claims hold, how long it took."""
+    parts: dict[tuple[str, str, str], dict[str, pd.DataFrame]] = {}
+    for path in _paths(results):
+        about = _about(path)
+        if about["paper"] in PAPERS and {"dataset", "profile"} <= about.keys():
+            dataset = about["dataset"].replace("-to-", "->")
+            parts.setdefault((about["paper"], dataset, about["profile"]), {})[about["table"]] = _csv(path)
+    runs = _csv(results / "runs.csv") if (results / "runs.csv").exists() else pd.DataFrame()
+    lines = []
+    for (paper, dataset, profile), found in sorted(
+        parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), *part[0])
+    ):
+        planned = {table.name: len(table.rows) for table in printed.possible(paper, dataset)}
+        done = {name: int((frame.seeds > 0).sum()) for name, frame in found.items() if name in planned}
+        own = found.get("claims", pd.DataFrame({"claim": [], "verdict": []}))
+        lines.append(
+            {
+                "paper": PAPERS[paper],
+                "data set": dataset,
+                "profile": profile,
+                "tables": f"{sum(done[name] == planned[name] for name in done)} of {len(planned)}",
+                "rows trained": f"{sum(done.values())} of {sum(planned.values())}",
+                "claims": ", ".join(f"{verdict} {n}" for verdict, n in claims.counts(own).items() if n) or tables.NONE,
+                **_spent(runs, paper, printed.sides(dataset)[0], profile),
+            }
+        )
+    about = (
+        "A claim is a sentence of the paper about its own tables; how each was decided stands in the paper's section."
+    )
+    return _html(tables.plain(pd.DataFrame(lines), caption=about), "overview") if lines else ""
+
+
+def _spent(runs: pd.DataFrame, paper: str, dataset: str, profile: str) -> dict[str, str]:
+    """Computing time and devices of the runs behind a line of the overview, where ``runs.csv`` has them."""
+    if not {"paper", "dataset", "profile", *SECONDS} <= set(runs):
+        return {"computing time": tables.NONE, "device": tables.NONE}
+    own = runs[(runs.paper == paper) & (runs.dataset == dataset) & (runs.profile == profile)]
+    devices = ", ".join(sorted(set(own.device)))
+    return {
+        "computing time": _duration(own[SECONDS].sum().sum()) if len(own) else tables.NONE,
+        "device": devices or tables.NONE,
+    }
 
 
 def _figures(results: Path) -> dict[str, list[dict]]:
@@ -108,11 +160,9 @@ def _figures(results: Path) -> dict[str, list[dict]]:
 def _table(path: Path, about: dict) -> dict:
     frame, caption = _csv(path), str(about.get("caption", ""))
     try:
-        if "kind" in frame and any(column.startswith("ours_") for column in frame):
-            # A table whose origin is lost says so.
-            styler = tables.beside_published(frame, caption=caption or "Ours: profile, seeds and weights not recorded.")
-        else:
-            styler = tables.plain(frame, caption=caption)
+        # A table whose origin is lost says so.
+        needed = "Ours: profile, seeds and weights not recorded." if tables.needs_caption(frame) else ""
+        styler = tables.styled(frame, caption=caption or needed)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     title = ". ".join(part for part in (_spoken(str(about["table"])), str(about.get("title", ""))) if part) or path.stem
@@ -123,7 +173,7 @@ def _table(path: Path, about: dict) -> dict:
         "html": _html(styler, path.stem),
         "links": [
             {"name": name, "url": f"tables/{quote(path.stem + suffix)}"}
-            for name, suffix in (("csv", ".csv"), ("markdown", ".md"))
+            for name, suffix in (("csv", ".csv"), ("markdown", ".md"), ("LaTeX", ".tex"))
             if path.with_suffix(suffix).exists()
         ],
     }
@@ -151,7 +201,8 @@ def _readings(path: Path) -> dict:
     frame = _csv(path, dtype=str)
     paper = path.stem.removeprefix("readings").removeprefix("-")
     try:
-        return {"title": PAPERS.get(paper, paper), "html": _html(tables.readings(frame), path.stem)}
+        html = _html(tables.readings(frame), path.stem)
+        return {"title": PAPERS.get(paper, paper), "html": html, "count": len(frame)}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -164,23 +215,26 @@ def _runs(path: Path) -> dict | None:
     for name, label in (("device", "devices"), ("seed", "seeds"), ("commit", "code versions")):
         if name in frame and frame[name].notna().any():
             facts[label] = ", ".join(str(value) for value in sorted(frame[name].dropna().unique()))
-    seconds = [c for c in ("train_seconds", "evaluate_seconds") if c in frame]
+    seconds = [c for c in SECONDS if c in frame]
     if seconds:
         facts["computing time"] = _duration(float(frame[seconds].sum().sum()))
     return {"facts": facts, "html": _html(tables.plain(frame), "runs")}
 
 
 def _about(path: Path) -> dict:
+    """What is known of a table or figure: what the side-car does not say, the name does."""
+    paper, table, *_ = [*path.stem.split("-"), ""]
+    known = {"paper": paper, "table": table} if path.suffix == ".csv" else {}
     side = path.with_suffix(".json")
     if not side.exists():
-        return {}
+        return known
     try:
         about = json.loads(side.read_text("utf-8"))
     except ValueError as error:
         raise ValueError(f"{side} is not readable JSON: {error}") from error
     if not isinstance(about, dict):
         raise ValueError(f"{side} holds no JSON object")
-    return about
+    return known | about
 
 
 def _csv(path: Path, **options) -> pd.DataFrame:

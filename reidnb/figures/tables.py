@@ -1,4 +1,4 @@
-"""Tables: measured numbers beside the published ones, never mixed with them; and the ledger of readings."""
+"""Tables: measured numbers beside the published ones, never mixed with them; claims; and the ledger of readings."""
 
 import json
 import math
@@ -8,6 +8,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from ..files import write_atomically
+from . import latex
 
 METRICS = {"map": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20"}
 NONE = "–"
@@ -27,6 +28,11 @@ _LOOK = [
     {"selector": "td.words", "props": "text-align: left;"},
     {"selector": "td.cited", "props": "opacity: 0.6;"},
     {"selector": "td.ours", "props": "font-weight: 600;"},
+    # Blue and vermilion, which colour-blind readers tell apart; the word stands beside.
+    {"selector": "td.within, td.holds", "props": "background: rgba(0, 114, 178, 0.16);"},
+    {"selector": "td.outside, td.against", "props": "background: rgba(213, 94, 0, 0.2);"},
+    {"selector": "td.holds, td.against", "props": "font-weight: 600;"},
+    {"selector": "td.not", "props": "opacity: 0.6;"},
 ]
 _GROUPED = [{"selector": "thead tr:first-child th", "props": "text-align: center;"}]
 _WRAPPED = [
@@ -38,6 +44,12 @@ _WRAPPED = [
     {"selector": "th", "props": "text-align: left;"},
     {"selector": "td.code", "props": "font-family: monospace; overflow-wrap: break-word;"},
     {"selector": "td.prose", "props": "min-width: 17em;"},
+]
+_CLAIMS = [
+    {"selector": "th, td", "props": "text-align: left; vertical-align: top;"},
+    {"selector": "td.claim", "props": "white-space: normal; min-width: 13em; max-width: 22em;"},
+    {"selector": "td.rows", "props": "white-space: normal; min-width: 14em;"},
+    {"selector": "td.first", "props": "border-top: 1px solid rgba(128, 128, 128, 0.3);"},
 ]
 
 
@@ -53,6 +65,9 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
                 differs from ``dataset``. If not, the two stand in blocks of their own, each under its data set's
                 name, and there is no difference, which between data sets would mean nothing
 
+    Where the frame's own ``comparable`` is true (``papers.tables.not_comparable`` has nothing against it), a difference
+    is 'within' or 'outside': whether the interval from ``low_m`` to ``high_m`` covers the published number.
+
     Raises ValueError when a column is missing or the caption is empty.
     """
     shown = _shown(frame, comparable)
@@ -61,6 +76,12 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
     for place, column in enumerate(shown.columns):
         own = "words" if column[1] == "" else "ours" if "ours" in " ".join(column) else ""
         classes.iloc[:, place] = [f"{own} cited" if kind == "cited" else own for kind in kinds]
+        if column[1] == "difference":
+            covered = [text.partition(" ")[2] for text in shown.iloc[:, place]]
+            for beside in (place - 1, place):
+                classes.iloc[:, beside] = [
+                    f"{a} {b}".strip() for a, b in zip(classes.iloc[:, beside], covered, strict=True)
+                ]
     groups = shown.columns.get_level_values(0)
     starts = {
         column: [{"selector": "", "props": "padding-left: 1.9em;"}]
@@ -70,6 +91,24 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
     starts[shown.columns[0]] = [{"selector": "", "props": "text-align: left;"}]
     styler = _styled(shown, _needed(caption)).set_td_classes(classes)
     return styler.set_table_styles(_GROUPED, overwrite=False).set_table_styles(starts, axis=0, overwrite=False)
+
+
+def claims(frame: pd.DataFrame, *, caption: str) -> Styler:
+    """The claims of a paper (``papers.claims.checklist``), each with its verdict in a word and its interval."""
+    shown = _claims_text(frame)
+    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    classes["claim"], classes["rows compared"], classes["verdict"] = "claim", "rows", frame.verdict.to_list()
+    classes["ours"] = "ours"
+    first = shown.claim.ne("").to_numpy()
+    classes[first] = classes[first].map(lambda kind: f"{kind} first".strip())
+    return _styled(shown, _needed(caption)).set_td_classes(classes).set_table_styles(_CLAIMS, overwrite=False)
+
+
+def styled(frame: pd.DataFrame, *, caption: str) -> Styler:
+    """Any saved table as what it is: beside published numbers, claims, or plain."""
+    if "verdict" in frame:
+        return claims(frame, caption=caption)
+    return beside_published(frame, caption=caption) if _is_beside(frame) else plain(frame, caption=caption)
 
 
 def readings(frame: pd.DataFrame) -> Styler:
@@ -86,31 +125,30 @@ def readings(frame: pd.DataFrame) -> Styler:
 
 def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
     """Any other table as it is: words left, numbers right, to three decimals at most."""
-    shown = _plain_text(frame)
-    words = [n for n, column in enumerate(frame) if not pd.api.types.is_numeric_dtype(frame[column])]
+    shown, words = _text(frame)
     left = [{"selector": f".col{n}", "props": "text-align: left;"} for n in words]
     return _styled(shown, caption).set_table_styles(left, overwrite=False)
 
 
-def to_markdown(frame: pd.DataFrame, *, caption: str, comparable: bool | None = None) -> str:
-    """The same table as GitHub's Markdown, with its caption below; rows that the paper cites are in italics."""
-    shown = _shown(frame, comparable)
-    heads = [" ".join(part for part in column if part) for column in shown.columns]
-    body = [
-        [f"*{text}*" if place == 0 and kind == "cited" else text for place, text in enumerate(map(_cell, line))]
-        for kind, line in zip(frame.kind, shown.to_numpy().tolist(), strict=True)
-    ]
-    return _markdown(heads, body, _needed(caption))
-
-
-def _plain_markdown(frame: pd.DataFrame, caption: str) -> str:
-    shown = _plain_text(frame)
-    return _markdown(list(shown), [[_cell(text) for text in line] for line in shown.to_numpy().tolist()], caption)
-
-
-def _markdown(heads: list[str], body: list[list[str]], caption: str) -> str:
-    lines = [map(_cell, heads), [":--", *["--:"] * (len(heads) - 1)], *body]
+def to_markdown(frame: pd.DataFrame, *, caption: str) -> str:
+    """Any of these tables as GitHub's Markdown, with its caption below; rows that the paper cites are in italics."""
+    shown, words = _text(frame)
+    heads = [" ".join(filter(None, column)) if isinstance(column, tuple) else column for column in shown.columns]
+    body = [[_cell(text) for text in line] for line in shown.to_numpy().tolist()]
+    if needs_caption(frame):
+        _needed(caption)
+    if _is_beside(frame):
+        for line, kind in zip(body, frame.kind, strict=True):
+            line[0] = f"*{line[0]}*" if kind == "cited" else line[0]
+    rule = [":--" if n in words else "--:" for n in range(len(heads))]
+    lines = [map(_cell, heads), rule, *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption}\n"
+
+
+def to_latex(frame: pd.DataFrame, *, caption: str, label: str) -> str:
+    """Any of these tables as a float for a paper: booktabs, its caption, a label."""
+    shown, words = _text(frame)
+    return latex.table(shown, words, caption=caption, label=label)
 
 
 def to_csv(frame: pd.DataFrame, path: str | Path) -> Path:
@@ -132,7 +170,7 @@ def save(
     title: str = "",
     results: Path | None = None,
 ) -> Path:
-    """Keep a table for the report: ``tables/<paper>-<table>-<dataset>-<profile>`` as .csv, .md and .json in results.
+    """Keep a table for the report as ``tables/<paper>-<table>-<dataset>-<profile>`` .csv, .md, .tex and .json.
 
     A table without published numbers beside ours is kept as it is. Returns the path of the .csv.
     """
@@ -140,13 +178,63 @@ def save(
         from ..experiments import results_dir  # everything else here needs only the frame
 
         results = results_dir()
-    stem = Path(results) / "tables" / f"{paper}-{table}-{dataset}-{profile}"
-    words = to_markdown(frame, caption=caption) if "kind" in frame else _plain_markdown(frame, caption)
+    # 'a->b' is no name for a file.
+    stem = Path(results) / "tables" / f"{paper}-{table}-{dataset.replace('->', '-to-')}-{profile}"
     about = {"paper": paper, "table": table, "dataset": dataset, "profile": profile, "title": title, "caption": caption}
+    texts = {
+        ".md": to_markdown(frame, caption=caption),
+        ".tex": to_latex(frame, caption=caption, label=f"tab:{stem.name}"),
+        ".json": json.dumps(about, indent=1, ensure_ascii=False) + "\n",
+    }
     path = to_csv(frame, stem.with_name(stem.name + ".csv"))
-    for suffix, text in ((".md", words), (".json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")):
+    for suffix, text in texts.items():
         write_atomically(stem.with_name(stem.name + suffix), lambda file, text=text: file.write_text(text, "utf-8"))
     return path
+
+
+def needs_caption(frame: pd.DataFrame) -> bool:
+    """Whether numbers of ours stand beside published ones, so that what they come from must be said."""
+    return _is_beside(frame) or "verdict" in frame
+
+
+def _is_beside(frame: pd.DataFrame) -> bool:
+    """Whether the frame has our numbers beside published ones."""
+    return "kind" in frame
+
+
+def _text(frame: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
+    """A table as it is read, and which of its columns hold words."""
+    if _is_beside(frame):
+        return _shown(frame, None), {0}
+    if "verdict" in frame:
+        return _claims_text(frame), {0, 1, 2, 6, 7, 8}
+    return _plain_text(frame), {n for n, c in enumerate(frame) if not pd.api.types.is_numeric_dtype(frame[c])}
+
+
+def _claims_text(frame: pd.DataFrame) -> pd.DataFrame:
+    again = frame.claim.eq(frame.claim.shift())
+
+    def signed(value: float) -> str:
+        return _percent(value, signed=True)
+
+    return pd.DataFrame(
+        {
+            "claim": frame.claim.mask(again, ""),
+            "metric": frame.metric.map(METRICS),
+            "verdict": frame.verdict,
+            "published": frame.published.map(signed),
+            "ours": frame.ours.map(signed),
+            "95 % interval": [
+                NONE if pd.isna(line.low) else f"{signed(line.low)} to {signed(line.high)}"
+                for line in frame.itertuples()
+            ],
+            "over": frame.over.fillna("").replace("", NONE),
+            "rows compared": [
+                NONE if pd.isna(line.better) else f"{line.better} − {line.worse}" for line in frame.itertuples()
+            ],
+            "where": (frame["where"] + ", " + frame.table.str.replace("table", "table ")).mask(again, ""),
+        }
+    ).reset_index(drop=True)
 
 
 def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
@@ -207,8 +295,17 @@ def _differences(frame: pd.DataFrame, metric: str) -> list[str]:
     # Of the numbers as they are shown, so that each row adds up for its reader.
     found = frame[f"ours_{metric}"].astype(float).round(1) - frame[f"published_{metric}"].astype(float).round(1)
     return [
-        "" if kind == "cited" else _percent(value, signed=True) for kind, value in zip(frame.kind, found, strict=True)
+        "" if line.kind == "cited" else " ".join(filter(None, (_percent(value, signed=True), _covered(line, metric))))
+        for value, (_, line) in zip(found, frame.iterrows(), strict=True)
     ]
+
+
+def _covered(line: pd.Series, metric: str) -> str:
+    """Whether our interval covers the published number, in a word; '' where the two do not compare."""
+    low, printed, high = (line.get(f"{kind}_{metric}", math.nan) for kind in ("low", "published", "high"))
+    if not line.get("comparable", False) or pd.isna([low, printed, high]).any():
+        return ""
+    return "within" if low <= printed <= high else "outside"
 
 
 def _ours(line: pd.Series, metric: str) -> str:

@@ -7,12 +7,14 @@ from functools import cache
 from importlib.resources import files
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 
 from ..data import catalog
+from ..evaluation.significance import Interval, bootstrap, over_seeds
 from ..experiments import Experiment, Run
 from ..profiles import at_profile
-from ..runs import by_region, cross_domain, reranked, run
+from ..runs import RANKS, by_region, cross_domain, reranked, run
 from ..training import Recipe
 
 PAPERS = ("wrcanet", "dranet", "hybrid_attention", "attention_driven")
@@ -88,6 +90,11 @@ def find_table(paper_name: str, table: str) -> Table:
     if table not in tables:
         raise ValueError(f"{paper_name} has no table {table!r}: known are {', '.join(tables)}, readings")
     return tables[table]
+
+
+def possible(paper_name: str, dataset: str) -> list[Table]:
+    """The paper's tables that a data set is for: those across data sets for 'a->b', otherwise the others."""
+    return [t for t in paper(paper_name).TABLES if any("->" in name for name in t.datasets) == ("->" in dataset)]
 
 
 def readings_table(readings: Sequence[Reading], whole: Sequence[Row] = ()) -> Table:
@@ -189,6 +196,14 @@ def caption(paper_name: str, table: str, runs: Sequence[tuple[Row, Run]], datase
 
     ``dataset`` is the runs' own unless they are tested on another one ('a->b').
     """
+    first, found = runs[0][1].experiment, find_table(paper_name, table)
+    seeds = len({run.experiment.seed for _, run in runs})
+    title = f"{paper(paper_name).TITLE}, {found.title[0].lower()}{found.title[1:]}."
+    return f"{title} {origin(runs, dataset)} {_beside(found, dataset or first.dataset, first, seeds)}".strip()
+
+
+def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
+    """What runs come from: data set, profile, images, initial weights, seeds, device."""
     first = runs[0][1].experiment
     start = {
         "": "from scratch (random initial weights)",
@@ -196,14 +211,38 @@ def caption(paper_name: str, table: str, runs: Sequence[tuple[Row, Run]], datase
         "street": "weights learnt on another street",
     }
     seeds = len({run.experiment.seed for _, run in runs})
-    title = find_table(paper_name, table).title
     height, width = first.recipe.size
     return (
-        f"{paper(paper_name).TITLE}, {title[0].lower()}{title[1:]}. Ours: {dataset or first.dataset},"
+        f"Ours: {dataset or first.dataset},"
         f" {first.profile} profile ({first.backbone}, {height}×{width}, {first.recipe.epochs} epochs),"
         f" {start.get(first.weights, 'weights of the user')}, {seeds} seed{'s' * (seeds > 1)},"
         f" {runs[0][1].provenance['device']}."
     )
+
+
+def _beside(table: Table, dataset: str, experiment: Experiment, seeds: int) -> str:
+    """How our numbers may be held against the published ones."""
+    if not table.datasets:
+        return ""
+    if reasons := not_comparable(table, dataset, experiment):
+        return f"Not to be compared with the published numbers: {', '.join(reasons)}."
+    covered = f"{seeds} seeds" if seeds > 1 else "the queries of one training, not over its luck"
+    return f"Within, outside: whether the 95 % interval of ours, over {covered}, covers the published value."
+
+
+def printed_dataset(table: Table, dataset: str) -> str:
+    """The data set whose published numbers stand beside ours: the same one, or the first that the table prints."""
+    return dataset if dataset in table.datasets else next(iter(table.datasets), "")
+
+
+def not_comparable(table: Table, dataset: str, experiment: Experiment) -> list[str]:
+    """Why our numbers do not answer the published ones, each reason in a few words; empty when they do."""
+    reasons = {
+        f"published on {printed_dataset(table, dataset)}": dataset not in table.datasets,
+        f"{experiment.profile} profile": experiment.profile != "paper",
+        "not from ImageNet weights": experiment.weights != "imagenet",
+    }
+    return [reason for reason, applies in reasons.items() if applies]
 
 
 def run_table(
@@ -235,32 +274,81 @@ def beside_published(
 
     The published numbers are those of ``dataset``, or of the first data set the paper prints when it has none for
     it (the synthetic street); ``published_dataset`` says which. Rows that the paper cites come first. With a dataset
-    'a->b' the models trained on a are tested on b.
+    'a->b' the models trained on a are tested on b. Where ours are ``comparable`` with the published numbers,
+    ``low_m`` and ``high_m`` are the 95 % interval of ours: over the seeds, or over the queries of a single training.
     """
     found = find_table(paper_name, table)
     printed = published(paper_name, table)
-    source = dataset if dataset in found.datasets else next(iter(found.datasets), "")
+    source = printed_dataset(found, dataset)
+    comparable = bool(runs) and not any(not_comparable(found, dataset, run_.experiment) for _, run_ in runs)
     printed = printed[printed.dataset == source].set_index("row")
     rows = [
         {"row": name, "kind": "cited", **_prefixed("published", line)}
         for name, line in printed[printed.kind == "cited"].iterrows()
     ]
-    look = _measure(found, dataset, data_root)
+    measured = scores(found, dataset, runs, data_root)
     for row in found.rows:
-        measured = pd.DataFrame(look(row, run_) for own, run_ in runs if own == row)
-        line = {"row": row.name, "kind": "run", "seeds": len(measured)}
+        own = measured[row.name]
+        line = {"row": row.name, "kind": "run", "seeds": len(own)}
         if row.name in printed.index:
             line |= _prefixed("published", printed.loc[row.name])
-        if len(measured):
-            line |= _prefixed("ours", measured.mean())
-            line |= _prefixed("spread", measured.std(ddof=1))
+        if own:
+            means = pd.DataFrame(score.mean for score in own)
+            line |= _prefixed("ours", means.mean())
+            line |= _prefixed("spread", means.std(ddof=1))
+            for m in METRICS if comparable else ():
+                if interval := _interval(own, m):
+                    line |= {f"low_{m}": interval.low, f"high_{m}": interval.high}
         rows.append(line)
-    columns = [f"{kind}_{m}" for m in METRICS for kind in ("published", "ours", "spread")]
+    columns = [f"{kind}_{m}" for m in METRICS for kind in ("published", "ours", "spread", "low", "high")]
     frame = pd.DataFrame(rows).reindex(columns=["row", "kind", "seeds", *columns])
     frame.insert(2, "dataset", dataset)
     frame.insert(3, "published_dataset", source)
+    frame.insert(4, "comparable", comparable)
     frame["seeds"] = frame.seeds.fillna(0).astype(int)
     return frame
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one run is worth in a row of a table, in percent."""
+
+    seed: int
+    mean: dict[str, float]
+    """For each metric."""
+    queries: dict[str, np.ndarray]
+    """For each metric its value at each query; empty where the run does not keep them, as after re-ranking."""
+
+
+def scores(
+    table: Table, dataset: str, runs: Sequence[tuple[Row, Run]], data_root: str | None = None
+) -> dict[str, list[Score]]:
+    """The scores of each row of a table by its name, one for each run: none where the row was not run."""
+    look = _measure(table, dataset, data_root) if runs else None
+    found: dict[str, list[Score]] = {row.name: [] for row in table.rows}
+    for row, run_ in runs:
+        as_run = not (row.rerank or row.region or "->" in dataset)
+        queries = _by_query(run_, table.ap) if as_run else {}
+        found[row.name].append(Score(run_.experiment.seed, look(row, run_), queries))
+    return found
+
+
+def _by_query(run_: Run, ap: str) -> dict[str, np.ndarray]:
+    kept = run_.queries
+    if not kept:
+        return {}
+    values = {"map": kept["ap_trapezoid" if ap == "trapezoid" else "ap"]}
+    values |= {f"rank{k}": kept["first_rank"] <= k for k in RANKS}
+    return {m: 100.0 * value for m, value in values.items()}
+
+
+def _interval(own: Sequence[Score], metric: str) -> Interval | None:
+    means = [score.mean[metric] for score in own]
+    if np.isnan(means).any():  # a metric that the protocol does not have
+        return None
+    if len(own) > 1:
+        return over_seeds(means)
+    return bootstrap(own[0].queries[metric]) if own[0].queries else None
 
 
 def _measure(table: Table, dataset: str, data_root: str | None) -> Callable[[Row, Run], dict[str, float]]:

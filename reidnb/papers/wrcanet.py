@@ -6,6 +6,7 @@ CUHK03 with the new protocol. Training details are not stated; ``RECIPE`` is the
 
 from ..experiments import Experiment
 from ..training import Recipe
+from .claims import Claim
 from .tables import Reading, Row, Table
 
 TITLE = "Weak Reverse attention with Context Aware Network (WRCANet)"
@@ -55,6 +56,24 @@ TABLES = (
         ("market1501",),
     ),
 )
+
+RESNET, WRA, GP, MS, WHOLE_NET = (row.name for row in TABLES[1].rows)
+CLAIMS = (
+    Claim(
+        "Weak reverse attention (WRA) improves ResNet-50 without a parameter more",
+        "section 4.2",
+        "table2",
+        ((WRA, RESNET),),
+    ),
+    Claim("The multi-granularity branch (GP) improves the network with WRA", "section 4.2", "table2", ((GP, WRA),)),
+    Claim("Without GP the whole network is worse", "section 4.2", "table2", ((WHOLE_NET, MS),)),
+    Claim("The multi-scale branch (MS) improves the network with WRA", "section 4.2", "table2", ((MS, WRA),)),
+    Claim("Without MS the whole network is worse", "section 4.2", "table2", ((WHOLE_NET, GP),)),
+    Claim("MS contributes more than GP", "section 4.2", "table2", ((MS, GP),)),
+    Claim("Re-ranking improves the whole network further", "section 4.1", "table1", (("Ours + re-ranking", "Ours"),)),
+)
+"""What the text says of its tables. Its gains of re-ranking (on Market-1501 1.3 in mAP and 4.4 in rank-1, which would
+make more than 100 %) stand in no table."""
 
 READINGS = (
     Reading(
