@@ -4,7 +4,7 @@ BIN := .venv/bin
 .PHONY: study test lab lint lock clean
 
 study: .venv/ready
-	$(BIN)/snakemake --config papers=wrcanet
+	$(BIN)/snakemake
 
 test: .venv/ready
 	$(BIN)/ruff check .
