@@ -77,7 +77,7 @@ def test_tables_of_what_is_finished(street_small, tmp_path, monkeypatch):
 def _hold(names, told):
     with devices.one_gpu(names) as name:
         told.send(name)
-        time.sleep(60)
+        time.sleep(3600)  # until it is killed
 
 
 def test_jobs_hold_gpus_of_their_own_and_a_killed_one_leaves_its_own():
