@@ -26,12 +26,12 @@ STUDY = json.dumps(asdict(SETTINGS))
 NAMES = {f"{paper}-{dataset}-{SETTINGS.profile}": (paper, dataset) for paper, dataset in PLAN}
 RESULTS = str(results_dir())
 DONE = RESULTS + "/notebooks"
-if workflow.local_exec:
+if workflow.nodes is None:  # jobs run here
     GPUS = len(gpus())
     # On CPU cores two jobs of a thread each do more than one of two threads; on a GPU a job has its share of the cores.
     THREADS = max(1, workflow.cores // GPUS) if GPUS else 1
     workflow.global_resources.setdefault("gpu", GPUS)
-else:  # a cluster's nodes have GPUs that the machine that submits to it has not
+else:  # jobs run on a cluster, whose GPUs the machine that submits to it may not have
     GPUS, THREADS = 1, 1
 PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m reidnb"
 

@@ -64,7 +64,7 @@ def _path() -> str:
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
     """A cluster of one node with two cores and two GPUs in name only; gives the environment that leads to it."""
     host = socket.gethostname().split(".")[0]
-    for name in ("state", "spool"):
+    for name in ("state", "spool", "bin"):
         (folder / name).mkdir(parents=True)
     key = folder / "munge.key"
     key.touch(mode=0o600)
@@ -72,7 +72,11 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
     user = pwd.getpwuid(os.getuid()).pw_name
     (folder / "slurm.conf").write_text(CONFIG.format(host=host, user=user, folder=folder, ports=_free_ports(2)))
     (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
-    environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _path()}
+    # Snakemake's plugin hides SLURM_CONF from the srun that it starts in a job, which then looks in /etc alone.
+    srun = folder / "bin" / "srun"
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+    srun.chmod(0o755)
+    environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{srun.parent}:{_path()}"}
     files = {"key-file": key, "socket": folder / "munge.socket", "pid-file": folder / "munge.pid"}
     files |= {"log-file": folder / "munged.log", "seed-file": folder / "munge.seed"}
     with ExitStack() as stack:

@@ -195,7 +195,7 @@ def test_a_study_needs_only_what_trains():
 def _hold(names, told):
     with devices.one_gpu(names) as name:
         told.send(name)
-        time.sleep(60)
+        time.sleep(3600)  # until it is killed
 
 
 def test_jobs_hold_gpus_of_their_own_and_a_killed_one_leaves_its_own():
