@@ -64,7 +64,7 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
         recipe = replace(
             short,
             size=(_sixteens(height / share), _sixteens(width / share)),
-            epochs=4 if street else 12,
+            epochs=3 if street else 12,
             identities=8 if street else 16,
             augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=4, erase=0.25)),
             precision=fast_precision(),

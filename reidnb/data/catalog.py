@@ -34,7 +34,7 @@ __all__ = [
 
 STREETS: dict[str, dict] = {
     "street": {},
-    "street-other": {"seed": 2, "train_ids": 1, "test_ids": 24},
+    "street-other": {"seed": 2, "train_ids": 1, "test_ids": 16},
     "street-pretraining": {"seed": 1, "train_ids": 240, "test_ids": 32},
     "street-small": {"train_ids": 8, "test_ids": 8, "cameras": 3, "size": (64, 32)},
 }
