@@ -14,12 +14,13 @@ test: .venv/ready
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
-# The versions of requirements.lock, which were tested together, then this checkout itself.
+# The versions of requirements.lock, which were tested together, then this checkout itself. Compiled, since each of a
+# study's many processes would else compile PyTorch for itself where Python is told to write no bytecode.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "reidnb needs Python 3.11 or newer, this is " + sys.version.split()[0])'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --requirements requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	$(BIN)/python -m ipykernel install --sys-prefix --name python3 --display-name reidnb > /dev/null
 	touch $@
