@@ -332,3 +332,9 @@ def test_cmc_curves_differ_and_the_best_is_named_first():
 def test_a_bad_cmc_curve_is_refused(given_curves, message):
     with pytest.raises(ValueError, match=message):
         curves.cmc(given_curves)
+
+
+def test_row_titles_in_capitals_are_not_cut():
+    figure = heatmaps.grid([[np.zeros((4, 2, 3), np.uint8)]], ["RCAM+RSAM WWWWWW"])
+    figure.canvas.draw()
+    assert min(text.get_window_extent().x0 for text in figure.texts) >= 0

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 
 from . import style
-from .sheet import LINE, Sheet, longest_line, wrap
+from .sheet import LINE, Sheet, widest, wrap
 
 # Lightness rises evenly from black to yellow, so a map reads the same in grey and to every eye.
 COLOURS = "inferno"
@@ -65,7 +65,7 @@ def grid(
     per_letter = style.SIZE * 0.6 / 72
     left_titles = [wrap(title, 14) for title in row_titles or ()]
     top_titles = [wrap(title, max(4, int(width / per_letter))) for title in column_titles or ()]
-    left = margin + (longest_line(left_titles) * per_letter + 0.1 if left_titles else 0)
+    left = margin + (widest(left_titles) + 0.1 if left_titles else 0)
     top = margin + max((t.count("\n") + 1 for t in top_titles), default=0) * LINE
     heights = [max((width * p.shape[0] / p.shape[1] for p in row), default=0) for row in rows]
     sheet = Sheet(

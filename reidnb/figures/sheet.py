@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 
 from . import style
 
@@ -56,9 +57,10 @@ def wrap(words: str, width: int) -> str:
     return "\n".join(lines).replace("\u200b ", "").replace("\u200b", "")
 
 
-def longest_line(texts: list[str]) -> int:
-    """Letters in the longest line of all texts."""
-    return max((len(line) for text in texts for line in text.split("\n")), default=0)
+def widest(texts: list[str]) -> float:
+    """Inches of the widest line of all texts, as its letters are drawn: capitals need half as much again as others."""
+    lines = [line for text in texts for line in text.split("\n") if line.strip()]
+    return max((TextPath((0, 0), line, style.SIZE).get_extents().width / 72 for line in lines), default=0.0)
 
 
 def check_images(images: object, name: str, shape: tuple[str, ...]) -> np.ndarray:
