@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -137,10 +138,10 @@ def _run(chosen: argparse.Namespace) -> None:
 
 def _study(chosen: argparse.Namespace) -> bool:
     from . import session
-    from .study import settings
+    from .study import Settings, settings
 
-    names = ("profile", "papers", "datasets", "tables", "seeds", "root", "weights")
-    given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) is not None}
+    asked = {field.name: getattr(chosen, field.name) for field in fields(Settings)}
+    given = {name: value for name, value in asked.items() if value is not None}
     stand = session.train(settings(given), chosen.minutes, chosen.keep)
     print(_lines(stand))
     return stand.state.str.startswith("failed").any()
