@@ -94,8 +94,7 @@ def planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, str
     across = [f"{dataset}->{name}" for name in others if name]
     found = []
     for table in chosen(paper, settings):
-        crossing = any("->" in name for name in tables.find_table(paper, table).datasets)
-        found += [(table, where) for where in (across if crossing else [dataset])]
+        found += [(table, where) for where in (across if tables.find_table(paper, table).crosses else [dataset])]
     if settings.tables and not found and chosen(paper, settings):
         raise ValueError(f"{chosen(paper, settings)[0]} tests on another data set than it trains on: name two")
     return found

@@ -41,8 +41,7 @@ def test_only_narrow_networks_have_them():
 @pytest.mark.parametrize("paper", tables.PAPERS)
 def test_every_row_of_the_demo_on_the_street_starts_from_them(paper, street_small):
     for table in tables.paper(paper).TABLES:
-        across = any("->" in name for name in table.datasets)
-        where = "street-small->street-other" if across else "street-small"
+        where = "street-small->street-other" if table.crosses else "street-small"
         for _, experiment in tables.experiments(paper, table.name, where, "demo"):
             assert experiment.weights == "street"
             assert experiment.backbone in street_weights.LEARNT

@@ -47,6 +47,11 @@ class Table:
     ap: str = "plain"
     """The definition of average precision that its mAP most likely has: 'plain' or 'trapezoid'."""
 
+    @property
+    def crosses(self) -> bool:
+        """Whether it trains on one data set and tests on another."""
+        return any("->" in name for name in self.datasets)
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -94,7 +99,7 @@ def find_table(paper_name: str, table: str) -> Table:
 
 def possible(paper_name: str, dataset: str) -> list[Table]:
     """The paper's tables that a data set is for: those across data sets for 'a->b', otherwise the others."""
-    return [t for t in paper(paper_name).TABLES if any("->" in name for name in t.datasets) == ("->" in dataset)]
+    return [table for table in paper(paper_name).TABLES if table.crosses == ("->" in dataset)]
 
 
 def readings_table(readings: Sequence[Reading], whole: Sequence[Row] = ()) -> Table:
@@ -152,7 +157,7 @@ def experiments(
     whole = {row.name: row for row in (Row(""), *getattr(module, "WHOLE", ()))}
     if reading not in whole:
         raise ValueError(f"{paper_name} has no reading {reading!r}: known are {', '.join(map(repr, whole))}")
-    if "->" not in dataset and any("->" in name for name in asked.datasets):
+    if "->" not in dataset and asked.crosses:
         raise ValueError(f"{table} trains on one data set and tests on another: dataset={asked.datasets[0]!r}")
     base, found = whole[reading], []
     for row in asked.rows:
