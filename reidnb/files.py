@@ -61,6 +61,22 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def once(target: Path, name: str = "*") -> Iterator[bool]:
+    """Whether ``target`` is still to be made, which of several jobs that need it one is told, and the others wait for.
+
+    What killed makers left unfinished beside it, of ``name``, is gone then. Errors as ``locked``.
+    """
+    if target.exists():
+        yield False
+        return
+    with locked(target.parent):
+        missing = not target.exists()
+        if missing:
+            clear(target.parent, name)
+        yield missing
+
+
 def clear(folder: Path, name: str = "*", older_than: float = 0) -> None:
     """Remove what killed writers left unfinished in ``folder``: of ``name``, untouched for ``older_than`` seconds."""
     for left in folder.glob(f".{'[0-9a-f]' * 8}.{name if name == '*' else glob.escape(name)}"):

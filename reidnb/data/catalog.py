@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import clear, locked
+from ..files import once
 from . import cuhk03, market, msmt17
 from .dataset import DISTRACTOR, JUNK, Counts, ReidData, cache_dir, check_counts
 
@@ -63,10 +63,7 @@ def _street(name: str) -> DataSet:
         from . import street  # needs OpenCV, which a machine that only trains may lack
 
         folder = cache_dir() / name
-        if folder.is_dir():
-            return street.make(folder, **STREETS[name])
-        with locked(folder.parent):  # of several jobs that need it one draws
-            clear(folder.parent, name)
+        with once(folder, name):  # a street that is there is still looked at: are its parameters these?
             return street.make(folder, **STREETS[name])
 
     return DataSet(make, _read_street)

@@ -20,7 +20,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from ..files import clear, locked, unfinished
+from ..files import once, unfinished
 from . import market
 from .dataset import SINGLE_SHOT, Counts, ReidData, cache_dir, find
 
@@ -92,11 +92,8 @@ def extract(mat: Path, boxes: str) -> Path:
     stat = mat.stat()
     digest = hashlib.sha256(f"{mat}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
     folder = cache_dir() / "cuhk03" / f"{digest}-{boxes}"
-    if folder.is_dir():
-        return folder
-    with locked(folder.parent):  # of several jobs that need it one writes
-        if not folder.is_dir():
-            clear(folder.parent)
+    with once(folder) as missing:
+        if missing:
             with _opened(mat) as file, unfinished(folder) as place:
                 place.mkdir()
                 _write_images(file, file[boxes][0], place, f"CUHK03, {boxes}")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..files import clear, locked, write_atomically
+from ..files import once, write_atomically
 from .catalog import cache_dir
 
 PIECE = 1024
@@ -32,11 +32,9 @@ def decode(paths: list[str], size: tuple[int, int], cache: Path | None = None) -
     """
     folder = (cache or cache_dir()) / "pixels"
     target = folder / f"{_key(paths, size)}.npy"
-    if not target.exists():
-        with locked(folder):  # of several jobs that need it one decodes
-            if not target.exists():
-                clear(folder)
-                write_atomically(target, lambda file: _decode_all(paths, size, file))
+    with once(target) as missing:
+        if missing:
+            write_atomically(target, lambda file: _decode_all(paths, size, file))
     return np.load(target, mmap_mode="r")
 
 

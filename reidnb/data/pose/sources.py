@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ...files import clear, locked, write_atomically
+from ...files import once, write_atomically
 from ..catalog import ReidData, cache_dir
 from .canonical import THRESHOLD, fill, typical
 from .files import FOLDERS, read_npz, read_openpose
@@ -55,21 +55,19 @@ def load(
     for split in FOLDERS:
         paths = list(getattr(data, split).path)
         target = cache_dir() / "joints" / f"{data.name}-{split}-{_key(name, paths)}.npz"
-        if not target.exists():
-            with locked(target.parent):  # of several jobs that need them one looks
-                if not target.exists():
-                    clear(target.parent)
-                    if kind == "keypointrcnn":
-                        what = f"{len(paths)} images of {data.name} {split}"
-                        say(f"finding the joints of {what} with Keypoint R-CNN, once")
-                        from . import detector  # torchvision's detectors take a while to import
+        with once(target) as missing:
+            if missing:
+                if kind == "keypointrcnn":
+                    what = f"{len(paths)} images of {data.name} {split}"
+                    say(f"finding the joints of {what} with Keypoint R-CNN, once")
+                    from . import detector  # torchvision's detectors take a while to import
 
-                        joints = detector.detect(paths, target.with_suffix(""), weights, detector.SIDE)
-                    else:
-                        joints = _read(kind, path, split, [Path(p).name for p in paths])
-                    found = Split(joints, _sizes(paths))
-                    _check(found, f"the joints of {name} for {data.name} {split}", paths)
-                    write_atomically(target, lambda file, found=found: _save(file, found))
+                    joints = detector.detect(paths, target.with_suffix(""), weights, detector.SIDE)
+                else:
+                    joints = _read(kind, path, split, [Path(p).name for p in paths])
+                found = Split(joints, _sizes(paths))
+                _check(found, f"the joints of {name} for {data.name} {split}", paths)
+                write_atomically(target, lambda file, found=found: _save(file, found))
         with np.load(target, allow_pickle=False) as file:
             splits[split] = Split(file["joints"], file["sizes"])
     return Poses(name, **splits)
