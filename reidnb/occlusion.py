@@ -14,10 +14,9 @@ from torch import nn
 from .data import pixels
 from .data.augment import MEAN, normalise
 from .data.catalog import ReidData
-from .evaluation import metrics
 from .experiments import Run
 from .models.parts import PARTS
-from .runs import boxes_of, descriptors, load_model
+from .runs import boxes_of, descriptors, evaluate, load_model
 from .training import extract, make_accelerator
 
 NOTHING = "nothing"
@@ -61,7 +60,6 @@ def study(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
     The queries' boxes stay those of the whole person, as if the pose were still known; the gallery is untouched.
     """
     rows = []
-    labels = [table[name].to_numpy() for table in (data.query, data.gallery) for name in ("pid", "camid")]
     for name, run in runs.items():
         model, boxes = load_model(run, data), boxes_of(run.experiment, data)["query"]
         if boxes is None:
@@ -72,7 +70,7 @@ def study(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
         for part in (NOTHING, *PARTS):
             hidden = hide(images, boxes, part)
             mu = weights(model.cpu(), hidden, boxes).mean(0)
-            scores = metrics.evaluate(extract(model, hidden, accelerator=accelerator, boxes=boxes), gallery, *labels)
-            row = {"run": name, "hidden": part, "rank1": 100 * scores.rank(1), "map": 100 * scores.map}
+            found = evaluate(extract(model, hidden, accelerator=accelerator, boxes=boxes), gallery, data)
+            row = {"run": name, "hidden": part, "rank1": found["rank1"], "map": found["map"]}
             rows.append(row | {f"mu_{p}": value for p, value in zip(PARTS, mu, strict=True)})
     return pd.DataFrame(rows)

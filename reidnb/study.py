@@ -3,18 +3,23 @@
 ``Snakefile`` turns the plan into jobs, ``session`` trains as much of it as there is time for; nothing here trains.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 
 from .data import catalog
-from .experiments import Experiment, key
+from .experiments import Experiment, Run, key
 from .papers import claims, tables
 from .profiles import PROFILES
 from .runs import finished
 
 ELSEWHERE = {"street": "street-other"}
 """Where a study of this data set alone tests the models of a table that trains on one and tests on another."""
+
+
+Runs = list[tuple[tables.Row, Run]]
+"""Rows of a table, each with a finished run: a row stands once for each seed."""
 
 
 @dataclass(frozen=True)
@@ -112,40 +117,58 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
     Returns how many experiments are not finished. A row without a run stands without numbers of ours. A table that
     measures more than its runs have kept is named.
     """
-    from .figures.tables import save  # matplotlib and jinja2 are not on every machine that trains
-
-    missing = {}
+    missing: dict[str, str] = {}
     for paper, dataset in pairs(settings):
-        claimed: dict[str, dict] = {}
+        claimed: dict[str, dict[str, Runs]] = {}
         for table, where in planned(paper, dataset, settings):
-            runs, lacking = [], []
-            for row, experiment in rows(paper, table, where, settings):
-                run = finished(experiment, settings.root)
-                if run:
-                    runs.append((row, run))
-                else:
-                    lacking.append(row.name)
-                    missing[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
-            if runs:
-                try:
-                    frame = tables.beside_published(paper, table, where, runs, settings.root or None)
-                except FileNotFoundError as error:
-                    say(f"no {table} of {paper}: {error}")
-                    continue
-                note = tables.caption(paper, table, runs, where)
-                if lacking:
-                    note += f" Not finished: {', '.join(dict.fromkeys(lacking))}."
-                title = tables.find_table(paper, table).title
-                save(frame, paper, table, where, settings.profile, caption=note, title=title)
+            runs, lacking = _finished(paper, table, where, settings)
+            missing |= lacking
+            if not runs:
+                continue
+            try:
+                _write_table(paper, table, where, runs, settings)
+            except FileNotFoundError as error:
+                say(f"no {table} of {paper}: {error}")
+            else:
                 claimed.setdefault(where, {})[table] = runs
         for where, found in claimed.items():
-            frame = claims.checklist(paper, where, found, settings.root or None)
-            if len(frame):
-                note, title = claims.note(paper, frame, found, where), "What the paper says of its tables"
-                save(frame, paper, "claims", where, settings.profile, caption=note, title=title)
+            _write_claims(paper, where, found, settings)
     for name, row in missing.items():
         say(f"not finished: {name} ({row})")
     return len(missing)
+
+
+def _finished(paper: str, table: str, where: str, settings: Settings) -> tuple[Runs, dict[str, str]]:
+    """A table's finished runs; and of the others the keys, with their table and row."""
+    runs, lacking = [], {}
+    for row, experiment in rows(paper, table, where, settings):
+        if run := finished(experiment, settings.root):
+            runs.append((row, run))
+        else:
+            lacking[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
+    return runs, lacking
+
+
+def _write_table(paper: str, table: str, where: str, runs: Runs, settings: Settings) -> None:
+    from .figures.tables import save  # matplotlib and jinja2 are not on every machine that trains
+
+    frame = tables.beside_published(paper, table, where, runs, settings.root or None)
+    found = tables.find_table(paper, table)
+    note = tables.caption(paper, table, runs, where)
+    done = Counter(row.name for row, _ in runs)
+    lacking = [row.name for row in found.rows if done[row.name] < settings.seeds]
+    if lacking:
+        note += f" Not finished: {', '.join(lacking)}."
+    save(frame, paper, table, where, settings.profile, caption=note, title=found.title)
+
+
+def _write_claims(paper: str, where: str, found: dict[str, Runs], settings: Settings) -> None:
+    from .figures.tables import save
+
+    frame = claims.checklist(paper, where, found, settings.root or None)
+    if len(frame):
+        note, title = claims.note(paper, frame, found, where), "What the paper says of its tables"
+        save(frame, paper, "claims", where, settings.profile, caption=note, title=title)
 
 
 def pairs(settings: Settings) -> list[tuple[str, str]]:

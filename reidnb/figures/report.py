@@ -9,6 +9,7 @@ What is missing does not appear. The page needs nothing but this folder: its sty
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -54,7 +55,10 @@ def build(results: str | Path) -> Path:
     results = Path(results)
     if not results.is_dir():
         raise FileNotFoundError(f"there is no results folder {results}")
-    found, figures = _tables(results), _figures(results)
+    kept, figures = _tables(results), _figures(results)
+    found: dict[str, list[dict]] = {}
+    for saved in kept:
+        found.setdefault(str(saved.about["paper"]), []).append(_table(saved))
     papers = [name for name in (*PAPERS, *found) if name in found or figures.get(name)]
     content = {
         "sections": [
@@ -66,7 +70,7 @@ def build(results: str | Path) -> Path:
             }
             for name in dict.fromkeys(papers)
         ],
-        "overview": _overview(results),
+        "overview": _overview(kept, results / "runs.csv"),
         "figures": figures.get("", []),
         "readings": [_readings(path) for path in sorted(results.glob("readings*.csv"))],
         "runs": _runs(results / "runs.csv"),
@@ -83,17 +87,18 @@ def build(results: str | Path) -> Path:
     return path
 
 
-def _tables(results: Path) -> dict[str, list[dict]]:
-    """The tables of each paper."""
-    found: dict[str, list[dict]] = {}
-    for path in _paths(results):
-        about = _about(path)
-        found.setdefault(str(about["paper"]), []).append(_table(path, about))
-    return found
+@dataclass(frozen=True)
+class _Saved:
+    """A table of ``tables.save`` as it was read back."""
+
+    path: Path
+    about: dict
+    frame: pd.DataFrame
 
 
-def _paths(results: Path) -> list[Path]:
-    return sorted((results / "tables").glob("*.csv"), key=_claims_first)
+def _tables(results: Path) -> list[_Saved]:
+    paths = sorted((results / "tables").glob("*.csv"), key=_claims_first)
+    return [_Saved(path, _about(path), _csv(path)) for path in paths]
 
 
 def _claims_first(path: Path) -> tuple:
@@ -103,15 +108,15 @@ def _claims_first(path: Path) -> tuple:
     return (paper, table != "claims", not number.isdigit(), int(number) if number.isdigit() else 0, path.stem)
 
 
-def _overview(results: Path) -> Markup | str:
+def _overview(saved: list[_Saved], kept: Path) -> Markup | str:
     """A line for each paper, data set and profile: what is finished, which claims hold, how long it took."""
     parts: dict[tuple[str, str, str], dict[str, pd.DataFrame]] = {}
-    for path in _paths(results):
-        about = _about(path)
+    for table in saved:
+        about = table.about
         if about["paper"] in PAPERS and {"dataset", "profile"} <= about.keys():
             dataset = about["dataset"].replace("-to-", "->")
-            parts.setdefault((about["paper"], dataset, about["profile"]), {})[about["table"]] = _csv(path)
-    runs = _csv(results / "runs.csv") if (results / "runs.csv").exists() else pd.DataFrame()
+            parts.setdefault((about["paper"], dataset, about["profile"]), {})[about["table"]] = table.frame
+    runs = _csv(kept) if kept.exists() else pd.DataFrame()
     lines = []
     for (paper, dataset, profile), found in sorted(
         parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), *part[0])
@@ -157,8 +162,9 @@ def _figures(results: Path) -> dict[str, list[dict]]:
     return found
 
 
-def _table(path: Path, about: dict) -> dict:
-    frame, caption = _csv(path), str(about.get("caption", ""))
+def _table(saved: _Saved) -> dict:
+    path, about, frame = saved.path, saved.about, saved.frame
+    caption = str(about.get("caption", ""))
     try:
         # A table whose origin is lost says so.
         needed = "Ours: profile, seeds and weights not recorded." if tables.needs_caption(frame) else ""

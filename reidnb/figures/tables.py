@@ -207,7 +207,8 @@ def _text(frame: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
     if _is_beside(frame):
         return _shown(frame, None), {0}
     if "verdict" in frame:
-        return _claims_text(frame), {0, 1, 2, 6, 7, 8}
+        shown = _claims_text(frame)
+        return shown, {n for n, name in enumerate(shown) if name not in ("published", "ours", "95 % interval")}
     return _plain_text(frame), {n for n, c in enumerate(frame) if not pd.api.types.is_numeric_dtype(frame[c])}
 
 
