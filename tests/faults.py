@@ -106,6 +106,21 @@ def _small_study() -> None:
     study.finished_tables(study.settings(STUDY))
 
 
+def two_snakemakes(folder: Path, repeats: int) -> Iterator[Outcome]:
+    """The same study started twice, at once, in one checkout and on one store."""
+    calm, found = undisturbed(folder), Outcome("two snakemakes at once")
+    for number in range(repeats):
+        place = Place(folder / f"snakemakes-{number}", calm.cache)
+        both = [place.snakemake(STUDY) for _ in range(2)]
+        codes = [process.wait() for process in both]
+        found.tried += 1
+        notebooks = [path.read_text() for path in place.results.glob("notebooks/runs/*.ipynb")]
+        found.said = f"{len(notebooks)} notebooks of 2 experiments"
+        found.lost += abs(2 - len(notebooks)) + sum("rank1" not in text for text in notebooks)
+        found.ended(place, max(codes), same(place, calm))
+    yield found
+
+
 def gpu(folder: Path, repeats: int) -> Iterator[Outcome]:
     """The job that holds a GPU is killed: the next one has it at once."""
     place, found = Place(folder / "gpu"), Outcome("holder of a GPU killed")
@@ -173,6 +188,7 @@ CASES: dict[str, tuple[Callable[[Path, int], Iterator[Outcome]], int]] = {
     "making": (making, 3),
     "disks": (disks, 1),
     "two": (two, 2),
+    "snakemakes": (two_snakemakes, 1),
     "images": (images, 1),
     "gpu": (gpu, 2),
     "snakemake": (snakemake, 4),

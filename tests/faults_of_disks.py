@@ -3,11 +3,12 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from disturbed import Outcome, Place, experiment, planned, same, train, undisturbed
+from disturbed import STUDY, Outcome, Place, experiment, planned, same, train, undisturbed
 
 from reidnb.runs import run
 
@@ -38,6 +39,20 @@ def disks(folder: Path, repeats: int) -> Iterator[Outcome]:
         found.lost = "resumed after epoch 1" not in place.log.read_text()
         found.ended(place, code, same(place, calm))
     yield found
+    place, found = Place(folder / "full-study", calm.cache), Outcome("full disk, under snakemake", tried=1)
+    with disk(place.results, "40m"):
+        process = place.snakemake(STUDY)
+        while not any(place.results.glob("runs/*/checkpoint.pt")) and process.poll() is None:
+            time.sleep(0.01)
+        _fill(place.results / "ballast")
+        code = process.wait()
+        found.equal, found.torn = code != 0, place.torn()
+        said = (place.results.parent / "said").read_text()
+        found.said = next((line for line in said.splitlines() if "the disk is full" in line), "")
+        found.equal &= bool(found.said)
+        (place.results / "ballast").unlink()
+        found.ended(place, place.snakemake(STUDY).wait(), same(place, calm))
+    yield found
     place, found = Place(folder / "full-cache"), Outcome("full disk, cache")
     with disk(place.cache, "60k"):
         for wanted in ("street-small: the disk is full", ".npy: the disk is full"):
@@ -67,10 +82,16 @@ def _fill_after_an_epoch(ballast: Path) -> None:
     def say(line: str) -> None:
         print(line)
         if line.startswith("epoch   1"):
-            free = shutil.disk_usage(ballast.parent).free
-            ballast.write_bytes(bytes(free - 8192))
+            _fill(ballast)
 
     run(experiment(), cpu=True, say=say)
+
+
+def _fill(ballast: Path) -> None:
+    """Take all the space that is left, even while others take some and give it back."""
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(65536))
 
 
 def images(folder: Path, repeats: int) -> Iterator[Outcome]:
