@@ -207,4 +207,9 @@ def to_json(content: dict) -> str:
 
 def read_metrics(file: Path) -> dict:
     """Metrics as they were written; what is null there is NaN."""
-    return {name: math.nan if value is None else value for name, value in json.loads(file.read_text()).items()}
+    return known(json.loads(file.read_text()))
+
+
+def known(metrics: dict) -> dict:
+    """The metrics with NaN for what a protocol does not have, which JSON writes as null."""
+    return {name: math.nan if value is None else value for name, value in metrics.items()}

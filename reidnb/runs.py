@@ -25,7 +25,19 @@ from .data import catalog, pixels, pose
 from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
-from .experiments import Experiment, Run, all_options, build, by_pose, digest, key, read_metrics, results_dir, to_json
+from .experiments import (
+    Experiment,
+    Run,
+    all_options,
+    build,
+    by_pose,
+    digest,
+    key,
+    known,
+    read_metrics,
+    results_dir,
+    to_json,
+)
 from .files import clear, write_atomically
 from .models.options import check
 from .training import Recipe, extract, make_accelerator, train
@@ -272,7 +284,7 @@ def by_region(run: Run, data: catalog.ReidData) -> dict[str, dict]:
             region = (F.normalize(x[:, own]) for x in (query, gallery))
             found[name] = evaluate(*region, data)
         _write_json(file, found)
-    return json.loads(file.read_text())
+    return {name: known(metrics_) for name, metrics_ in json.loads(file.read_text()).items()}
 
 
 def _labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:

@@ -131,6 +131,32 @@ def make_accelerator(precision: str = "no", cpu: bool = False, **options) -> Acc
     return Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=list(distributed.HANDLERS), **options)
 
 
+def prepared(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The model, moved in place to the accelerator's device, as a module that gives its losses; and its optimiser."""
+    torch.backends.cudnn.benchmark = True  # all batches are of one size
+    model = distributed.synchronised(model, accelerator)
+    model.to(device=accelerator.device, memory_format=torch.channels_last)
+    return accelerator.prepare(distributed.Losses(model, accelerator), make_optimizer(model, recipe))
+
+
+def step(
+    losses_of: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    images: Tensor,
+    labels: Tensor,
+    **also: Tensor,
+) -> dict[str, Tensor]:
+    """One step on this process's images (B, 3, H, W) with the labels of the whole batch; returns the losses by name."""
+    with accelerator.autocast():
+        parts = losses_of(images, labels, **also)
+    total = torch.stack(list(parts.values())).sum()
+    optimizer.zero_grad()
+    accelerator.backward(total * accelerator.num_processes)
+    optimizer.step()
+    return parts
+
+
 def train(
     model: nn.Module,
     pixels: np.ndarray,
@@ -158,10 +184,7 @@ def train(
     steps = len(epoch_batches(recipe, labels, seed, 0))  # bad sizes are found before anything is built
     own = distributed.share(recipe.batch, accelerator)
     device = accelerator.device
-    torch.backends.cudnn.benchmark = True  # all batches are of one size
-    model = distributed.synchronised(model, accelerator).to(device=device, memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, recipe)
-    losses_of, optimizer = accelerator.prepare(distributed.Losses(model, accelerator), optimizer)
+    losses_of, optimizer = prepared(model, recipe, accelerator)
     history = _resume(checkpoint, model, optimizer)
     if history:
         say(f"resumed after epoch {len(history)} of {recipe.epochs}")
@@ -177,9 +200,9 @@ def train(
         losses, start = [], time.perf_counter()
         # A bar at a terminal only: notebooks and logs get the line below, one an epoch.
         silent = None if accelerator.is_main_process else True
-        for step, index in enumerate(tqdm(batches, disable=silent, leave=False, desc=f"epoch {epoch + 1}")):
+        for number, index in enumerate(tqdm(batches, disable=silent, leave=False, desc=f"epoch {epoch + 1}")):
             for group in optimizer.param_groups:
-                group["lr"] = group["scale"] * learning_rate(recipe, epoch + step / steps)
+                group["lr"] = group["scale"] * learning_rate(recipe, epoch + number / steps)
             # Nothing here waits for a GPU. All of the batch is drawn, so that the draws do not depend on the shares.
             drawn = draw(recipe.augmentation, len(index), recipe.size, generator)
             drawn = {name: upload(values[own], device) for name, values in drawn.items()}
@@ -187,19 +210,14 @@ def train(
             also = {} if boxes is None else {"boxes": move(upload(boxes[index[own]], device), drawn, recipe.size)}
             batch_labels = upload(labels[index], device)
             try:
-                with accelerator.autocast():
-                    parts = losses_of(images, batch_labels, **also)
-                total = torch.stack(list(parts.values())).sum()
-                optimizer.zero_grad()
-                accelerator.backward(total * accelerator.num_processes)
-                optimizer.step()
+                parts = step(losses_of, optimizer, accelerator, images, batch_labels, **also)
             except torch.OutOfMemoryError as error:
                 raise MemoryError(
                     f"{device} has too little memory for a step of {recipe.batch} images of"
                     f" {recipe.size[0]}x{recipe.size[1]}: take precision='bf16' or fewer identities a batch"
                 ) from error
             losses.append(torch.stack([part.detach() for part in parts.values()]))
-            if len(losses) % CHECK_EVERY == 0 or step == len(batches) - 1:
+            if len(losses) % CHECK_EVERY == 0 or number == len(batches) - 1:
                 _check_finite(losses, list(parts), epoch)
         seconds = time.perf_counter() - start
         means = torch.stack(losses).mean(0).tolist()

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reidnb import speed
 from reidnb.evaluation import performance
 from reidnb.figures import performance as pictures
+from reidnb.papers.tables import PAPERS
 
 
 def test_sizes():
@@ -132,6 +134,30 @@ def test_growth_draws_each_package_and_marks_other_dimensions():
     plt.close(figure)
     with pytest.raises(ValueError, match="'sorting' was not measured: there is matrix product, scores from distances"):
         pictures.growth(measured(), "sorting")
+
+
+def test_each_paper_has_its_baseline_and_whole_network_to_measure():
+    found = speed.networks("paper", "bf16")
+    assert list(found) == [(paper, n) for paper in PAPERS for n in ("baseline", "whole network")]
+    assert {(e.recipe.precision, e.weights, e.profile) for e in found.values()} == {("bf16", "", "paper")}
+    assert found["wrcanet", "whole network"].options == {} != found["wrcanet", "baseline"].options
+    assert {e.recipe.precision for e in speed.networks("smoke").values()} == {"no"}
+
+
+def test_steps_are_measured_and_shown():
+    papers = ("hybrid_attention", "attention_driven")
+    found = speed.measure({n: e for n, e in speed.networks("smoke").items() if n[0] in papers}, steps=1, rounds=1)
+    assert (found.images_per_second > 0).all() and found.compiled.isna().all()
+    np.testing.assert_allclose(found.share, found["loop"] / found.images_per_second)
+    # All of one size here, so the first ResNet baseline is the measure of them all.
+    np.testing.assert_allclose(found.times, found.images_per_second[0] / found.images_per_second)
+    table = pictures.costs(found)
+    assert "compiled" not in table and table["images/s"].equals(found.images_per_second)
+    figure = pictures.steps(found)
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == found.images_per_second.tolist()
+    assert list(axes.get_lines()[0].get_xdata()) == found["loop"].tolist()
+    plt.close(figure)
 
 
 @pytest.mark.slow

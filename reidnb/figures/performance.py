@@ -1,4 +1,4 @@
-"""Tables and curves of what `evaluation.performance` measured."""
+"""Tables and curves of what `evaluation.performance` and `speed` measured."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from . import style
+from . import report, style
 
 PRODUCT = "matrix product"
 
@@ -65,6 +65,36 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.margins(x=0.12, y=0.15)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), handlelength=2.6)
+    return figure
+
+
+def costs(measured: pd.DataFrame) -> pd.DataFrame:
+    """The table of ``speed.measure`` as it is shown, without what was not measured."""
+    size = [f"{row.height}×{row.width}" for row in measured.itertuples()]
+    shown = measured.assign(paper=measured.paper.map(report.PAPERS), images=size).dropna(axis=1, how="all")
+    order = ["paper", "network", "images", "batch", "images_per_second", "compiled", "loop", "share", "times"]
+    return shown[[name for name in order if name in shown]].rename(columns={"images_per_second": "images/s"})
+
+
+def steps(measured: pd.DataFrame) -> Figure:
+    """Images a second of each paper's baseline and whole network (of ``speed.measure``), fed one batch and in the loop.
+
+    Behind each bar stands the time of a step, in those of a plain ResNet's.
+    """
+    figure, axes = plt.subplots(figsize=(9, 0.75 * len(measured) + 1.3), layout="constrained")
+    places = [-(place + 0.9 * (place // 2)) for place in range(len(measured))]  # two and two, with room for a heading
+    fed = axes.barh(places, measured.images_per_second, 0.8, color=style.PALETTE[5], label="fed one batch")
+    axes.plot(measured["loop"], places, "D", color=style.INK, markersize=8, label="in the training loop")
+    most = measured[["images_per_second", "loop"]].max(axis=None)
+    for place, (_, row) in zip(places, measured.iterrows(), strict=True):
+        end = max(row.images_per_second, row["loop"])
+        axes.text(end + most / 25, place, f"step × {row.times:.2f}", va="center", color=style.MUTED)
+    for place, paper in zip(places[::2], measured.paper[::2], strict=True):
+        axes.text(0, place + 0.55, report.PAPERS[paper], weight="bold")
+    axes.set_yticks(places, measured.network)
+    axes.set(xlabel="images a second", xlim=(0, 1.25 * most), ylim=(min(places) - 0.6, 1.1))
+    axes.grid(axis="y", visible=False)
+    figure.legend(handles=[fed, *axes.get_lines()], loc="outside lower center", ncols=2)
     return figure
 
 
