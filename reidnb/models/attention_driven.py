@@ -242,6 +242,7 @@ def _load(model: AttentionDriven, backbone: str, weights: str) -> None:
         raise ValueError(f"weights {path} cannot be read: {str(error).splitlines()[0]}") from error
     own = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
     wrong = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
+    # The street's are of the default reading: what another one has besides begins at random there.
     if wrong and weights != "street":
         raise ValueError(
             f"weights {path} are not of this network with these options: {len(wrong)} of {len(own)} arrays are missing"
