@@ -20,7 +20,7 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
-from . import distributed, tracking
+from . import __version__, distributed, tracking
 from .data import catalog, pixels, pose
 from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
@@ -303,11 +303,12 @@ def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> d
     cuda = accelerator.device.type == "cuda"
     threads, processes = torch.get_num_threads(), accelerator.num_processes
     device = torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
-    packages = ("reidnb", "torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
+    packages = ("torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
     return {
         "device": device if processes == 1 else f"{processes} processes, each on {device}",
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "packages": {name: version(name) for name in packages},
+        # Our own version is known without an installation: a bare checkout can train.
+        "packages": {"reidnb": __version__} | {name: version(name) for name in packages},
         "commit": _commit(),
         "train_seconds": round(train_seconds, 1),
         "evaluate_seconds": round(evaluate_seconds, 1),

@@ -1,17 +1,20 @@
 """Experiments, their keys and their folders."""
 
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 import torch
 
+import reidnb
 from reidnb import runs
 from reidnb.data import catalog
 from reidnb.experiments import Experiment, key
 from reidnb.papers.tables import one_experiment
 from reidnb.profiles import at_profile
 from reidnb.runs import load_model, reranked, run
+from reidnb.training import make_accelerator
 
 QUIET = {"say": lambda line: None, "cpu": True}
 
@@ -33,6 +36,13 @@ def test_a_run_keeps_what_a_reader_needs(finished):
     assert list(finished.history.epoch) == [1, 2]
     assert {"device", "packages", "commit", "train_seconds"} <= set(finished.provenance)
     assert 0 <= finished.metrics["map"] <= 100 and len(finished.metrics["cmc"]) >= 20
+
+
+def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):
+    monkeypatch.setattr(runs, "version", lambda name: pytest.fail(name) if name == "reidnb" else version(name))
+    packages = runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["packages"]
+    assert packages["reidnb"] == reidnb.__version__ == version("reidnb")
+    assert packages["torch"] == version("torch")
 
 
 def test_a_finished_run_is_read_not_trained(finished, monkeypatch):
