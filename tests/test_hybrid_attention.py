@@ -230,6 +230,21 @@ def test_dropblock_is_for_training_only():
     assert not (model.eval()(images()).maps["fused"] == 0).all(0).all(0).any()
 
 
+@pytest.mark.parametrize(("dropblock", "average_drops"), [("batch", True), ("max", False)])
+def test_dropblock_of_what_the_maximum_sees_leaves_the_average_whole(dropblock, average_drops):
+    model, seen = tiny(dropblock=dropblock, stages="4", order=""), []
+    model.extractor.register_forward_pre_hook(lambda module, pooled: seen.append(pooled))
+    dropped = model(images()).maps["fused"].detach().numpy()
+    rows = [window_rows(window, 6, 6) for window in model.windows]
+    whole = model(images()).maps["stage4"].detach().numpy()  # in training, so by the same batch's statistics
+    average, maximum = (x.detach().numpy() for x in seen[0])
+    for n, (first, last) in enumerate(rows):
+        expected = (dropped if average_drops else whole)[:, :, first:last].mean((2, 3))
+        np.testing.assert_allclose(average[:, n], expected, atol=1e-5)
+        np.testing.assert_allclose(maximum[:, n], dropped[:, :, first:last].max((2, 3)), atol=1e-5)
+    assert (maximum == 0).all((0, 2)).any() and (average == 0).all((0, 2)).any() == average_drops
+
+
 def test_every_window_has_its_own_head():
     model = tiny().eval()
     before = model(images()).descriptor.view(4, 21, 512)

@@ -166,7 +166,8 @@ class HybridAttention(nn.Module):
     cam            'sum' (the pools added before the MLP, as eq. 2 prints) or 'cbam' (its outputs added)
     cam_scaled     divide what enters CAM's MLP by its root mean square
     activation     of MPFE: 'relu' or 'leaky' (LeakyReLU 0.1)
-    dropblock      in training, on the map before MGO: 'batch' (one block a batch), 'image' (one an image) or ''
+    dropblock      in training, on the map before MGO: 'batch' (one block a batch), 'image' (one an image), 'max' (one a
+                   batch, of what the maximum sees; the average sees the whole map, as in Dai et al. 2019) or ''
     drop_height, drop_width   the dropped block's share of the map
     triplet        one loss for each 'window', or for each 'level' (its windows' features concatenated)
     compared       what the triplet loss sees: 'fc' (before batch normalisation) or 'bn' (after it: the test feature)
@@ -206,7 +207,7 @@ class HybridAttention(nn.Module):
         check("extractor", extractor, ("mpfe", "gap"))
         check("cam", cam, ("sum", "cbam"))
         check("activation", activation, ("relu", "leaky"))
-        check("dropblock", dropblock, ("batch", "image", ""))
+        check("dropblock", dropblock, ("batch", "image", "max", ""))
         check("triplet", triplet, ("window", "level"))
         check("compared", compared, ("fc", "bn"))
         if not stages or "".join(sorted(set(stages) & set("1234"))) != stages:
@@ -263,9 +264,12 @@ class HybridAttention(nn.Module):
         """Descriptors (B, N*width), and logits and embeddings (B, N, ...) of the N windows; ``labels`` are not used."""
         stages = self.backbone(images)
         feature, maps = self.fuse([F.adaptive_max_pool2d(stages[stage - 1], self.shape) for stage in self.fused])
+        whole = feature
         if self.training and self.dropblock:
-            feature = drop_block(feature, *self.block, each=self.dropblock == "image")
+            feature = drop_block(whole, *self.block, each=self.dropblock == "image")
         average, maximum = pool_windows(feature, self.stripes, self.levels)
+        if self.training and self.dropblock == "max":
+            average, _ = pool_windows(whole, self.stripes, self.levels)
         if self.extractor:
             embedding, tested = self.extractor(average, maximum)
             embeddings = {"windows": embedding if self.compared == "fc" else tested}
