@@ -283,8 +283,8 @@ READINGS = (
         "reference 59 (batch feature erasing) drops one block for the whole batch, here on the map before the windows;"
         " there the dropped map goes to the maximum alone ('max'); the released code has none. In training the average"
         " then lacks a third of what it has in a test: from random weights, in the demo profile on Market-1501 (one"
-        " seed), it costs every row of table 6 that was tried without it, mAP 35.5 instead of 38.2 for '+ Bag of Tricks',"
-        " 24.5 instead of 36.2 for '+ MPFE', 28.9 instead of 37.5 for the whole network",
+        " seed), mAP is 35.5 instead of 38.2 for table 6's '+ Bag of Tricks', 24.5 instead of 36.2 for '+ MPFE', 28.9"
+        " instead of 37.5 for the whole network",
     ),
     Reading(
         "drop_height",
