@@ -29,7 +29,7 @@ PAPERS = {
     "wrcanet": "WRCANet",
     "dranet": "DRANet",
     "hybrid_attention": "Hybrid attention",
-    "attention_driven": "Attention-driven multi-branch network",
+    "attention_driven": "Attention-driven network",
 }
 """How a paper is called in headings."""
 SECONDS = ["train_seconds", "evaluate_seconds"]
