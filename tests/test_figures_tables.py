@@ -138,10 +138,11 @@ def test_what_compares_is_within_or_outside_in_a_word_and_a_colour():
     cells = found.to_html().split("</style>")[1]
     assert cells.count("ours within") == cells.count("ours outside") == 1
     assert "−2.6 within | 96.1 | 97.4 | +1.3 outside |" in tables.to_markdown(comparable(), caption=CAPTION)
-    # What was measured otherwise says nothing about the published value.
-    for other in (comparable().assign(comparable=False), frame()):
+    # What was measured otherwise says nothing about the published value; of what is not known, the reader is told all.
+    for other, difference in ((comparable().assign(comparable=False), False), (frame(), True)):
         html = tables.beside_published(other, caption=CAPTION).to_html().split("</style>")[1]
-        assert "within" not in html and "outside" not in html and "−2.6" in html
+        assert "within" not in html and "outside" not in html
+        assert ("−2.6" in html) == ("difference" in html) == difference and "85.2" in html
 
 
 def checklist() -> pd.DataFrame:

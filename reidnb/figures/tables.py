@@ -66,7 +66,8 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
                 name, and there is no difference, which between data sets would mean nothing
 
     Where the frame's own ``comparable`` is true (``papers.tables.not_comparable`` has nothing against it), a difference
-    is 'within' or 'outside': whether the interval from ``low_m`` to ``high_m`` covers the published number.
+    is 'within' or 'outside': whether the interval from ``low_m`` to ``high_m`` covers the published number. Where it is
+    false there is no difference either.
 
     Raises ValueError when a column is missing or the caption is empty.
     """
@@ -255,13 +256,14 @@ def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
     ours = {m: [_ours(line, m) for _, line in frame.iterrows()] for m in present}
     published = {m: [_percent(value) for value in frame[f"published_{m}"]] for m in present}
     if comparable:
+        # Of another profile or other initial weights a difference would only mislead.
+        answered = "comparable" not in frame or bool(frame.comparable.all())
         for m in present:
-            if frame[f"published_{m}"].notna().any():
+            if known := frame[f"published_{m}"].notna().any():
                 columns[METRICS[m], "published"] = published[m]
-                columns[METRICS[m], "ours"] = ours[m]
+            columns[METRICS[m], "ours"] = ours[m]
+            if known and answered:
                 columns[METRICS[m], "difference"] = _differences(frame, m)
-            else:
-                columns[METRICS[m], "ours"] = ours[m]
     else:
         # Another data set's numbers stand in a block of their own, not number beside number.
         theirs, own = _names(printed), _names(frame.dataset)
