@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -158,9 +159,13 @@ def snakemake(folder: Path, repeats: int) -> Iterator[Outcome]:
         while len(place.processes("ipykernel")) <= before and process.poll() is None:
             time.sleep(0.1)
         time.sleep(random.uniform(0, 20))
-        os.killpg(process.pid, signal.SIGKILL) if number % 2 == 0 else process.kill()
-        process.wait()
-        kills.tried, kills.torn = kills.tried + 1, kills.torn + place.torn()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL) if number % 2 == 0 else process.kill()
+        killed = process.wait() == -signal.SIGKILL
+        kills.tried, kills.torn = kills.tried + killed, kills.torn + place.torn()
+        if not killed:  # it had come to its end: from the beginning
+            for path in [*place.results.glob("runs/*"), *place.results.glob("notebooks")]:
+                shutil.rmtree(path) if path.is_dir() else None
     process = place.snakemake(STUDY)
     for _ in range(max(1, repeats // 2)):
         while not (found := place.processes("ipykernel")) and process.poll() is None:
