@@ -172,8 +172,9 @@ def snakemake(folder: Path, repeats: int) -> Iterator[Outcome]:
             time.sleep(0.1)
         time.sleep(random.uniform(0, 5))
         for pid in found[:1]:
-            os.kill(pid, signal.SIGKILL)
-            kernels.tried += 1
+            with suppress(ProcessLookupError):  # it may have ended just now
+                os.kill(pid, signal.SIGKILL)
+                kernels.tried += 1
     failing.tried, code = 1, process.wait()
     said = (place.results.parent / "said").read_text()
     failing.said = next((line for line in said.splitlines() if line.startswith("not finished")), "")
