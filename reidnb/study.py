@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 
+import pandas as pd
+
 from .data import catalog
 from .experiments import Experiment, Run, key
 from .papers import claims, tables
@@ -126,11 +128,12 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
             if not runs:
                 continue
             try:
-                _write_table(paper, table, where, runs, settings)
+                frame = tables.beside_published(paper, table, where, runs, settings.root or None)
             except FileNotFoundError as error:
                 say(f"no {table} of {paper}: {error}")
-            else:
-                claimed.setdefault(where, {})[table] = runs
+                continue
+            _write_table(frame, paper, table, where, runs, settings)
+            claimed.setdefault(where, {})[table] = runs
         for where, found in claimed.items():
             _write_claims(paper, where, found, settings)
     for name, row in missing.items():
@@ -149,10 +152,9 @@ def _finished(paper: str, table: str, where: str, settings: Settings) -> tuple[R
     return runs, lacking
 
 
-def _write_table(paper: str, table: str, where: str, runs: Runs, settings: Settings) -> None:
+def _write_table(frame: pd.DataFrame, paper: str, table: str, where: str, runs: Runs, settings: Settings) -> None:
     from .figures.tables import save  # matplotlib and jinja2 are not on every machine that trains
 
-    frame = tables.beside_published(paper, table, where, runs, settings.root or None)
     found = tables.find_table(paper, table)
     note = tables.caption(paper, table, runs, where)
     done = Counter(row.name for row, _ in runs)

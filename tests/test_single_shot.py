@@ -61,4 +61,6 @@ def test_tables_have_a_dash_for_map(finished):
     assert math.isnan(ours.ours_map) and ours.ours_rank1 == pytest.approx(run.metrics["rank1"])
     frame = frame.assign(published_map=50.0, published_dataset=NAME)
     lines = tables.to_markdown(frame, caption="one seed").splitlines()
-    assert "| ResNet-50+WRA+MS+GP | 50.0 | – |" in next(x for x in lines if x.startswith("| ResNet-50+WRA+MS+GP"))
+    assert "| ResNet-50+WRA+MS+GP | 50.0 | – | 96.1 |" in next(
+        x for x in lines if x.startswith("| ResNet-50+WRA+MS+GP")
+    )

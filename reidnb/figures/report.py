@@ -56,6 +56,7 @@ def build(results: str | Path) -> Path:
     if not results.is_dir():
         raise FileNotFoundError(f"there is no results folder {results}")
     kept, figures = _tables(results), _figures(results)
+    runs = _csv(results / "runs.csv") if (results / "runs.csv").exists() else pd.DataFrame()
     found: dict[str, list[dict]] = {}
     for saved in kept:
         found.setdefault(str(saved.about["paper"]), []).append(_table(saved))
@@ -70,10 +71,10 @@ def build(results: str | Path) -> Path:
             }
             for name in dict.fromkeys(papers)
         ],
-        "overview": _overview(kept, results / "runs.csv"),
+        "overview": _overview(kept, runs),
         "figures": figures.get("", []),
         "readings": [_readings(path) for path in sorted(results.glob("readings*.csv"))],
-        "runs": _runs(results / "runs.csv"),
+        "runs": _runs(runs),
     }
     if not any(content.values()):
         raise ValueError(
@@ -108,7 +109,7 @@ def _claims_first(path: Path) -> tuple:
     return (paper, table != "claims", not number.isdigit(), int(number) if number.isdigit() else 0, path.stem)
 
 
-def _overview(saved: list[_Saved], kept: Path) -> Markup | str:
+def _overview(saved: list[_Saved], runs: pd.DataFrame) -> Markup | str:
     """A line for each paper, data set and profile: what is finished, which claims hold, how long it took."""
     parts: dict[tuple[str, str, str], dict[str, pd.DataFrame]] = {}
     for table in saved:
@@ -116,7 +117,6 @@ def _overview(saved: list[_Saved], kept: Path) -> Markup | str:
         if about["paper"] in PAPERS and {"dataset", "profile"} <= about.keys():
             dataset = about["dataset"].replace("-to-", "->")
             parts.setdefault((about["paper"], dataset, about["profile"]), {})[about["table"]] = table.frame
-    runs = _csv(kept) if kept.exists() else pd.DataFrame()
     lines = []
     for (paper, dataset, profile), found in sorted(
         parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), *part[0])
@@ -213,10 +213,9 @@ def _readings(path: Path) -> dict:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _runs(path: Path) -> dict | None:
-    if not path.exists():
+def _runs(frame: pd.DataFrame) -> dict | None:
+    if frame.columns.empty:
         return None
-    frame = _csv(path)
     facts = {"runs": str(len(frame))}
     for name, label in (("device", "devices"), ("seed", "seeds"), ("commit", "code versions")):
         if name in frame and frame[name].notna().any():
