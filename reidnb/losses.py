@@ -18,13 +18,13 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3) ->
 
     For each anchor: [margin + distance to the farthest image of its identity - distance to the nearest image of
     another]_+ . features (B, D), labels (B,). Of several features of the same images, (N, B, D), it is the mean of
-    their N losses. Raises ValueError when the batch has one identity only; on a GPU, which need not wait for this, the
-    loss is then NaN.
+    their N losses. Raises ValueError when the batch has one identity only; on a GPU, which need not wait for this, and
+    where it is compiled, the loss is then NaN.
     """
     features = features.float()
     same = labels[:, None] == labels[None, :]
     alone = same.all()
-    if alone.device.type == "cpu" and alone:
+    if alone.device.type == "cpu" and not torch.compiler.is_compiling() and alone:
         raise ValueError("batch-hard triplet loss needs at least two identities in a batch, found one")
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
         square = features.square().sum(-1)

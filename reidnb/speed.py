@@ -24,6 +24,8 @@ from .training import make_accelerator, prepared, step, train
 
 IDENTITIES = 751
 """Market-1501's, for the classifiers."""
+MODES = {"compiled": "default", "graphs": "reduce-overhead"}
+"""torch.compile's modes by the names of our columns: kernels fused; and replayed as one CUDA graph as well."""
 BOXES = ((0, 0, 1, 1), (0.2, 0, 0.8, 0.25), (0.1, 0.2, 0.9, 0.5), (0.15, 0.45, 0.85, 0.75), (0.2, 0.7, 0.8, 1))
 """Regions R0 to R4 of every random image, where a network cuts some out."""
 
@@ -48,7 +50,7 @@ def measure(
     """A row for each network: paper, network, height, width, batch, and images a second.
 
     images_per_second   fed one batch, the median over the rounds of as many steps
-    compiled            the same after torch.compile; NaN unless asked for
+    compiled, graphs    the same after torch.compile, in both of ``MODES``; NaN unless asked for, graphs without a GPU
     loop                in the whole training loop, on as many batches
     share               loop / images_per_second, the median over the rounds
     times               time of a step, in those of the first ResNet baseline with images of that size
@@ -56,7 +58,8 @@ def measure(
     accelerator = make_accelerator(next(iter(found.values())).recipe.precision)
     takers = {name: {"images_per_second": _fed(experiment, accelerator)} for name, experiment in found.items()}
     for name, experiment in found.items():
-        takers[name] |= {"compiled": _fed(experiment, accelerator, compiled=True)} if compiled else {}
+        for column in [c for c in MODES if compiled and (c != "graphs" or accelerator.device.type == "cuda")]:
+            takers[name][column] = _fed(experiment, accelerator, MODES[column])
         takers[name] |= {"loop": _loop(experiment, accelerator)}
     for taker in tqdm([t for own in takers.values() for t in own.values()], desc="warming up"):
         taker(min(steps, 3))
@@ -67,7 +70,7 @@ def measure(
         for kind, taker in own.items()
     ).pivot(index=["name", "round"], columns="kind", values="rate")
     rates["share"] = rates.loop / rates.images_per_second
-    medians = rates.groupby("name").median().reindex(columns=["images_per_second", "compiled", "loop", "share"])
+    medians = rates.groupby("name").median().reindex(columns=["images_per_second", *MODES, "loop", "share"])
     rows, plain = [], {}
     for (paper, network), experiment in found.items():
         height, width = experiment.recipe.size
@@ -79,14 +82,14 @@ def measure(
     return pd.DataFrame(rows)
 
 
-def _fed(experiment: Experiment, accelerator: Accelerator, compiled: bool = False) -> Callable[[int], float]:
+def _fed(experiment: Experiment, accelerator: Accelerator, mode: str = "") -> Callable[[int], float]:
     """A function that trains so many steps on one batch and returns images a second."""
     recipe, device = experiment.recipe, accelerator.device
     model = build(experiment, IDENTITIES)
     losses_of, optimizer = prepared(model, recipe, accelerator)
     losses_of.train()
-    if compiled:
-        losses_of = torch.compile(losses_of)
+    if mode:
+        losses_of = torch.compile(losses_of, mode=mode)
     images = normalise(torch.from_numpy(_pixels(recipe.batch, recipe.size)).to(device))
     labels = torch.arange(recipe.batch, device=device) // recipe.images
     also = {"boxes": torch.tensor(BOXES, device=device).expand(recipe.batch, -1, -1)} if by_pose(experiment) else {}

@@ -1,0 +1,56 @@
+"""What a GPU asks of each network, tried without one: everything on its device, no waiting for a number, one graph."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.func import functional_call
+
+from reidnb import speed
+from reidnb.distributed import Losses
+from reidnb.experiments import Experiment, build, by_pose
+
+NETWORKS = speed.networks("smoke")
+ALONE = SimpleNamespace(num_processes=1, process_index=0)
+
+each_network = pytest.mark.parametrize("experiment", NETWORKS.values(), ids=[" ".join(name) for name in NETWORKS])
+
+
+def batch(experiment: Experiment, device: str = "cpu") -> tuple[tuple, dict]:
+    recipe = experiment.recipe
+    images = torch.zeros(recipe.batch, 3, *recipe.size, device=device)
+    labels = torch.arange(recipe.batch, device=device) // recipe.images
+    boxes = torch.zeros(recipe.batch, len(speed.BOXES), 4, device=device) + torch.tensor([0, 0, 1, 1]).to(device)
+    return (images, labels), {"boxes": boxes} if by_pose(experiment) else {}
+
+
+@each_network
+def test_losses_stay_on_the_device_and_ask_it_for_no_number(experiment):
+    losses = Losses(build(experiment, speed.IDENTITIES), ALONE)
+    # Tensors without values: two devices in one operation, or a value that is asked for, end in an error.
+    with FakeTensorMode():
+        images, also = batch(experiment, "cuda")
+        own = [*losses.named_parameters(), *losses.named_buffers()]
+        there = {name: torch.empty(x.shape, dtype=x.dtype, device="cuda") for name, x in own}
+        parts = functional_call(losses, there, images, also)
+        assert {(part.device.type, part.dtype, part.shape) for part in parts.values()} == {("cuda", torch.float32, ())}
+
+
+def test_a_value_that_is_asked_for_is_noticed():
+    with FakeTensorMode(), pytest.raises(DataDependentOutputException):
+        bool(torch.zeros(3, device="cuda").sum() > 0)
+    with FakeTensorMode(), pytest.raises(RuntimeError, match="device"):
+        torch.zeros(3, device="cuda") + torch.zeros(3)
+
+
+@each_network
+def test_losses_compile_as_one_graph_once(experiment):
+    torch._dynamo.reset()
+    losses = Losses(build(experiment, speed.IDENTITIES), ALONE)
+    graphs = []
+    compiled = torch.compile(losses, backend=lambda graph, inputs: graphs.append(graph) or graph, fullgraph=True)
+    for _ in range(2):
+        images, also = batch(experiment)
+        torch.stack(list(compiled(*images, **also).values())).sum().backward()
+    assert len(graphs) == 1
