@@ -27,6 +27,8 @@ from .files import write_atomically
 
 CHECK_EVERY = 50
 """Steps between two looks at the losses: looking makes a GPU wait."""
+CHECKPOINT_EVERY = 30.0
+"""Seconds between two checkpoints on a GPU, which trains an epoch in a few times what writing one takes."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def train(
     accelerator: Accelerator,
     checkpoint: Path,
     boxes: np.ndarray | None = None,
+    checkpoint_every: float | None = None,
     after_epoch: Callable[[nn.Module, int], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
@@ -175,8 +178,9 @@ def train(
     pixels        (N, H, W, 3) uint8, the decoded training images
     labels        (N,) 0..identities-1
     boxes         (N, n, 4) float32, regions of the images for a model that cuts them out, as fractions of the image
-    checkpoint    file of the last whole epoch, gone on from when it is there; written by the main process
-    after_epoch   called with the model and the number of finished epochs
+    checkpoint    file of a whole epoch, gone on from when it is there; written by the main process
+    checkpoint_every   seconds between two of them; None: each epoch's on a CPU, ``CHECKPOINT_EVERY`` on a GPU
+    after_epoch   called with the model and the number of finished epochs; when it raises, the epoch is kept first
 
     Raises FloatingPointError when a loss is NaN or infinite, naming epoch, step and loss; MemoryError when a step does
     not fit; OSError when the checkpoint cannot be written. The checkpoint before it stays whole.
@@ -189,6 +193,16 @@ def train(
     if history:
         say(f"resumed after epoch {len(history)} of {recipe.epochs}")
     read = reader(pixels, device)
+    if checkpoint_every is None:
+        checkpoint_every = CHECKPOINT_EVERY if device.type == "cuda" else 0.0
+    kept, kept_at = len(history), time.perf_counter()
+
+    def keep() -> None:
+        nonlocal kept, kept_at
+        if accelerator.is_main_process and kept < len(history):
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+            write_atomically(checkpoint, lambda file: torch.save(state, file))
+            kept, kept_at = len(history), time.perf_counter()
 
     for epoch in range(len(history), recipe.epochs):
         torch.manual_seed(_mix(seed, epoch, accelerator.process_index))  # dropout and its like
@@ -229,16 +243,19 @@ def train(
             "images_per_second": batches.size / seconds,
         }
         history.append(row)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
         accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
-        if accelerator.is_main_process:
-            write_atomically(checkpoint, lambda file, state=state: torch.save(state, file))
+        if len(history) == recipe.epochs or time.perf_counter() - kept_at >= checkpoint_every:
+            keep()
         say(
             f"epoch {epoch + 1:3d}/{recipe.epochs}  loss {row['loss']:.3f}  lr {row['lr']:.1e}"
             f"  {row['images_per_second']:.0f} images/s"
         )
-        if after_epoch:
-            after_epoch(model, epoch + 1)
+        try:
+            if after_epoch:
+                after_epoch(model, epoch + 1)
+        except BaseException:
+            keep()
+            raise
     return pd.DataFrame(history)
 
 

@@ -19,6 +19,7 @@ from reidnb.training import (
     Recipe,
     epoch_batches,
     extract,
+    history_of,
     learning_rate,
     make_accelerator,
     make_optimizer,
@@ -53,7 +54,7 @@ def tiny_model():
     return WRCANet(8, (32, 16), backbone="resnet10-eighth")
 
 
-def run_tiny(folder: Path, recipe: Recipe = RECIPE, after_epoch=None):
+def run_tiny(folder: Path, recipe: Recipe = RECIPE, after_epoch=None, checkpoint_every=None):
     torch.set_num_threads(1)
     model = tiny_model()
     history = train(
@@ -63,6 +64,7 @@ def run_tiny(folder: Path, recipe: Recipe = RECIPE, after_epoch=None):
         seed=3,
         accelerator=make_accelerator(recipe.precision, cpu=True),
         checkpoint=folder / "checkpoint.pt",
+        checkpoint_every=checkpoint_every,
         after_epoch=after_epoch,
         say=lambda line: None,
     )
@@ -127,6 +129,21 @@ def test_training_learns_and_keeps_history(tmp_path):
     parts = [c for c in history if c.startswith("loss_")]
     np.testing.assert_allclose(history[parts].sum(axis=1), history.loss, rtol=1e-5)
     assert (history.images_per_second > 0).all()
+
+
+def test_checkpoints_that_are_far_apart_lose_no_epoch_to_a_stop(tmp_path):
+    kept = []
+
+    def look(model, epoch: int) -> None:
+        kept.append(len(history_of(tmp_path / "checkpoint.pt")))
+        if epoch == 3 and len(kept) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tiny(tmp_path, after_epoch=look, checkpoint_every=1e9)
+    assert kept == [0, 0, 0] and len(history_of(tmp_path / "checkpoint.pt")) == 3
+    _, history = run_tiny(tmp_path, after_epoch=look, checkpoint_every=1e9)
+    assert kept == [0, 0, 0, 4] and len(history) == 4  # the last epoch's is always written: evaluation may be killed
 
 
 def test_bf16_and_shuffled_batches_train_too(tmp_path):
