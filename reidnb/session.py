@@ -5,6 +5,7 @@ from there, to the same numbers as without a stop. Nothing here needs more than 
 Snakemake, nor a library for figures.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from .training import history_of
 
 FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 """What one experiment may raise without ending the others."""
+
+METRICS = ("map", "rank1")
+"""What is shown of a run, beside what is published; mAP by the definition of its table."""
 
 
 class TimeUp(Exception):
@@ -67,7 +71,8 @@ def train(
     clock: Callable[[], float] = time.monotonic,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """Run the study's experiments until the time is up, and return a row for each: where it stands.
+    """Run the study's experiments until the time is up, and return a row for each: where it stands, what it took and
+    reached, and what its paper prints (comparable in the ``paper`` profile from ImageNet weights only).
 
     ``clock`` counts seconds and is looked at after each epoch; a training whose last epoch is done is always
     evaluated. ``keep`` is one of ``runs.KEEP``. An experiment that fails is named, and the others go on. Raises
@@ -103,6 +108,10 @@ def train(
 def _row(piece: Piece, kept: Run, failure: str) -> dict:
     experiment, epochs = piece.experiment, piece.experiment.recipe.epochs
     history = kept.history if kept.is_finished else history_of(kept.folder / "checkpoint.pt")
+    ours = dict.fromkeys(METRICS, math.nan)
+    if kept.is_finished:
+        trapezoid = tables.find_table(experiment.paper, piece.table).ap == "trapezoid"
+        ours = {"map": kept.metrics["map_trapezoid" if trapezoid else "map"], "rank1": kept.metrics["rank1"]}
     stopped = f"stopped at epoch {len(history)} of {epochs}" if len(history) else "not begun"
     return {
         "paper": experiment.paper,
@@ -111,7 +120,17 @@ def _row(piece: Piece, kept: Run, failure: str) -> dict:
         "dataset": experiment.dataset,
         "seed": experiment.seed,
         "state": "finished" if kept.is_finished else f"failed: {failure}" if failure else stopped,
-        "map": f"{kept.metrics['map']:.2f}" if kept.is_finished else "",
-        "rank1": f"{kept.metrics['rank1']:.2f}" if kept.is_finished else "",
+        "minutes": f"{history.seconds.sum() / 60:.1f}" if len(history) else "",
         "images/s": f"{history.images_per_second.median():.0f}" if len(history) else "",
+    } | {
+        f"{prefix}{name}": f"{values[name]:.2f}" if values[name] == values[name] else ""
+        for prefix, values in (("", ours), ("published ", _published(piece)))
+        for name in METRICS
     }
+
+
+def _published(piece: Piece) -> dict[str, float]:
+    """What the paper prints for the piece's row on its data set; NaN where it prints nothing."""
+    printed = tables.published(piece.experiment.paper, piece.table)
+    lines = printed[(printed.row == piece.row) & (printed.dataset == piece.experiment.dataset)]
+    return {name: float(lines[name].iloc[0]) if len(lines) and name in lines else math.nan for name in METRICS}

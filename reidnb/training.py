@@ -276,6 +276,7 @@ def extract(
     ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's; ``unit`` then divides by the length;
     ``change`` is done to each batch of images. Several processes share the images; each has all descriptors.
     """
+    torch.backends.cudnn.benchmark = False  # the last batch is of another size: a search for so few would not pay
     model.eval()
     model.to(device=accelerator.device, memory_format=torch.channels_last)
     descriptors, processes, process = [], accelerator.num_processes, accelerator.process_index

@@ -131,6 +131,29 @@ def test_a_study_in_pieces_of_time_ends_as_an_uninterrupted_one(street_small, tm
     assert "no table1 of wrcanet" in said[0]
 
 
+def test_where_a_piece_stands_has_its_published_numbers_beside_it():
+    """DRANet's baseline on Market-1501: 91.5 rank-1, 77.5 mAP (table 4)."""
+    asked = study.Settings(profile="paper")
+    row, experiment = study.rows("dranet", "table4", "market1501", asked)[0]
+    piece = session.Piece("no-such-run", "table4", row.name, experiment)
+    line = session._row(piece, Run(Path("no-such-run")), "")
+    assert (line["published map"], line["published rank1"]) == ("77.50", "91.50")
+    assert {line[name] for name in ("map", "rank1", "minutes", "images/s")} == {""}
+    assert line["state"] == "not begun"
+    scores = {"map": 20.0, "map_trapezoid": 10.0, "rank1": 30.0}
+    done = SimpleNamespace(
+        is_finished=True,
+        metrics=scores,
+        history=pd.DataFrame({"seconds": [60.0, 30.0], "images_per_second": [5.0, 7.0]}),
+    )
+    line = session._row(piece, done, "")
+    assert [line[name] for name in ("map", "rank1", "minutes", "images/s")] == ["20.00", "30.00", "1.5", "6"]
+    other = replace(piece, table="table6", experiment=replace(experiment, paper="hybrid_attention", options={}))
+    assert session._row(other, done, "")["map"] == "10.00"  # by the definition of that paper
+    unprinted = replace(piece, row="a row of ours")
+    assert session._row(unprinted, Run(Path("no-such-run")), "")["published map"] == ""
+
+
 def test_an_experiment_that_fails_is_named_and_the_others_go_on(street_small, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
 
