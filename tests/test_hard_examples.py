@@ -121,6 +121,27 @@ def test_how_hard_names_training_images_from_each_map(finished, street_small):
     assert (table.low <= table.right).all() and (table.right <= table.high).all()
 
 
+def test_awake_counts_hidden_units_that_some_image_wakes(finished, street_small, monkeypatch):
+    model = load_model(finished, street_small)
+    images = show.decoded(street_small.train, range(len(street_small.train)), finished.experiment.recipe.size)
+    with torch.inference_mode():
+        maps = model(normalise(torch.from_numpy(images))).maps
+    table = hard_examples.awake(finished, street_small)
+    a = maps["stage4"].numpy()
+    a = a.repeat(3, 2) if a.shape[2] < 3 else a
+    for part, own in enumerate(np.array_split(a, 3, axis=2)):
+        hidden = own.mean((2, 3)) @ model.attention[part].w0.weight.detach().numpy().T
+        assert table.awake[part] == sum((hidden > 0).any(0)) and table["hidden units"][part] == hidden.shape[1]
+        limits = np.quantile(maps["m"][:, :, part].numpy(), (0.025, 0.975))
+        np.testing.assert_allclose(table.loc[part, ["m from", "m to"]].astype(float), limits, atol=1e-5)
+
+    for part in model.attention:
+        part.w0.weight.data.fill_(-1)  # the average of a map behind a ReLU is never below 0
+    monkeypatch.setattr(hard_examples, "load_model", lambda *_: model)
+    table = hard_examples.awake(finished, street_small)
+    assert (table.awake == 0).all() and (table[["m from", "m to"]] == 0.5).all(None)
+
+
 def test_how_hard_makes_d_with_another_identitys_map(finished, street_small, monkeypatch):
     asked = []
     forward = DRANet.forward

@@ -165,6 +165,31 @@ def how_hard(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFram
     ).assign(images=len(rows))
 
 
+@torch.inference_mode()
+def awake(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFrame:
+    """How many hidden units of each part's channel attention any of ``count`` training images wakes, W0 g > 0.
+
+    A row a part: part, units, awake, and the range of 95 % of m's values over channels and images.
+    """
+    model = load_model(run, data)
+    rows = np.linspace(0, len(data.train) - 1, min(count, len(data.train))).astype(int)
+    woken, values = [torch.zeros(len(part.w0.weight), dtype=torch.bool) for part in model.attention], []
+    for part, own in zip(model.attention, woken, strict=True):
+
+        def look(_, __, hidden: Tensor, own: Tensor = own) -> None:
+            own |= (hidden > 0).any(0)
+
+        part.w0.register_forward_hook(look)
+    for i in range(0, len(rows), BATCH):
+        images = show.decoded(data.train, rows[i : i + BATCH], run.experiment.recipe.size)
+        values.append(model(normalise(torch.from_numpy(images))).maps["m"][..., 0])
+    low, high = np.quantile(torch.cat(values).numpy(), (0.025, 0.975), axis=(0, 1))
+    return pd.DataFrame(
+        {"part": n + 1, "hidden units": len(own), "awake": int(own.sum()), "m from": low[n], "m to": high[n]}
+        for n, own in enumerate(woken)
+    ).assign(images=len(rows))
+
+
 def _summed(logits: Mapping[str, Tensor], name: str) -> Tensor:
     return sum(value for part, value in logits.items() if part[0] == name)
 
