@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate.utils import DynamoBackend
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
@@ -303,6 +304,7 @@ def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> d
     cuda = accelerator.device.type == "cuda"
     threads, processes = torch.get_num_threads(), accelerator.num_processes
     device = torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
+    plugin = accelerator.state.dynamo_plugin
     packages = ("torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
     return {
         "device": device if processes == 1 else f"{processes} processes, each on {device}",
@@ -310,6 +312,7 @@ def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> d
         # Our own version is known without an installation: a bare checkout can train.
         "packages": {"reidnb": __version__} | {name: version(name) for name in packages},
         "commit": _commit(),
+        "compiled": "" if plugin.backend == DynamoBackend.NO else f"{plugin.backend.value}, {plugin.mode}".lower(),
         "train_seconds": round(train_seconds, 1),
         "evaluate_seconds": round(evaluate_seconds, 1),
         "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

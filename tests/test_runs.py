@@ -45,6 +45,13 @@ def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):
     assert packages["torch"] == version("torch")
 
 
+def test_provenance_says_how_a_run_was_compiled(monkeypatch):
+    assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["compiled"] == ""
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "reduce-overhead")
+    assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["compiled"] == "inductor, reduce-overhead"
+
+
 def test_a_finished_run_is_read_not_trained(finished, monkeypatch):
     monkeypatch.setattr(runs, "train", lambda *a, **k: pytest.fail("trained again"))
     again = run(smoke(), **QUIET)
