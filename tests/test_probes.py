@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from reidnb import probes, runs
+from reidnb import runs
 from reidnb.evaluation import metrics
 from reidnb.papers.tables import one_experiment
-from reidnb.probes import AMOUNTS, bad_boxes
+from reidnb.probes import hybrid_attention as probes
+from reidnb.probes.hybrid_attention import AMOUNTS, bad_boxes
 
 
 def directions(seed: int = 0, count: int = 8) -> np.ndarray:

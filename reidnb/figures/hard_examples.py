@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from ..data import catalog, pixels, street
 from ..data.augment import normalise
 from ..evaluation import activation
-from ..evaluation.significance import bootstrap
 from ..experiments import Experiment, Run, build
 from ..runs import load_model
 from ..training import make_accelerator, train
@@ -25,7 +24,6 @@ from . import heatmaps, show, style
 from .cam import cam
 
 BATCH = 32
-NAMED = {"b": "B", "c": "C", "d": "D, the image's own identity's map"}
 LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D (places hidden)"}
 
 
@@ -134,64 +132,6 @@ def examples(run: Run, data: catalog.ReidData, images: np.ndarray, labels: np.nd
         for i, image in enumerate(images)
     ]
     return heatmaps.grid(rows, None, ["image", *(name.upper() for name in names)])
-
-
-@torch.inference_mode()
-def how_hard(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFrame:
-    """How many of ``count`` training images a trained network names right from B, from C, and from D, in percent.
-
-    The mask of D is made with the image's label in hand, and might tell it. So D is also made with another identity's
-    map, drawn at random. 95 % bootstrap intervals over the images; the parts' logits are added.
-    """
-    model, labels = load_model(run, data), data.train_labels
-    rows = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
-    own = torch.from_numpy(labels[rows])
-    step = np.random.default_rng(0).integers(1, data.train_ids, len(rows))
-    other = (own + torch.from_numpy(step)) % data.train_ids
-    right: dict[str, list[Tensor]] = {}
-    for i in range(0, len(rows), BATCH):
-        batch = normalise(torch.from_numpy(show.decoded(data.train, rows[i : i + BATCH], run.experiment.recipe.size)))
-        true, wrong = own[i : i + BATCH], other[i : i + BATCH]
-        output = model(batch, true)
-        logits = {NAMED[name]: _summed(output.id_logits, name) for name in model.classifiers}
-        if model.rsam:
-            logits["D, another identity's map"] = _summed(model(batch, wrong).id_logits, "d")
-        for name, values in logits.items():
-            right.setdefault(name, []).append(values.argmax(1) == true)
-    intervals = {name: bootstrap(torch.cat(found).numpy()) for name, found in right.items()}
-    return pd.DataFrame(
-        {"named from": name, "right": 100 * i.mean, "low": 100 * i.low, "high": 100 * i.high}
-        for name, i in intervals.items()
-    ).assign(images=len(rows))
-
-
-@torch.inference_mode()
-def awake(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFrame:
-    """How many hidden units of each part's channel attention any of ``count`` training images wakes, W0 g > 0.
-
-    A row a part: part, units, awake, and the range of 95 % of m's values over channels and images.
-    """
-    model = load_model(run, data)
-    rows = np.linspace(0, len(data.train) - 1, min(count, len(data.train))).astype(int)
-    woken, values = [torch.zeros(len(part.w0.weight), dtype=torch.bool) for part in model.attention], []
-    for part, own in zip(model.attention, woken, strict=True):
-
-        def look(_, __, hidden: Tensor, own: Tensor = own) -> None:
-            own |= (hidden > 0).any(0)
-
-        part.w0.register_forward_hook(look)
-    for i in range(0, len(rows), BATCH):
-        images = show.decoded(data.train, rows[i : i + BATCH], run.experiment.recipe.size)
-        values.append(model(normalise(torch.from_numpy(images))).maps["m"][..., 0])
-    low, high = np.quantile(torch.cat(values).numpy(), (0.025, 0.975), axis=(0, 1))
-    return pd.DataFrame(
-        {"part": n + 1, "hidden units": len(own), "awake": int(own.sum()), "m from": low[n], "m to": high[n]}
-        for n, own in enumerate(woken)
-    ).assign(images=len(rows))
-
-
-def _summed(logits: Mapping[str, Tensor], name: str) -> Tensor:
-    return sum(value for part, value in logits.items() if part[0] == name)
 
 
 def activation_maps(run: Run, data: catalog.ReidData, images: np.ndarray) -> np.ndarray:

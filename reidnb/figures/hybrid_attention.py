@@ -92,8 +92,8 @@ def on_person(image: np.ndarray, windows: Sequence[tuple[int, int]], stripes: in
 def pyramid(frame: pd.DataFrame, image: np.ndarray, metric: str = "rank1") -> Figure:
     """What each window finds alone, as the pyramid of windows beside a person (H, W, 3) uint8.
 
-    ``frame`` as of ``probes.windows``. Each window stands at the height of its centre, in the column of its number of
-    stripes.
+    ``frame`` as of the probe ``windows``. Each window stands at the height of its centre, in the column of its number
+    of stripes.
     """
     stripes, values = int(frame["last"].max()), frame[metric]
     colours = mpl.colormaps["viridis"]
@@ -125,7 +125,7 @@ def pyramid(frame: pd.DataFrame, image: np.ndarray, metric: str = "rank1") -> Fi
 
 
 def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Figure:
-    """What worse boxes cost: a curve a model over the amount, a panel for each kind of error (``probes.boxes``)."""
+    """What worse boxes cost: a curve a model over the amount, a panel for each kind of error (the probe ``boxes``)."""
     first = next(iter(frames.values()))
     kinds = list(dict.fromkeys(first.kind))
     titles = {"shift": "boxes shifted", "scale": "boxes too large or too small"}

@@ -12,7 +12,7 @@ from ..data.augment import normalise
 from ..data.catalog import ReidData
 from ..experiments import Run
 from ..models.parts import PARTS, STRIPS
-from ..occlusion import NOTHING, weights
+from ..probes.attention_driven import NOTHING, weights
 from ..runs import boxes_of, load_model
 from . import heatmaps, show, style
 from .pose import PART, SHOWN, outlines
@@ -121,7 +121,7 @@ def importance(run: Run, data: ReidData) -> Figure:
 
 
 def occlusion(frame: pd.DataFrame) -> Figure:
-    """Of ``occlusion.study``: left rank-1 by hidden part for each run, right how far mu moves from nothing hidden."""
+    """The probe ``hidden_parts``: left rank-1 by hidden part for each run, right how far mu moves from no part hidden."""
     names = [NOTHING, *PARTS]
     labels = [NAMES.get(name, name).replace(" ", "\n") for name in names]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")

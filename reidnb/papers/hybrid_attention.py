@@ -139,7 +139,7 @@ TABLES = (
         ("market1501", "dukemtmc"),
         "trapezoid",
     ),
-    # Beyond the paper: the models whose robustness to bad boxes the probe compares (``probes.boxes``).
+    # Beyond the paper: the models whose robustness to bad boxes the probe compares (``probes.hybrid_attention.boxes``).
     Table("boxes", "Robustness to bad boxes", (CUMULATIVE[0], PCB, Row("Full (MGO)")), (), "trapezoid"),
 )
 

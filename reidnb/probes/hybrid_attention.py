@@ -1,7 +1,4 @@
-"""Probes of trained networks, beyond the papers: what worse boxes cost, and what each part of a descriptor carries.
-
-Nothing is trained; each probe's numbers are kept beside the run.
-"""
+"""Beyond the paper: what worse boxes cost, and what each part of a descriptor carries. Both are kept beside the run."""
 
 import math
 from collections.abc import Callable
@@ -13,10 +10,10 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from .data.catalog import ReidData
-from .experiments import Run
-from .files import write_atomically
-from .runs import descriptors, evaluate, load_model
+from ..data.catalog import ReidData
+from ..experiments import Run
+from ..files import write_atomically
+from ..runs import descriptors, evaluate, load_model
 
 KINDS = ("shift", "scale")
 AMOUNTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)

@@ -1,7 +1,7 @@
 """Beyond the paper: one part of every query is hidden; which fusion of the parts still finds the person?
 
 Section 3.4 claims that inter-attention weighs a part by what it is worth in each image. So hiding a part should lower
-its mu, and cost less than with concatenation or a fully connected fusion. Nothing is trained here.
+its mu, and cost less than with concatenation or a fully connected fusion.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from torch import nn
 
-from .data import pixels
-from .data.augment import MEAN, normalise
-from .data.catalog import ReidData
-from .experiments import Run
-from .models.parts import PARTS
-from .runs import boxes_of, descriptors, evaluate, load_model
-from .training import extract, make_accelerator
+from ..data import pixels
+from ..data.augment import MEAN, normalise
+from ..data.catalog import ReidData
+from ..experiments import Run
+from ..models.parts import PARTS
+from ..runs import boxes_of, descriptors, evaluate, load_model
+from ..training import extract, make_accelerator
 
 NOTHING = "nothing"
 
@@ -54,7 +54,7 @@ def weights(model: nn.Module, images: np.ndarray, boxes: np.ndarray, batch: int 
     return torch.cat(found).numpy()
 
 
-def study(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
+def hidden_parts(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
     """A row for each run and hidden part: rank1 and map in percent, and the mean mu of every part (``mu_<part>``).
 
     The queries' boxes stay those of the whole person, as if the pose were still known; the gallery is untouched.
