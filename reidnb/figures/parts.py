@@ -121,7 +121,7 @@ def importance(run: Run, data: ReidData) -> Figure:
 
 
 def occlusion(frame: pd.DataFrame) -> Figure:
-    """The probe ``hidden_parts``: left rank-1 by hidden part for each run, right how far mu moves from no part hidden."""
+    """The probe ``hidden_parts``: left rank-1 by hidden part for each run, right how far mu moves."""
     names = [NOTHING, *PARTS]
     labels = [NAMES.get(name, name).replace(" ", "\n") for name in names]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
