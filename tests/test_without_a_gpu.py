@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from reidnb import speed
 from reidnb.distributed import Losses
@@ -25,6 +26,16 @@ def batch(experiment: Experiment, device: str = "cpu") -> tuple[tuple, dict]:
     return (images, labels), {"boxes": boxes} if by_pose(experiment) else {}
 
 
+class NothingIsSent(TorchDispatchMode):
+    """Fails where something is copied from the CPU's memory to a GPU, which waits for all that the GPU has to do."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        target = (kwargs or {}).get("device")
+        if operation is torch.ops.aten._to_copy.default and target is not None and args[0].device.type == "cpu":
+            assert torch.device(target).type == "cpu", f"{tuple(args[0].shape)} is sent to {target} in each step"
+        return operation(*args, **(kwargs or {}))
+
+
 @each_network
 def test_losses_stay_on_the_device_and_ask_it_for_no_number(experiment):
     losses = Losses(build(experiment, speed.IDENTITIES), ALONE)
@@ -33,13 +44,16 @@ def test_losses_stay_on_the_device_and_ask_it_for_no_number(experiment):
         images, also = batch(experiment, "cuda")
         own = [*losses.named_parameters(), *losses.named_buffers()]
         there = {name: torch.empty(x.shape, dtype=x.dtype, device="cuda") for name, x in own}
-        parts = functional_call(losses, there, images, also)
+        with NothingIsSent():
+            parts = functional_call(losses, there, images, also)
         assert {(part.device.type, part.dtype, part.shape) for part in parts.values()} == {("cuda", torch.float32, ())}
 
 
-def test_a_value_that_is_asked_for_is_noticed():
+def test_what_would_make_a_gpu_wait_is_noticed():
     with FakeTensorMode(), pytest.raises(DataDependentOutputException):
         bool(torch.zeros(3, device="cuda").sum() > 0)
+    with FakeTensorMode(), NothingIsSent(), pytest.raises(AssertionError, match="is sent to cuda"):
+        torch.zeros(3).to("cuda")
     with FakeTensorMode(), pytest.raises(RuntimeError, match="device"):
         torch.zeros(3, device="cuda") + torch.zeros(3)
 

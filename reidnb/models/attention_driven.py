@@ -29,9 +29,9 @@ PRETRAINED = ("conv1.", "norm_body.", "norm_parts.", "body.", "parts.", "reduce_
 """What ImageNet pre-training leaves to re-identification: all but classifiers and fusion."""
 
 
-def strips(batch: int, device: torch.device | None = None) -> Tensor:
+def strips(batch: int) -> Tensor:
     """The regions of the baseline without pose (B, 5, 4): the whole image and four horizontal strips."""
-    return torch.tensor(STRIPS, dtype=torch.float32).to(device, non_blocking=True).expand(batch, -1, -1)
+    return torch.tensor(STRIPS, dtype=torch.float32).expand(batch, -1, -1)
 
 
 class InterAttention(nn.Module):
@@ -117,6 +117,7 @@ class AttentionDriven(nn.Module):
         self.size, self.part_size = size, (size[0] // 4, size[1])
         self.regions, self.fusion, self.halves, self.means = regions, fusion, halves, means
         self.intra_weight = 1.0 if fusion == "concat" else intra_weight
+        self.register_buffer("strips", strips(1), persistent=False)  # moves with the network, once
 
         share = SHAPES[backbone]
         asked = ATTENTION_WIDTHS[attention] if intra else ()
@@ -196,7 +197,7 @@ class AttentionDriven(nn.Module):
     def _cut(self, images: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
         """The whole bodies (B, 3, H, W) and the parts (B, 4, 3, H/4, W)."""
         if self.regions == "strips":
-            boxes = strips(len(images), images.device)
+            boxes = self.strips.expand(len(images), -1, -1)
         if boxes is None:
             raise ValueError("regions='pose' needs boxes (B, 5, 4) for the images; regions='strips' needs none")
         if boxes.shape != (len(images), 1 + len(PARTS), 4):

@@ -100,9 +100,9 @@ def drop_block(feature: Tensor, height: float = 0.33, width: float = 1.0, each: 
     batch, _, h, w = feature.shape
     block_h, block_w = round(height * h), round(width * w)
     count = batch if each else 1
-    # Drawn on the CPU, so that the same seed drops the same on every device.
-    top = torch.randint(h - block_h + 1, (count, 1, 1, 1)).to(feature.device)
-    left = torch.randint(w - block_w + 1, (count, 1, 1, 1)).to(feature.device)
+    # Drawn where the map lies: a GPU would wait for what the CPU has drawn.
+    top = torch.randint(h - block_h + 1, (count, 1, 1, 1), device=feature.device)
+    left = torch.randint(w - block_w + 1, (count, 1, 1, 1), device=feature.device)
     y, x = torch.arange(h, device=feature.device)[:, None], torch.arange(w, device=feature.device)[None]
     dropped = (y >= top) & (y < top + block_h) & (x >= left) & (x < left + block_w)
     return feature * ~dropped
