@@ -32,10 +32,10 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
     paper   as stated; needs a GPU and ImageNet weights
     scratch the stated network, images, batches, augmentation and losses from random weights, on a GPU, and one
             schedule for every row of every paper: that of ``demo``, 120 epochs long, at half its rate, as the networks
-            are twice as wide (Adam's best rate falls with the width: Yang et al. 2022, section 4); bf16 where the GPU
-            has it. Not tuned yet. In ``demo`` on Market-1501 AdamW trains every paper's rows; what OSNet was trained
-            with from scratch (Zhou et al. 2019: SGD at 0.065, a tenth of it after three, five and six sevenths), as
-            short, and SGD in one cycle do worse on one of them each (``results/tables/*-schedule-*``).
+            are twice as wide (Adam's best rate falls with the width: Yang et al. 2022); bf16 where the GPU has it. Not
+            tuned yet. In ``demo`` on Market-1501 this AdamW trains every paper's rows; OSNet's schedule from scratch
+            (Zhou et al. 2019: SGD at 0.065, a tenth of it after 150, 225 and 300 of 350 epochs), shortened as much,
+            does worse, and SGD in one cycle better on one network, worse on another (``results/tables/*-schedule-*``).
     demo    half as wide a ResNet-18, images a third as high and wide (up to the next 16 pixels), from random weights
             in a few epochs of AdamW with one cycle, one rate for all parameters: minutes on two CPU cores.
             On the street, which is easier: a quarter as wide a ResNet-10, images a quarter as high and wide, from the

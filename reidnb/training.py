@@ -1,7 +1,8 @@
 """The training loop: one experiment from initial weights (or a checkpoint) to a trained model.
 
 Every random number of an epoch is drawn from (seed, epoch), so a run that was interrupted goes on from its last
-epoch's checkpoint to the same result, bit for bit on a CPU. Several processes share each batch (``distributed``).
+checkpoint, at the end of an epoch, to the same result, bit for bit on a CPU. Several processes share each batch
+(``distributed``).
 """
 
 import math
