@@ -51,7 +51,7 @@ def test_awake_counts_hidden_units_that_some_image_wakes(finished, street_small,
         part.w0.weight.data.fill_(-1)  # the average of a map behind a ReLU is never below 0
     monkeypatch.setattr(probes, "load_model", lambda *_: model)
     table = probes.awake(finished, street_small)
-    assert (table.awake == 0).all() and (table[["m from", "m to"]] == 0.5).all(None)
+    assert (table.awake == 0).all() and (table[["m from", "m to"]] == 0.5).all(axis=None)
 
 
 def test_how_hard_makes_d_with_another_identitys_map(finished, street_small, monkeypatch):
