@@ -110,8 +110,7 @@ def _row(piece: Piece, kept: Run, failure: str) -> dict:
     history = kept.history if kept.is_finished else history_of(kept.folder / "checkpoint.pt")
     ours = dict.fromkeys(METRICS, math.nan)
     if kept.is_finished:
-        trapezoid = tables.find_table(experiment.paper, piece.table).ap == "trapezoid"
-        ours = {"map": kept.metrics["map_trapezoid" if trapezoid else "map"], "rank1": kept.metrics["rank1"]}
+        ours = tables.by_definition(tables.find_table(experiment.paper, piece.table), kept.metrics, METRICS)
     stopped = f"stopped at epoch {len(history)} of {epochs}" if len(history) else "not begun"
     return {
         "paper": experiment.paper,

@@ -356,6 +356,11 @@ def _interval(own: Sequence[Score], metric: str) -> Interval | None:
     return bootstrap(own[0].queries[metric]) if own[0].queries else None
 
 
+def by_definition(table: Table, found: dict[str, float], metrics: Sequence[str] = METRICS) -> dict[str, float]:
+    """A run's metrics as a table shows them: its mAP is that of the table's definition of average precision."""
+    return {m: found["map_trapezoid" if (m, table.ap) == ("map", "trapezoid") else m] for m in metrics}
+
+
 def _measure(table: Table, dataset: str, data_root: str | None) -> Callable[[Row, Run], dict[str, float]]:
     """How a row's run is measured for a table: as it was, re-ranked, by a region alone, or on another data set."""
     trained, tested = sides(dataset)
@@ -370,7 +375,7 @@ def _measure(table: Table, dataset: str, data_root: str | None) -> Callable[[Row
             found = by_region(run_, data)[row.region]
         else:
             found = reranked(run_, data) if row.rerank else run_.metrics
-        return {m: found["map_trapezoid" if (m, table.ap) == ("map", "trapezoid") else m] for m in METRICS}
+        return by_definition(table, found)
 
     return look
 
