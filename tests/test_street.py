@@ -1,7 +1,10 @@
 """The synthetic street: the same bytes from the same seed, Market-1501's layout, and truth that fits the images."""
 
 import hashlib
+import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -238,3 +241,19 @@ def test_wrong_moments_are_named(camera):
         street.render(person, camera, street.Moment(occluder="wall"))
     with pytest.raises(ValueError, match="companion"):
         street.render(person, camera, street.Moment(occluder="person"))
+
+
+def test_a_plain_script_draws_the_street_without_waiting_for_itself(tmp_path):
+    """A script without a ``__main__`` guard, and one from standard input, with an empty cache."""
+    script = "from reidnb.data import catalog\nprint(len(catalog.load('street-small').train))\n"
+    (tmp_path / "script.py").write_text(script)
+    for name, arguments, given in (("file", [str(tmp_path / "script.py")], None), ("stdin", ["-"], script)):
+        ran = subprocess.run(
+            [sys.executable, *arguments],
+            input=given,
+            env=os.environ | {"REIDNB_CACHE": str(tmp_path / name)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ran.returncode == 0 and ran.stdout.split()[-1] == "65", ran.stderr

@@ -2,17 +2,16 @@
 
 import json
 import os
+import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
+from loky import ProcessPoolExecutor
 from tqdm import tqdm
 
 from ...files import unfinished
@@ -213,11 +212,12 @@ def _draw_some(street: Street, shots: tuple[Shot, ...], folder: Path) -> list[tu
     return [_draw(street, shot, folder) for shot in shots]
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent is killed would otherwise wait for it for ever."""
+def _end_with(parent: int) -> None:
+    """End this worker when its parent process has been killed, for which it would otherwise wait."""
 
     def wait() -> None:
-        parent_process().join()
+        while os.getppid() == parent:
+            time.sleep(1)
         os._exit(1)
 
     Thread(target=wait, daemon=True).start()
@@ -228,17 +228,12 @@ def _drawn(street: Street, shots: list[Shot], folder: Path, workers: int) -> Ite
     if workers <= 1 or len(shots) < PARALLEL_FROM:
         yield from (_draw(street, shot, folder) for shot in shots)
         return
-    # Spawned processes: forking would copy a process in which torch's threads may run.
-    done = 0
-    try:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _end_with_parent) as pool:
-            pieces = [tuple(shots[i : i + 16]) for i in range(0, len(shots), 16)]
-            for results in pool.map(_draw_some, [street] * len(pieces), pieces, [folder] * len(pieces)):
-                yield from results
-                done += len(results)
-    except BrokenProcessPool:
-        # A script without the __main__ guard, or standard input, cannot be spawned from.
-        yield from (_draw(street, shot, folder) for shot in shots[done:])
+    # Fresh processes, since forking would copy one in which torch's threads may run; and loky's, since those of the
+    # standard library run the calling script once more, which would wait for the street that this one is drawing.
+    with ProcessPoolExecutor(workers, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        pieces = [tuple(shots[i : i + 16]) for i in range(0, len(shots), 16)]
+        for results in pool.map(_draw_some, [street] * len(pieces), pieces, [folder] * len(pieces)):
+            yield from results
 
 
 def _write(folder: Path, street: Street, workers: int) -> None:
