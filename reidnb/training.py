@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from .data.augment import Augmentation, apply, draw, mirror, move, normalise
 from .data.pixels import reader, upload
 from .data.sampler import pk_batches, shuffled_batches
 from .files import write_atomically
+from .stepping import Stepper, choose, eager_step, forget, set_rate
 
 CHECK_EVERY = 50
 """Steps between two looks at the losses: looking makes a GPU wait."""
@@ -142,22 +144,8 @@ def prepared(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> tupl
     return accelerator.prepare(distributed.Losses(model, accelerator), make_optimizer(model, recipe))
 
 
-def step(
-    losses_of: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    accelerator: Accelerator,
-    images: Tensor,
-    labels: Tensor,
-    **also: Tensor,
-) -> dict[str, Tensor]:
-    """One step on this process's images (B, 3, H, W) with the labels of the whole batch; returns the losses by name."""
-    with accelerator.autocast():
-        parts = losses_of(images, labels, **also)
-    total = torch.stack(list(parts.values())).sum()
-    optimizer.zero_grad()
-    accelerator.backward(total * accelerator.num_processes)
-    optimizer.step()
-    return parts
+step = eager_step
+"""One training step; the name by which ``speed`` and ``performance.ipynb`` know it."""
 
 
 def train(
@@ -172,9 +160,10 @@ def train(
     boxes: np.ndarray | None = None,
     checkpoint_every: float | None = None,
     after_epoch: Callable[[nn.Module, int], None] | None = None,
+    step: str = "auto",
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """Train ``model`` in place and return its history, a row per epoch.
+    """Train ``model`` in place and return its history, a row per epoch; ``attrs["step"]`` says how steps were taken.
 
     pixels        (N, H, W, 3) uint8, the decoded training images
     labels        (N,) 0..identities-1
@@ -182,28 +171,22 @@ def train(
     checkpoint    file of a whole epoch, gone on from when it is there; written by the main process
     checkpoint_every   seconds between two of them; None: each epoch's on a CPU, ``CHECKPOINT_EVERY`` on a GPU
     after_epoch   called with the model and the number of finished epochs; when it raises, the epoch is kept first
+    step          one of ``stepping.CHOICES``: decides how fast a step is, not what it computes (beside rounding)
 
-    Raises FloatingPointError when a loss is NaN or infinite, naming epoch, step and loss; MemoryError when a step does
-    not fit; OSError when the checkpoint cannot be written. The checkpoint before it stays whole.
+    Raises ValueError for a ``step`` that this training cannot take; FloatingPointError when a loss is NaN or infinite,
+    naming epoch, step and loss; MemoryError when a step does not fit; RuntimeError when a step cannot be captured that
+    was to be; OSError when the checkpoint cannot be written. The checkpoint before it stays whole.
     """
+    choose(step, accelerator)
     steps = len(epoch_batches(recipe, labels, seed, 0))  # bad sizes are found before anything is built
-    own = distributed.share(recipe.batch, accelerator)
-    device = accelerator.device
+    distributed.share(recipe.batch, accelerator)
     losses_of, optimizer = prepared(model, recipe, accelerator)
     history = _resume(checkpoint, model, optimizer)
     if history:
         say(f"resumed after epoch {len(history)} of {recipe.epochs}")
-    read = reader(pixels, device)
-    if checkpoint_every is None:
-        checkpoint_every = CHECKPOINT_EVERY if device.type == "cuda" else 0.0
-    kept, kept_at = len(history), time.perf_counter()
-
-    def keep() -> None:
-        nonlocal kept, kept_at
-        if accelerator.is_main_process and kept < len(history):
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
-            write_atomically(checkpoint, lambda file: torch.save(state, file))
-            kept, kept_at = len(history), time.perf_counter()
+    stepper = Stepper(step, losses_of, optimizer, accelerator, say)
+    load = _loader(pixels, labels, boxes, recipe, accelerator)
+    keeper = _Checkpoints(checkpoint, checkpoint_every, len(history), accelerator)
 
     for epoch in range(len(history), recipe.epochs):
         torch.manual_seed(_mix(seed, epoch, accelerator.process_index))  # dropout and its like
@@ -211,42 +194,12 @@ def train(
         batches = epoch_batches(recipe, labels, seed, epoch)
         losses_of.train()
         if recipe.fresh_momentum:
-            optimizer.state.clear()
-        losses, start = [], time.perf_counter()
-        # A bar at a terminal only: notebooks and logs get the line below, one an epoch.
-        silent = None if accelerator.is_main_process else True
-        for number, index in enumerate(tqdm(batches, disable=silent, leave=False, desc=f"epoch {epoch + 1}")):
-            for group in optimizer.param_groups:
-                group["lr"] = group["scale"] * learning_rate(recipe, epoch + number / steps)
-            # Nothing here waits for a GPU. All of the batch is drawn, so that the draws do not depend on the shares.
-            drawn = draw(recipe.augmentation, len(index), recipe.size, generator)
-            drawn = {name: upload(values[own], device) for name, values in drawn.items()}
-            images = apply(read(index[own]), drawn)
-            also = {} if boxes is None else {"boxes": move(upload(boxes[index[own]], device), drawn, recipe.size)}
-            batch_labels = upload(labels[index], device)
-            try:
-                parts = step(losses_of, optimizer, accelerator, images, batch_labels, **also)
-            except torch.OutOfMemoryError as error:
-                raise MemoryError(
-                    f"{device} has too little memory for a step of {recipe.batch} images of"
-                    f" {recipe.size[0]}x{recipe.size[1]}: take precision='bf16' or fewer identities a batch"
-                ) from error
-            losses.append(torch.stack([part.detach() for part in parts.values()]))
-            if len(losses) % CHECK_EVERY == 0 or number == len(batches) - 1:
-                _check_finite(losses, list(parts), epoch)
-        seconds = time.perf_counter() - start
-        means = torch.stack(losses).mean(0).tolist()
-        row = {"epoch": epoch + 1, "loss": sum(means)}
-        row |= {f"loss_{name}": value for name, value in zip(parts, means, strict=True)}
-        row |= {
-            "lr": learning_rate(recipe, epoch),
-            "seconds": seconds,
-            "images_per_second": batches.size / seconds,
-        }
+            forget(optimizer)
+        row = train_one_epoch(stepper, partial(load, generator=generator), batches, recipe, epoch, steps, accelerator)
         history.append(row)
         accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
-        if len(history) == recipe.epochs or time.perf_counter() - kept_at >= checkpoint_every:
-            keep()
+        if len(history) == recipe.epochs or keeper.is_due:
+            keeper.write(model, optimizer, history)
         say(
             f"epoch {epoch + 1:3d}/{recipe.epochs}  loss {row['loss']:.3f}  lr {row['lr']:.1e}"
             f"  {row['images_per_second']:.0f} images/s"
@@ -255,9 +208,71 @@ def train(
             if after_epoch:
                 after_epoch(model, epoch + 1)
         except BaseException:
-            keep()
+            keeper.write(model, optimizer, history)
             raise
-    return pd.DataFrame(history)
+    table = pd.DataFrame(history)
+    table.attrs["step"] = stepper.choice
+    return table
+
+
+def train_one_epoch(
+    stepper: Stepper,
+    load: Callable[[np.ndarray], dict[str, Tensor]],
+    batches: np.ndarray,
+    recipe: Recipe,
+    epoch: int,
+    steps: int,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """The epoch's row of the history, from batches (n, B) of image indices that ``load`` makes batches of images of.
+
+    ``steps`` is what the schedule takes for an epoch: the number of the first one's, from which PK sampling may differ
+    by a few. Errors as ``train``.
+    """
+    losses, start = [], time.perf_counter()
+    # A bar at a terminal only: notebooks and logs get a line an epoch.
+    silent = None if accelerator.is_main_process else True
+    for number, index in enumerate(tqdm(batches, disable=silent, leave=False, desc=f"epoch {epoch + 1}")):
+        # Nothing here waits for a GPU, but the check of the losses.
+        set_rate(stepper.optimizer, learning_rate(recipe, epoch + number / steps))
+        try:
+            parts = stepper(**load(index))
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"{accelerator.device} has too little memory for a step of {recipe.batch} images of"
+                f" {recipe.size[0]}x{recipe.size[1]}: take precision='bf16' or fewer identities a batch"
+            ) from error
+        losses.append(torch.stack([part.detach() for part in parts.values()]))
+        if len(losses) % CHECK_EVERY == 0 or number == len(batches) - 1:
+            _check_finite(losses, list(parts), epoch)
+    seconds = time.perf_counter() - start
+    means = torch.stack(losses).mean(0).tolist()
+    row = {"epoch": epoch + 1, "loss": sum(means)}
+    row |= {f"loss_{name}": value for name, value in zip(parts, means, strict=True)}
+    return row | {
+        "lr": learning_rate(recipe, epoch),
+        "seconds": seconds,
+        "images_per_second": batches.size / seconds,
+    }
+
+
+def _loader(
+    pixels: np.ndarray, labels: np.ndarray, boxes: np.ndarray | None, recipe: Recipe, accelerator: Accelerator
+) -> Callable[[np.ndarray, torch.Generator], dict[str, Tensor]]:
+    """A function from a batch's image indices and a generator to what ``Stepper`` takes, augmented, on the device."""
+    device, rows = accelerator.device, distributed.share(recipe.batch, accelerator)
+    read = reader(pixels, device)
+
+    def load(index: np.ndarray, generator: torch.Generator) -> dict[str, Tensor]:
+        # All of the batch is drawn, so that the draws do not depend on the number of processes.
+        drawn = draw(recipe.augmentation, len(index), recipe.size, generator)
+        drawn = {name: upload(values[rows], device) for name, values in drawn.items()}
+        batch = {"images": apply(read(index[rows]), drawn), "labels": upload(labels[index], device)}
+        if boxes is not None:
+            batch["boxes"] = move(upload(boxes[index[rows]], device), drawn, recipe.size)
+        return batch
+
+    return load
 
 
 @torch.inference_mode()
@@ -303,6 +318,25 @@ def history_of(checkpoint: Path) -> pd.DataFrame:
     if not checkpoint.exists():
         return pd.DataFrame()
     return pd.DataFrame(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["history"])
+
+
+class _Checkpoints:
+    """Writes the main process's checkpoints, at most one each ``every`` seconds but where it is asked to."""
+
+    def __init__(self, file: Path, every: float | None, epochs: int, accelerator: Accelerator):
+        default = CHECKPOINT_EVERY if accelerator.device.type == "cuda" else 0.0
+        self.file, self.every = file, default if every is None else every
+        self.writes, self.epochs, self.written_at = accelerator.is_main_process, epochs, time.perf_counter()
+
+    @property
+    def is_due(self) -> bool:
+        return time.perf_counter() - self.written_at >= self.every
+
+    def write(self, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict]) -> None:
+        if self.writes and self.epochs < len(history):
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
+            write_atomically(self.file, lambda file: torch.save(state, file))
+            self.epochs, self.written_at = len(history), time.perf_counter()
 
 
 def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
