@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     part = verbs.add_parser("study", help="train as much of a study as there is time for; a later call goes on")
     part.add_argument("--minutes", type=float, help="stop after the epoch that is over then; no limit if not given")
-    part.add_argument("--profile", help="paper, scratch, demo or smoke")
+    part.add_argument("--profile", help="paper, quick, scratch, demo or smoke")
     part.add_argument("--papers", help="names by commas, the most wanted first")
     part.add_argument("--datasets", help="names by commas")
     part.add_argument("--tables", help="names by commas; all of a paper if not given")
@@ -42,6 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
     part.add_argument("--root", help="the folder that holds the data sets")
     part.add_argument("--weights", help="imagenet, a local file, or '' (random), in place of the profile's")
     part.add_argument("--keep", default="weights", help="weights, descriptors (float16) or metrics: what runs keep")
+    part.add_argument(
+        "--step", default="auto", help="how training steps are taken: auto, eager, graph, compiled or compiled-graph"
+    )
+    weights = verbs.add_parser("weights", help="say what a file of initial weights holds, and which networks it fits")
+    weights.add_argument("file", help="a .safetensors file or a checkpoint of torch")
+    weights.add_argument("--describe", metavar="TEXT", help="what captions call it from now on (results/weights.json)")
     report = verbs.add_parser("report", help="write results/index.html from the tables and figures in results/")
     report.add_argument("--study", type=json.loads, help="settings as in the Snakefile: its tables are written first")
     verbs.add_parser("clean", help="remove the cache of made and decoded images; runs are kept")
@@ -142,13 +148,13 @@ def _study(chosen: argparse.Namespace) -> bool:
 
     asked = {field.name: getattr(chosen, field.name) for field in fields(Settings)}
     given = {name: value for name, value in asked.items() if value is not None}
-    stand = session.train(settings(given), chosen.minutes, chosen.keep)
+    stand = session.train(settings(given), chosen.minutes, chosen.keep, step=chosen.step)
     print(_lines(stand))
     return stand.state.str.startswith("failed").any()
 
 
 def _report(chosen: argparse.Namespace) -> None:
-    from .experiments import all_runs, results_dir, summary
+    from .experiments import all_runs, results_dir, update_summary
     from .figures import report  # matplotlib and jinja2 are not on every machine that trains
     from .figures.tables import to_csv
     from .papers.tables import PAPERS, ledger
@@ -159,12 +165,29 @@ def _report(chosen: argparse.Namespace) -> None:
 
     results = results_dir()
     results.mkdir(parents=True, exist_ok=True)
-    finished = all_runs(results)
-    if finished:
-        to_csv(summary(finished), results / "runs.csv")
+    update_summary(all_runs(results), results / "runs.csv")
     for paper in PAPERS:
         to_csv(ledger(paper), results / f"readings-{paper}.csv")
     print(report.build(results))
+
+
+def _weights(chosen: argparse.Namespace) -> None:
+    from . import weight_files
+    from .experiments import results_dir
+    from .models.backbone import SHAPES, resnet
+
+    path = weight_files.existing_file(chosen.file)
+    state, source = weight_files.read_state(path), weight_files.source(path)
+    print(f"{path}\nsha256 {source.sha256}\n{len(state)} arrays, {sum(x.numel() for x in state.values()):,} numbers")
+    matches = {name: weight_files.match(resnet(name), state, skip=("fc.",)) for name in SHAPES}
+    nearest = min(matches, key=lambda name: len(matches[name].missing))
+    if matches[nearest].missing:
+        print(f"fits no ResNet of this package; nearest is {nearest}: {matches[nearest]}")
+    else:
+        unused = f"; not used: {', '.join(matches[nearest].extra)}" if matches[nearest].extra else ""
+        print(f"fits {nearest}{unused}")
+    if chosen.describe:
+        print(f"described in {weight_files.describe(path, chosen.describe, results_dir())}")
 
 
 def _clean(chosen: argparse.Namespace) -> None:
@@ -176,7 +199,8 @@ def _clean(chosen: argparse.Namespace) -> None:
             print(f"removed {folder}")
 
 
-VERBS = {"data": _data, "notebook": _notebook, "run": _run, "study": _study, "report": _report, "clean": _clean}
+VERBS = {"data": _data, "notebook": _notebook, "run": _run, "study": _study, "weights": _weights}
+VERBS |= {"report": _report, "clean": _clean}
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ import pandas as pd
 import torch
 from torch import nn
 
+from . import weight_files
 from .data import catalog, pose
 from .data.augment import Augmentation
+from .files import write_atomically
 from .models.attention_driven import AttentionDriven
 from .models.dranet import DRANet
 from .models.hybrid_attention import HybridAttention
@@ -46,7 +48,9 @@ class Experiment:
     dataset: str = "street"
     backbone: str = "resnet50"
     weights: str = "imagenet"
-    """Initial weights of the backbone: 'imagenet', 'street' (the demo's narrow ones), a local file, or '' (random)."""
+    """Initial weights of the backbone: 'imagenet', 'street' (the demo's narrow ones), a local file, or '' (random).
+
+    A file decides the result by its content, so that the key has its SHA-256 and not its path."""
     seed: int = 0
     profile: str = "paper"
 
@@ -152,7 +156,10 @@ def build(experiment: Experiment, identities: int) -> nn.Module:
 def key(experiment: Experiment, data: catalog.ReidData) -> str:
     """Name of the experiment's folder: a digest of the experiment and of the data set's file names and labels."""
     # With the defaults written out, so that a default that changes in the code makes another run.
-    decided = asdict(experiment) | {"options": all_options(experiment)}
+    decided = asdict(experiment) | {
+        "options": all_options(experiment),
+        "weights": weight_files.identity(experiment.weights),
+    }
     if by_pose(experiment):
         decided["joints"] = pose.source_of(data)
     return f"{experiment.paper}-{experiment.dataset}-{digest(to_json(decided), data)[:16]}"
@@ -174,6 +181,13 @@ def results_dir() -> Path:
     return Path(os.environ.get("REIDNB_RESULTS") or default).expanduser().resolve()
 
 
+def weights_of(run: Run) -> weight_files.Source:
+    """Where a run's initial weights came from, as its provenance has it; the path's last part in runs without it."""
+    if "weights" in run.provenance:
+        return weight_files.Source(**run.provenance["weights"])
+    return weight_files.Source(Path(run.experiment.weights).name)
+
+
 def all_runs(results: Path) -> list[Run]:
     """The finished runs of a results folder."""
     return [Run(path.parent) for path in sorted((results / "runs").glob("*/metrics.json"))]
@@ -186,11 +200,12 @@ def summary(finished: list[Run]) -> pd.DataFrame:
         experiment, where = run_.experiment, run_.provenance
         rows.append(
             {
+                "key": run_.folder.name,
                 "paper": experiment.paper,
                 "options": ", ".join(f"{k}={v!r}" for k, v in experiment.options.items()) or "–",
                 "dataset": experiment.dataset,
                 "profile": experiment.profile,
-                "weights": experiment.weights or "random",
+                "weights": str(weights_of(run_)),
                 "seed": experiment.seed,
                 **{name: run_.metrics[name] for name in ("map", "rank1")},
                 **{name: where[name] for name in ("device", "train_seconds", "evaluate_seconds", "commit")},
@@ -198,6 +213,19 @@ def summary(finished: list[Run]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def update_summary(finished: list[Run], file: Path) -> pd.DataFrame:
+    """The rows of ``summary`` put into the table of ``file``, where those of runs that lie elsewhere stay."""
+    new = summary(finished)
+    if file.exists():
+        old = pd.read_csv(file)
+        if "key" in old:
+            new = pd.concat([old[~old.key.isin(new.get("key", []))], new])
+    if len(new):
+        new = new.sort_values(["dataset", "profile", "paper", "key"], ignore_index=True)
+        write_atomically(file, lambda target: new.to_csv(target, index=False))
+    return new
 
 
 def to_json(content: dict) -> str:

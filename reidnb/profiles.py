@@ -1,4 +1,4 @@
-"""The sizes of a study: ``paper``, ``demo`` and ``smoke``, and ``paper`` without ImageNet weights: ``scratch``.
+"""The sizes of a study, from ``paper`` over ``quick`` and ``demo`` to ``smoke``; ``scratch`` is ``paper`` from nothing.
 
 A profile changes sizes and schedules, never logic.
 """
@@ -12,7 +12,7 @@ from .data.augment import Augmentation
 from .experiments import Experiment
 from .training import Recipe
 
-PROFILES = ("paper", "scratch", "demo", "smoke")
+PROFILES = ("paper", "quick", "scratch", "demo", "smoke")
 SMALLER = {
     "resnet50": {"demo": "resnet18-half", "street": "resnet10-quarter", "smoke": "resnet10-eighth"},
     "five-branch": {"demo": "five-branch-half", "street": "five-branch-quarter", "smoke": "five-branch-eighth"},
@@ -26,10 +26,13 @@ def fast_precision() -> str:
     return "bf16" if fast else "no"
 
 
-def at_profile(experiment: Experiment, profile: str) -> Experiment:
-    """The experiment, stated as its paper does, at the size of ``profile``.
+def at_profile(experiment: Experiment, profile: str, weights: str | None = None) -> Experiment:
+    """The experiment, stated as its paper does, at the size of ``profile``; ``weights`` replaces the profile's.
 
     paper   as stated; needs a GPU and ImageNet weights
+    quick   the stated network, batches and losses from ImageNet weights, images half as high and wide (up to the next
+            16 pixels), 16 epochs of AdamW in one cycle, bf16: minutes a training on one GPU. The attention-driven
+            network starts from random weights unless it is given others: nobody publishes ImageNet weights for it
     scratch the stated network, images, batches, augmentation and losses from random weights, on a GPU, and one
             schedule for every row of every paper: that of ``demo``, 120 epochs long, at half its rate, as the networks
             are twice as wide (Adam's best rate falls with the width: Yang et al. 2022); bf16 where the GPU has it. Not
@@ -44,13 +47,40 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: known are {', '.join(PROFILES)}")
-    if profile == "paper":
-        return replace(experiment, profile=profile)
+    sized = replace(SIZED[profile](experiment), profile=profile)
+    sized = sized if weights is None else replace(sized, weights=weights)
+    if profile == "quick":
+        return replace(sized, recipe=replace(sized.recipe, lr=5e-4 if sized.weights else 1e-3))
+    return sized
+
+
+def _quick(experiment: Experiment) -> Experiment:
+    """16 epochs at half the size. The learning rate, which depends on the weights, is set in ``at_profile``."""
     stated = experiment.recipe
-    if profile == "scratch":
-        return replace(experiment, profile=profile, weights="", recipe=replace(stated, **from_scratch()))
     height, width = stated.size
-    short = Recipe(
+    recipe = replace(
+        stated,
+        size=(_sixteens(height / 2), _sixteens(width / 2)),
+        epochs=16,
+        schedule="onecycle",
+        warmup=0.3,
+        fresh_momentum=False,
+        optimizer="adamw",
+        backbone_lr=None,
+        weight_decay=5e-4,
+        augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=5, erase=0.4)),
+        precision="bf16",
+    )
+    return replace(experiment, recipe=recipe, weights="imagenet" if experiment.backbone == "resnet50" else "")
+
+
+def _scratch(experiment: Experiment) -> Experiment:
+    return replace(experiment, weights="", recipe=replace(experiment.recipe, **from_scratch()))
+
+
+def _short(stated: Recipe) -> Recipe:
+    """One cycle of AdamW with the stated sampler and test: where ``demo`` and ``smoke`` begin."""
+    return Recipe(
         optimizer="adamw",
         lr=2e-3,
         schedule="onecycle",
@@ -59,31 +89,41 @@ def at_profile(experiment: Experiment, profile: str) -> Experiment:
         flip_test=stated.flip_test,
         normalise_test=stated.normalise_test,
     )
-    if profile == "demo":
-        street = experiment.dataset.startswith("street")
-        share = 4 if street else 3
-        recipe = replace(
-            short,
-            size=(_sixteens(height / share), _sixteens(width / share)),
-            epochs=3 if street else 12,
-            identities=8 if street else 16,
-            augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=4, erase=0.25)),
-            precision=fast_precision(),
-        )
-        narrow = SMALLER[experiment.backbone]["street" if street else profile]
-        start = "street" if street else ""
-        return replace(experiment, profile=profile, recipe=recipe, backbone=narrow, weights=start)
+
+
+def _demo(experiment: Experiment) -> Experiment:
+    stated = experiment.recipe
+    height, width = stated.size
+    street = experiment.dataset.startswith("street")
+    divisor = 4 if street else 3
     recipe = replace(
-        short,
+        _short(stated),
+        size=(_sixteens(height / divisor), _sixteens(width / divisor)),
+        epochs=3 if street else 12,
+        identities=8 if street else 16,
+        augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=4, erase=0.25)),
+        precision=fast_precision(),
+    )
+    narrow = SMALLER[experiment.backbone]["street" if street else "demo"]
+    return replace(experiment, recipe=recipe, backbone=narrow, weights="street" if street else "")
+
+
+def _smoke(experiment: Experiment) -> Experiment:
+    stated = experiment.recipe
+    height, width = stated.size
+    recipe = replace(
+        _short(stated),
         size=(_sixteens(height / 6), _sixteens(width / 6)),
         epochs=2,
         identities=4,
         images=2,
         augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=2, erase=0.3)),
     )
-    return replace(
-        experiment, profile=profile, recipe=recipe, backbone=SMALLER[experiment.backbone][profile], weights=""
-    )
+    return replace(experiment, recipe=recipe, backbone=SMALLER[experiment.backbone]["smoke"], weights="")
+
+
+SIZED = {"paper": lambda experiment: experiment, "quick": _quick, "scratch": _scratch, "demo": _demo, "smoke": _smoke}
+"""A profile to the function that brings an experiment to its size."""
 
 
 def from_scratch() -> dict:

@@ -21,7 +21,7 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
-from . import __version__, distributed, tracking
+from . import __version__, distributed, tracking, weight_files
 from .data import catalog, pixels, pose
 from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
@@ -41,6 +41,7 @@ from .experiments import (
 )
 from .files import clear, write_atomically
 from .models.options import check
+from .stepping import CHOICES, choose
 from .training import Recipe, extract, make_accelerator, train
 
 RANKS = (1, 5, 10, 20)
@@ -58,13 +59,15 @@ def run(
     results: Path | None = None,
     cpu: bool = False,
     keep: str = "weights",
+    step: str = "auto",
     after_epoch: Callable[[nn.Module, int], None] | None = None,
     planned: str = "",
     say: Callable[[str], None] = print,
 ) -> Run:
     """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now.
 
-    ``keep`` is one of ``KEEP``; ``after_epoch`` as of ``train``, and may raise: the next call goes on from there.
+    ``keep`` is one of ``KEEP``, ``step`` one of ``stepping.CHOICES``: it decides how fast a step is, and nothing of the
+    key. ``after_epoch`` as of ``train``, and may raise: the next call goes on from there.
     In the processes of ``accelerate launch`` or ``accelerate.notebook_launcher`` they share the work (``distributed``),
     and each returns the run.
 
@@ -72,6 +75,7 @@ def run(
     sentence when its folder cannot be written, and what ``catalog.load``, ``pixels.decode`` and ``train`` raise.
     """
     check("keep", keep, KEEP)
+    check("step", step, CHOICES)
     data = catalog.load(experiment.dataset, data_root)
     found = Run(_folder(experiment, data, results))
     if planned not in ("", found.folder.name):
@@ -84,7 +88,7 @@ def run(
                 if accelerator.is_main_process:
                     clear(found.folder)
                 with tracking.tracked(accelerator, experiment, found.folder.name):
-                    _train_and_evaluate(experiment, data, found.folder, accelerator, keep, after_epoch, say)
+                    _train_and_evaluate(experiment, data, found.folder, accelerator, keep, step, after_epoch, say)
     if distributed.first() and found.checkpoint.exists():  # of a run that ends now, or was killed before it was tidy
         clear(found.folder, "metrics.json")
         found.checkpoint.unlink(missing_ok=True)
@@ -102,14 +106,16 @@ def _folder(experiment: Experiment, data: catalog.ReidData, results: Path | None
 
 
 def _train_and_evaluate(
-    experiment: Experiment, data: catalog.ReidData, folder: Path, accelerator, keep: str, after_epoch, say
+    experiment: Experiment, data: catalog.ReidData, folder: Path, accelerator, keep: str, step: str, after_epoch, say
 ) -> None:
     recipe = experiment.recipe
     say = say if accelerator.is_main_process else lambda line: None
     # What can go wrong at once comes first: the network and its weights, then the slow decoding.
     distributed.share(recipe.batch, accelerator)
+    choose(step, accelerator)
     with accelerator.local_main_process_first():  # the others find in the cache what it has made
         model = build(experiment, data.train_ids)
+        weights = weight_files.record(experiment.weights)  # now, as the file may be gone in the end
         check_rankable(data)
         splits = ("train", "query", "gallery")
         store = {split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in splits}
@@ -126,6 +132,7 @@ def _train_and_evaluate(
         checkpoint=Run(folder).checkpoint,
         boxes=boxes["train"],
         after_epoch=after_epoch,
+        step=step,
         say=say,
     )
     start = time.perf_counter()
@@ -159,7 +166,8 @@ def _train_and_evaluate(
             ),
         )
     train_seconds = float(history.seconds.sum())
-    _write_json(folder / "provenance.json", _provenance(accelerator, train_seconds, seconds))
+    provenance = _provenance(accelerator, train_seconds, seconds, history.attrs["step"])
+    _write_json(folder / "provenance.json", {"weights": weights} | provenance)
     # Written last: a folder with metrics.json is a finished run.
     summary = _summary(scores)
     _write_json(folder / "metrics.json", summary)
@@ -300,11 +308,12 @@ def _summary(scores: metrics.Scores | metrics.SingleShot) -> dict:
     return summary | {"cmc": [round(float(c), 6) for c in scores.cmc]}
 
 
-def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> dict:
+def _provenance(accelerator, train_seconds: float, evaluate_seconds: float, step: str = "eager") -> dict:
     cuda = accelerator.device.type == "cuda"
     threads, processes = torch.get_num_threads(), accelerator.num_processes
     device = torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
-    plugin = accelerator.state.dynamo_plugin
+    plugin = accelerator.state.dynamo_plugin  # of ACCELERATE_DYNAMO_BACKEND
+    by_accelerate = "" if plugin.backend == DynamoBackend.NO else f", {plugin.backend.value}, {plugin.mode}"
     packages = ("torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
     return {
         "device": device if processes == 1 else f"{processes} processes, each on {device}",
@@ -312,7 +321,7 @@ def _provenance(accelerator, train_seconds: float, evaluate_seconds: float) -> d
         # Our own version is known without an installation: a bare checkout can train.
         "packages": {"reidnb": __version__} | {name: version(name) for name in packages},
         "commit": _commit(),
-        "compiled": "" if plugin.backend == DynamoBackend.NO else f"{plugin.backend.value}, {plugin.mode}".lower(),
+        "step": step + by_accelerate.lower(),
         "train_seconds": round(train_seconds, 1),
         "evaluate_seconds": round(evaluate_seconds, 1),
         "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

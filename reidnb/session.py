@@ -17,7 +17,8 @@ from .experiments import Experiment, Run, key, results_dir
 from .models.options import check
 from .papers import tables
 from .runs import KEEP, run
-from .training import history_of
+from .stepping import choose
+from .training import history_of, make_accelerator
 
 FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 """What one experiment may raise without ending the others."""
@@ -67,6 +68,7 @@ def train(
     minutes: float | None = None,
     keep: str = "weights",
     *,
+    step: str = "auto",
     cpu: bool = False,
     clock: Callable[[], float] = time.monotonic,
     say: Callable[[str], None] = print,
@@ -75,12 +77,14 @@ def train(
     reached, and what its paper prints (comparable in the ``paper`` profile from ImageNet weights only).
 
     ``clock`` counts seconds and is looked at after each epoch; a training whose last epoch is done is always
-    evaluated. ``keep`` is one of ``runs.KEEP``. An experiment that fails is named, and the others go on. Raises
-    ValueError in one of several processes; several GPUs share one training by ``python -m reidnb run``.
+    evaluated. ``keep`` is one of ``runs.KEEP``, ``step`` one of ``stepping.CHOICES``. An experiment that fails is
+    named, and the others go on. Raises ValueError for a ``step`` that cannot be taken here, and in one of several
+    processes; several GPUs share one training by ``python -m reidnb run``.
     """
     if not distributed.alone():
         raise ValueError("a study trains in one process: start it without accelerate launch")
     check("keep", keep, KEEP)
+    choose(step, make_accelerator(cpu=cpu))
     deadline = clock() + 60 * (float("inf") if minutes is None else minutes)
     pieces = in_order_of_value(settings)
     rows = []
@@ -95,7 +99,7 @@ def train(
         if not kept.is_finished and clock() < deadline:
             say(f"[{number}/{len(pieces)}] {piece.table}, {piece.row}, {experiment.dataset}, seed {experiment.seed}")
             try:
-                run(experiment, data_root=settings.root, cpu=cpu, keep=keep, after_epoch=stop, say=say)
+                run(experiment, data_root=settings.root, cpu=cpu, keep=keep, step=step, after_epoch=stop, say=say)
             except TimeUp:
                 say("the time is up; the next call goes on here")
             except FAILURES as error:

@@ -247,10 +247,9 @@ def test_missing_weights_say_where_they_belong(folder, monkeypatch, tmp_path):
         raise URLError("no network")
 
     monkeypatch.setattr(type(detector.WEIGHTS), "get_state_dict", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     name = "keypointrcnn_resnet50_fpn_coco-fc266e95.pth"
-    with pytest.raises(
-        RuntimeError, match=f"put {name} at .*checkpoints/{name}, .*joints.npz into the data set's folder"
-    ):
+    with pytest.raises(OSError, match=f"put {name} at .*checkpoints/{name}, .*joints.npz into the data set's folder"):
         pose.load(folder, say=lambda _: None)
     assert pose.source_of(folder).endswith(":fc266e95")
     with pytest.raises(FileNotFoundError, match="weights /nowhere of Keypoint R-CNN: no such file"):

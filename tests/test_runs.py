@@ -10,6 +10,7 @@ import torch
 import reidnb
 from reidnb import runs
 from reidnb.data import catalog
+from reidnb.data.augment import Augmentation
 from reidnb.experiments import Experiment, key
 from reidnb.papers.tables import one_experiment
 from reidnb.profiles import at_profile
@@ -124,7 +125,7 @@ def test_wrong_names_are_named():
         Experiment("wrcnet")
     with pytest.raises(ValueError, match=r"wrcanet has no option 'lambda': its options are .*strength"):
         Experiment("wrcanet", {"lambda": 0.5})
-    with pytest.raises(ValueError, match="unknown profile 'fast': known are paper, scratch, demo, smoke"):
+    with pytest.raises(ValueError, match="unknown profile 'fast': known are paper, quick, scratch, demo, smoke"):
         at_profile(Experiment("wrcanet"), "fast")
     with pytest.raises(ValueError, match="a recipe has no field 'epoch': its fields are"):
         one_experiment("wrcanet", {}, {"epoch": 3}, "street", "demo")
@@ -134,6 +135,38 @@ def test_paper_profile_is_as_stated():
     experiment = one_experiment("wrcanet", {}, {}, "market1501", "paper")
     assert (experiment.backbone, experiment.weights) == ("resnet50", "imagenet")
     assert experiment.recipe.size == (384, 192) and experiment.recipe.epochs == 120
+
+
+QUICK = {
+    "wrcanet": ((192, 96), "pk", Augmentation(0.5, 5, 0.4)),
+    "dranet": ((192, 64), "shuffle", Augmentation(0.5, 0, 0)),
+    "hybrid_attention": ((192, 64), "pk", Augmentation(0.5, 5, 0.4)),
+    "attention_driven": ((192, 96), "shuffle", Augmentation(0.5, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("paper", QUICK)
+def test_quick_is_the_stated_network_and_batch_at_half_the_size(paper):
+    stated = one_experiment(paper, {}, {}, "market1501", "paper")
+    quick = one_experiment(paper, {}, {}, "market1501", "quick")
+    recipe = quick.recipe
+    assert (quick.options, quick.backbone) == (stated.options, stated.backbone)
+    assert (recipe.batch, recipe.sampler) == (stated.recipe.batch, stated.recipe.sampler)
+    assert (recipe.size, recipe.sampler, recipe.augmentation) == QUICK[paper]
+    assert (recipe.epochs, recipe.schedule, recipe.warmup, recipe.optimizer) == (16, "onecycle", 0.3, "adamw")
+    assert (recipe.weight_decay, recipe.backbone_lr, recipe.precision) == (5e-4, None, "bf16")
+
+
+def test_quick_learns_faster_from_nothing_than_from_weights():
+    def start(paper, weights=None):
+        experiment = one_experiment(paper, {}, {}, "market1501", "quick", weights=weights)
+        return experiment.weights, experiment.recipe.lr
+
+    assert start("dranet") == ("imagenet", 5e-4)
+    assert start("dranet", "") == ("", 1e-3)
+    assert start("dranet", "w.pth") == ("w.pth", 5e-4)
+    assert start("attention_driven") == ("", 1e-3)  # nobody publishes its weights
+    assert start("attention_driven", "imagenet") == ("imagenet", 5e-4)
 
 
 def test_trained_weights_load_into_a_new_network(finished, street_small):

@@ -38,7 +38,7 @@ def test_settings_from_a_command_line():
     ("config", "message"),
     [
         ({"dataset": "street"}, "the study has no setting 'dataset': it has profile, datasets"),
-        ({"profile": "tiny"}, "unknown profile 'tiny': known are paper, scratch, demo, smoke"),
+        ({"profile": "tiny"}, "unknown profile 'tiny': known are paper, quick, scratch, demo, smoke"),
         ({"papers": "resnet"}, "unknown paper 'resnet'"),
         ({"papers": "wrcanet", "tables": "table9"}, "no table 'table9' in wrcanet: known are readings, table1, table2"),
         ({"seeds": 0}, "seeds is the number of trainings of each row, at least 1, found 0"),

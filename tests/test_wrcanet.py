@@ -265,5 +265,5 @@ def test_imagenet_weights_without_a_network(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "_dir", None, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
-    with pytest.raises(RuntimeError, match=r"put resnet18-.*\.pth at .*or weights='' for random"):
+    with pytest.raises(OSError, match=r"put resnet18-.*\.pth at .*or weights='' for random"):
         Backbone("resnet18", "imagenet")

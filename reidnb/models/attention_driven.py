@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..data.catalog import cache_dir
 from ..losses import id_loss
+from ..weight_files import read_state
 from .backbone import street_weights
 from .options import check
 from .output import Output
@@ -237,10 +237,7 @@ def _load(model: AttentionDriven, backbone: str, weights: str) -> None:
             f"weights {weights}: {path} is no file; nobody publishes ImageNet weights of this network: make them by"
             " reidnb.pretraining, or take weights='' (random initial weights)"
         )
-    try:
-        state = load_file(path)
-    except Exception as error:  # the reader has its own errors for a broken file
-        raise ValueError(f"weights {path} cannot be read: {str(error).splitlines()[0]}") from error
+    state = read_state(path)
     own = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
     wrong = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
     # The street's are of the default reading: what another one has besides begins at random there.

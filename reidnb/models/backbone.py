@@ -1,13 +1,12 @@
 """Torchvision's ResNets as four stages, with the last down-sampling removed where a paper says so."""
 
 from pathlib import Path
-from urllib.error import URLError
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, ResNet50_Weights
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+from .. import weight_files
 
 # name: block, blocks a stage, share of the usual channels. The narrow ones have the same four-stage shape and
 # are for two CPU cores (the demo profile) and for tests (smoke).
@@ -34,6 +33,13 @@ class _NarrowResNet(ResNet):
         return super()._make_layer(block, int(planes * self.share), *args, **kwargs)
 
 
+def resnet(name: str) -> ResNet:
+    """The torchvision ResNet of a name of ``SHAPES`` with random weights and a classifier of one class."""
+    if name not in SHAPES:
+        raise ValueError(f"unknown backbone {name!r}: known are {', '.join(SHAPES)}")
+    return _NarrowResNet(*SHAPES[name])
+
+
 class Backbone(nn.Module):
     """A ResNet (He et al. 2016) that returns the maps of its four stages.
 
@@ -43,10 +49,8 @@ class Backbone(nn.Module):
 
     def __init__(self, name: str = "resnet50", weights: str | Path | None = None, last_stride: int = 1):
         super().__init__()
-        if name not in SHAPES:
-            raise ValueError(f"unknown backbone {name!r}: known are {', '.join(SHAPES)}")
-        block, layers, share = SHAPES[name]
-        net = _NarrowResNet(block, layers, share)
+        net = resnet(name)
+        block, _, share = SHAPES[name]
         if weights:
             _load(net, name, weights)
         if last_stride == 1:
@@ -79,38 +83,13 @@ def street_weights(name: str) -> Path:
 
 
 def _load(net: ResNet, name: str, weights: str | Path) -> None:
-    """Fill ``net`` with torchvision's ImageNet weights, the street's, or those of a local .pth or .safetensors file."""
+    """Fill ``net`` with torchvision's ImageNet weights, the street's, or those of a local file (``weight_files``)."""
     if str(weights) == "imagenet":
-        state = _imagenet(name)
+        if name not in _IMAGENET:
+            raise ValueError(f"there are no ImageNet weights for {name}: pass weights='' (random initial weights)")
+        instead = "pass weights=PATH of a local file, or weights='' for random initial weights"
+        state = weight_files.published_state(_IMAGENET[name], f"ImageNet's {name}", instead)
     else:
-        path = street_weights(name) if str(weights) == "street" else Path(weights).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"weights {weights}: no such file (or 'imagenet', 'street', or none)")
-        try:
-            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        except Exception as error:  # every reader has its own errors for a broken file
-            raise ValueError(f"weights {path} cannot be read: {str(error).splitlines()[0]}") from error
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    own = {key: value for key, value in net.state_dict().items() if not key.startswith("fc.")}
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    wrong = [key for key in own if key in state and state[key].shape != own[key].shape]
-    if missing or wrong:
-        raise ValueError(
-            f"weights {weights} are not a {name}'s: {len(missing)} arrays are missing, {len(wrong)} of another shape"
-            f" (first: {(missing + wrong)[0]})"
-        )
-    net.load_state_dict(state, strict=False)
-
-
-def _imagenet(name: str) -> dict[str, Tensor]:
-    if name not in _IMAGENET:
-        raise ValueError(f"there are no ImageNet weights for {name}: pass weights='' (random initial weights)")
-    source = _IMAGENET[name]
-    try:
-        return source.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError) as error:
-        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(source.url).name
-        raise RuntimeError(
-            f"the ImageNet weights of {name} cannot be fetched: put {Path(source.url).name} at {file},"
-            " pass weights=PATH of a local file, or weights='' for random initial weights"
-        ) from error
+        path = street_weights(name) if str(weights) == "street" else weight_files.existing_file(weights)
+        state = weight_files.read_state(path)
+    weight_files.fill(net, state, weights, name, skip=("fc.",))

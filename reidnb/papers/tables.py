@@ -10,9 +10,10 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
+from .. import weight_files
 from ..data import catalog
 from ..evaluation.significance import Interval, bootstrap, over_seeds
-from ..experiments import Experiment, Run
+from ..experiments import Experiment, Run, results_dir, weights_of
 from ..profiles import at_profile
 from ..runs import RANKS, by_region, cross_domain, reranked, run
 from ..training import Recipe
@@ -164,8 +165,7 @@ def experiments(
         for seed in seeds:
             stated: Experiment = module.experiment(base.options | row.options, sides(dataset)[0], seed)
             recipe = with_changes(with_changes(stated.recipe, base.recipe), row.recipe)
-            sized = at_profile(replace(stated, recipe=recipe), profile)
-            found.append((row, sized if weights is None else replace(sized, weights=weights)))
+            found.append((row, at_profile(replace(stated, recipe=recipe), profile, weights)))
     return found
 
 
@@ -179,9 +179,8 @@ def one_experiment(
     weights: str | None = None,
 ) -> Experiment:
     """A single experiment of a paper at a profile; ``recipe`` changes fields of its recipe by name."""
-    found = at_profile(paper(paper_name).experiment(options, dataset, seed), profile)
-    found = replace(found, recipe=with_changes(found.recipe, recipe))
-    return found if weights is None else replace(found, weights=weights)
+    sized = at_profile(paper(paper_name).experiment(options, dataset, seed), profile, weights)
+    return replace(sized, recipe=with_changes(sized.recipe, recipe))
 
 
 def with_changes(recipe: Recipe, changes: dict) -> Recipe:
@@ -210,17 +209,13 @@ def caption(paper_name: str, table: str, runs: Sequence[tuple[Row, Run]], datase
 def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
     """What runs come from: data set, profile, images, initial weights, seeds, device."""
     first = runs[0][1].experiment
-    start = {
-        "": "from scratch (random initial weights)",
-        "imagenet": "ImageNet weights",
-        "street": "weights learnt on another street",
-    }
+    start = weight_files.in_words(weights_of(runs[0][1]), results_dir())
     seeds = len({run.experiment.seed for _, run in runs})
     height, width = first.recipe.size
     return (
         f"Ours: {dataset or first.dataset},"
         f" {first.profile} profile ({first.backbone}, {height}×{width}, {first.recipe.epochs} epochs),"
-        f" {start.get(first.weights, 'weights of the user')}, {seeds} seed{'s' * (seeds > 1)},"
+        f" {start}, {seeds} seed{'s' * (seeds > 1)},"
         f" {runs[0][1].provenance['device']}."
     )
 
@@ -245,7 +240,8 @@ def not_comparable(table: Table, dataset: str, experiment: Experiment) -> list[s
     reasons = {
         f"published on {printed_dataset(table, dataset)}": dataset not in table.datasets,
         f"{experiment.profile} profile": experiment.profile != "paper",
-        "not from ImageNet weights": experiment.weights != "imagenet",
+        "not from ImageNet weights": experiment.weights in ("", "street"),
+        "initial weights of a local file": experiment.weights not in weight_files.NAMED,
     }
     return [reason for reason, applies in reasons.items() if applies]
 

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torchvision.models.detection import KeypointRCNN, KeypointRCNN_ResNet50_FPN
 from torchvision.transforms.v2.functional import pil_to_tensor
 from tqdm import tqdm
 
+from ... import weight_files
 from ...files import write_atomically
 from .skeleton import COCO17, from_coco
 
@@ -39,7 +39,7 @@ def detector(weights: str | Path, side: int) -> KeypointRCNN:
 
     ``side`` is the number of pixels to which it scales the shorter side of an image.
 
-    Raises FileNotFoundError or RuntimeError that says where the weights belong, ValueError for a file of another model.
+    Raises OSError that says where the weights belong, ValueError for a file of another model.
     """
     # A crop shows one person: fewer proposals and a single detection are enough, and many times as fast.
     few = {"rpn_pre_nms_top_n_test": 300, "rpn_post_nms_top_n_test": 100, "box_detections_per_img": 1}
@@ -91,20 +91,12 @@ def _joints(net: KeypointRCNN, paths: list[str], device: str) -> np.ndarray:
 
 def _state(weights: str | Path) -> dict[str, torch.Tensor]:
     if weights:
-        path = _file(weights)
-        try:
-            return torch.load(path, "cpu", weights_only=True)
-        except Exception as error:  # every reader has its own errors for a broken file
-            raise ValueError(f"weights {path} cannot be read: {str(error).splitlines()[0]}") from error
-    try:
-        return WEIGHTS.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError) as error:
-        name = Path(WEIGHTS.url).name
-        raise RuntimeError(
-            f"the weights of Keypoint R-CNN cannot be fetched: put {name} at"
-            f" {Path(torch.hub.get_dir()) / 'checkpoints' / name}, load the joints with weights=PATH of a local copy,"
-            " or put the joints themselves as joints.npz into the data set's folder"
-        ) from error
+        return weight_files.read_state(_file(weights))
+    instead = (
+        "load the joints with weights=PATH of a local copy, or put the joints themselves as joints.npz into the data"
+        " set's folder"
+    )
+    return weight_files.published_state(WEIGHTS, "Keypoint R-CNN", instead)
 
 
 def _file(weights: str | Path) -> Path:

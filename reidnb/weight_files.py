@@ -1,0 +1,276 @@
+"""Initial weights from a file: read in whatever container it comes, and known by content, never by path.
+
+A checkpoint is read without unpickling anything but tensors and numbers. Containers in use: a plain state dict
+(torchvision, timm), one under 'state_dict' (torchreid, Lightning), 'model' (fastreid, timm's training script) or their
+like, and any of these from a model in ``DataParallel`` ('module.' before every name) or from a re-identification model
+that holds its ResNet as 'backbone.' or 'base.'.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
+
+from .files import write_atomically
+
+NAMED = ("", "imagenet", "street")
+"""Values of ``weights`` that are not the path of a file: random, ImageNet's, and those of the demo on the street."""
+CONTAINERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network")
+PREFIXES = ("module.", "model.", "backbone.", "base.", "encoder.")
+HEADS = ("fc.", "classifier.", "head.", "heads.", "bottleneck.", "bnneck.")
+"""What a checkpoint may hold beside the network, because it was trained for other classes."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where initial weights come from, as provenance records it."""
+
+    name: str
+    """The file's name without its folder, 'imagenet', 'street', or '' for random weights."""
+    sha256: str = ""
+    """Of the file's bytes, in hexadecimal; '' where there is no file of the user's."""
+    description: str = ""
+    """What the file says it is: the metadata field 'description' of a .safetensors file."""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.sha256[:8]})" if self.sha256 else self.name or "random"
+
+
+def source(weights: str | Path) -> Source:
+    """The source of ``weights``. Raises FileNotFoundError or ValueError as ``read_state`` for a file."""
+    if str(weights) in NAMED:
+        return Source(str(weights))
+    path = existing_file(weights)
+    return Source(path.name, sha256(path), metadata(path).get("description", ""))
+
+
+def identity(weights: str | Path) -> str:
+    """What decides a result about ``weights``: a name of ``NAMED``, or the SHA-256 of the file's content."""
+    return str(weights) if str(weights) in NAMED else f"sha256:{sha256(existing_file(weights))}"
+
+
+def record(weights: str | Path) -> dict[str, str]:
+    """The source of ``weights`` as JSON."""
+    return asdict(source(weights))
+
+
+def existing_file(weights: str | Path) -> Path:
+    """The file as an absolute path. Raises FileNotFoundError when there is none."""
+    path = Path(weights).expanduser().absolute()
+    if not path.is_file():
+        raise FileNotFoundError(f"weights {weights}: no such file (or 'imagenet', 'street', or '' for random weights)")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, computed once for each size and time of change."""
+    status = os.stat(path)
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """The metadata of a .safetensors file; empty for other files."""
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except Exception as error:
+        raise unreadable(path, error) from error
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or a checkpoint of torch, by name, out of their container.
+
+    Raises ValueError, in one sentence that names the file, for one that is empty, cut short, a web page, a Git LFS
+    pointer or no state dict.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            # torchreid keeps rank-1 as a NumPy number; these two types hold nothing that could run.
+            with torch.serialization.safe_globals(_numpy_numbers()):
+                state = torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # every reader has its own errors for a broken file
+        raise unreadable(path, error) from error
+    return _tensors(state, path)
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """A ValueError that names the file and says what is wrong with it."""
+    return ValueError(f"weights {path} cannot be read: {_reason(path, error)}")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        start = file.read(256).lstrip().lower()
+    if not start:
+        return "the file is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the file itself (git lfs pull fetches it)"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "it is a web page, as a proxy or a login page gives it instead of the file"
+    if "central directory" in str(error) or "header" in str(error).lower() or "incomplete" in str(error).lower():
+        return "the file is cut short (its download was not finished)"
+    if path.suffix != ".safetensors" and not start.startswith((b"pk", b"\x80")):
+        return "it is neither a .safetensors file nor a checkpoint of torch"
+    if "weights_only" in str(error).lower() or "unpickl" in type(error).__name__.lower():
+        return "it holds Python objects beside tensors, which are not loaded: save its state dict alone"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _numpy_numbers() -> list:
+    types = [np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
+    return [np._core.multiarray.scalar, np.dtype, *types]
+
+
+def _tensors(state: object, path: Path) -> dict[str, Tensor]:
+    """The state dict in a container, as far in as it lies."""
+    for _ in range(3):
+        inner = next((state[name] for name in CONTAINERS if _is_mapping(state, name)), None)
+        if inner is None:
+            break
+        state = inner
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
+    if not tensors:
+        held = (
+            f"the entries {', '.join(map(repr, list(state)[:5]))}"
+            if isinstance(state, Mapping)
+            else f"a {type(state).__name__}"
+        )
+        raise ValueError(f"weights {path} hold no state dict, but {held}")
+    return tensors
+
+
+def _is_mapping(state: object, name: str) -> bool:
+    return isinstance(state, Mapping) and isinstance(state.get(name), Mapping)
+
+
+def without_prefix(state: Mapping[str, Tensor], needed: Collection[str]) -> dict[str, Tensor]:
+    """The state with that prefix of ``PREFIXES`` (or two of them) taken off with which most names are ``needed``."""
+    candidates = ["", *PREFIXES, *(f"module.{prefix}" for prefix in PREFIXES), "model.backbone."]
+    best = max(candidates, key=lambda prefix: sum(prefix + name in state for name in needed))
+    return {name.removeprefix(best): value for name, value in state.items()}
+
+
+@dataclass(frozen=True)
+class Match:
+    """A file's arrays held against a network's."""
+
+    state: dict[str, Tensor]
+    """The arrays that fit, by the network's names."""
+    needed: int
+    missing: tuple[str, ...]
+    """Names that the file lacks, counters of batch normalisation aside; of another shape with both shapes."""
+    extra: tuple[str, ...]
+    """Names that the network has no place for, classifiers aside."""
+
+    def __str__(self) -> str:
+        lacking = f"{len(self.missing)} of {self.needed} arrays are missing or of another shape"
+        return lacking + (f" (first: {', '.join(self.missing[:3])})" if self.missing else "")
+
+
+def match(net: nn.Module, state: Mapping[str, Tensor], skip: tuple[str, ...] = ()) -> Match:
+    """Hold ``state`` against the parameters and buffers of ``net``, all but those whose names begin with ``skip``."""
+    needed = {name: value for name, value in net.state_dict().items() if not skip or not name.startswith(skip)}
+    state = without_prefix(state, needed)
+    fits = {name: state[name] for name, value in needed.items() if name in state and state[name].shape == value.shape}
+    missing = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(value.shape)}" if name in state else name
+        for name, value in needed.items()
+        if name not in fits and not name.endswith("num_batches_tracked")
+    ]
+    extra = [name for name in state if name not in needed and not name.startswith((*HEADS, *skip))]
+    return Match(fits, len(needed), tuple(missing), tuple(extra))
+
+
+def fill(net: nn.Module, state: Mapping[str, Tensor], path: str | Path, kind: str, skip: tuple[str, ...] = ()) -> None:
+    """Load ``state`` into ``net``, all but the parameters whose names begin with ``skip``.
+
+    Warns about arrays of the file that the network has no place for, classifiers aside. Raises ValueError, naming
+    the first three, when arrays of the network are missing or of another shape.
+    """
+    result = match(net, state, skip)
+    if result.missing:
+        raise ValueError(f"weights {path} are not a {kind}'s: {result}")
+    if result.extra:
+        warnings.warn(
+            f"weights {path}: {len(result.extra)} arrays are not a {kind}'s and are not used"
+            f" ({', '.join(result.extra[:3])}{', ...' if len(result.extra) > 3 else ''})",
+            stacklevel=2,
+        )
+    net.load_state_dict(result.state, strict=False)
+
+
+def published_state(published: WeightsEnum, name: str, instead: str) -> dict[str, Tensor]:
+    """The state dict of torchvision's ``published`` weights, fetched once into torch's cache.
+
+    Raises OSError when they cannot be fetched and ValueError when the file in the cache is not the published one; both
+    name the file and say ``instead``, what else can be done.
+    """
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
+    if not file.is_file():
+        try:
+            return published.get_state_dict(progress=False, check_hash=True)
+        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash of what came is another
+            reason = str(getattr(error, "reason", error)).splitlines()[0]
+            raise OSError(
+                f"the weights of {name} cannot be fetched ({reason}): put {file.name} at {file}, {instead}"
+            ) from error
+    expected = file.stem.rpartition("-")[2]
+    if not sha256(file).startswith(expected):
+        raise ValueError(
+            f"{file} is not the published file (its SHA-256 begins with {sha256(file)[: len(expected)]},"
+            f" not with {expected}): remove it, or {instead}"
+        )
+    return read_state(file)
+
+
+def descriptions(results: Path) -> dict[str, dict[str, str]]:
+    """What users have said about weights files, by SHA-256: ``name`` and ``description`` (``describe``)."""
+    file = results / "weights.json"
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+
+
+def describe(weights: str | Path, description: str, results: Path) -> Path:
+    """Keep in ``results/weights.json`` what a weights file is, for captions of all runs that start from it."""
+    known, file = source(weights), results / "weights.json"
+    if not known.sha256:
+        raise ValueError(f"only a file's description can be set, and weights={str(weights)!r} is none")
+    content = descriptions(results) | {known.sha256: {"name": known.name, "description": description}}
+    results.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    write_atomically(file, lambda target: target.write_text(text, "utf-8"))
+    return file
+
+
+def in_words(weights: Source, results: Path) -> str:
+    """Initial weights as a caption names them, such as 'ImageNet weights'."""
+    named = {
+        "": "from scratch (random initial weights)",
+        "imagenet": "ImageNet weights",
+        "street": "weights learnt on another street",
+    }
+    if weights.name in named and not weights.sha256:
+        return named[weights.name]
+    said = descriptions(results).get(weights.sha256, {}).get("description", "") or weights.description
+    return f"{said} ({weights.name}, {weights.sha256[:8]})" if said else f"weights of {weights}"
