@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from tqdm.auto import tqdm
 
+from . import cost
 from .data.augment import normalise
 from .experiments import Experiment, build, by_pose
 from .papers import tables
@@ -54,8 +55,13 @@ def measure(
     loop                in the whole training loop, on as many batches
     share               loop / images_per_second, the median over the rounds
     times               time of a step, in those of the first ResNet baseline with images of that size
+    floor               images a second that this machine's memory and arithmetic allow (``cost.floor``)
+    of_floor            images_per_second / floor
+    bound               which of the two sets the floor: 'memory' or 'arithmetic'
     """
-    accelerator = make_accelerator(next(iter(found.values())).recipe.precision)
+    precision = next(iter(found.values())).recipe.precision
+    accelerator = make_accelerator(precision)
+    machine = cost.limits(accelerator.device, precision)
     takers = {name: {"images_per_second": _fed(experiment, accelerator)} for name, experiment in found.items()}
     for name, experiment in found.items():
         for column in [c for c in MODES if compiled and (c != "graphs" or accelerator.device.type == "cuda")]:
@@ -78,8 +84,17 @@ def measure(
         if experiment.backbone.startswith("resnet") and network == "baseline":
             plain.setdefault((height, width), rate.images_per_second)
         row = {"paper": paper, "network": network, "height": height, "width": width, "batch": experiment.recipe.batch}
-        rows.append(row | rate.to_dict() | {"times": plain.get((height, width), np.nan) / rate.images_per_second})
+        row |= rate.to_dict() | {"times": plain.get((height, width), np.nan) / rate.images_per_second}
+        rows.append(row | _floor(experiment, rate.images_per_second, machine))
     return pd.DataFrame(rows)
+
+
+def _floor(experiment: Experiment, rate: float, machine: cost.Limits) -> dict[str, float | str]:
+    """The last columns of ``measure``."""
+    operations = cost.step_operations(experiment, IDENTITIES)
+    seconds = cost.floor(operations, experiment.recipe.batch, machine)
+    bound = max(("memory", "arithmetic"), key=seconds.get)
+    return {"floor": 1 / seconds["floor"], "of_floor": rate * seconds["floor"], "bound": bound}
 
 
 def _fed(experiment: Experiment, accelerator: Accelerator, mode: str = "") -> Callable[[int], float]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reidnb import speed
+from reidnb import cost, speed
 from reidnb.evaluation import performance
 from reidnb.figures import performance as pictures
 from reidnb.papers.tables import PAPERS
@@ -20,8 +20,9 @@ def test_sizes():
         (3368, 19732, 2048),
         (11659, 82161, 512),
     ]
+    assert performance.sizes("quick", "market1501") == performance.sizes("paper", "market1501")[:3]
     assert performance.sizes("smoke", "street-small") == [(52, 308, 16), (105, 616, 16)]
-    with pytest.raises(ValueError, match="unknown profile 'tiny': known are smoke, demo, paper"):
+    with pytest.raises(ValueError, match="unknown profile 'tiny': known are smoke, demo, quick, paper"):
         performance.sizes("tiny", "market1501")
 
 
@@ -151,6 +152,9 @@ def test_steps_are_measured_and_shown():
     np.testing.assert_allclose(found.share, found["loop"] / found.images_per_second)
     # All of one size here, so the first ResNet baseline is the measure of them all.
     np.testing.assert_allclose(found.times, found.images_per_second[0] / found.images_per_second)
+    np.testing.assert_allclose(found.of_floor, found.images_per_second / found.floor)
+    assert set(found.bound) <= {"memory", "arithmetic"}
+    assert pictures.floors(found)["floor allows"].equals(found.floor)
     table = pictures.costs(found)
     assert "compiled" not in table and table["images/s"].equals(found.images_per_second)
     figure = pictures.steps(found)
@@ -158,6 +162,18 @@ def test_steps_are_measured_and_shown():
     assert [bar.get_width() for bar in axes.patches] == found.images_per_second.tolist()
     assert list(axes.get_lines()[0].get_xdata()) == found["loop"].tolist()
     plt.close(figure)
+
+
+def test_operations_are_shown_by_kind():
+    columns = ["launches", "bytes", "floor_bytes", "multiply_adds"]
+    kinds = pd.DataFrame([[3, 6e6, 4e6, 2e9], [1, 2e6, 0, 0]], ["convolution", "ReLU"], columns)
+    assert pictures.operations(kinds).loc["all"].tolist() == [4, 8, 4, 2]
+    figure = pictures.kinds(kinds)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ReLU", "convolution"]  # from below
+    assert [bar.get_width() for bar in axes.patches] == [25, 75, 25, 75]
+    plt.close(figure)
+    assert list(cost.COLUMNS) == columns
 
 
 @pytest.mark.slow

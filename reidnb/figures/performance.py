@@ -99,6 +99,43 @@ def steps(measured: pd.DataFrame) -> Figure:
     return figure
 
 
+def floors(measured: pd.DataFrame) -> pd.DataFrame:
+    """Images a second of ``speed.measure`` beside the floor, their ratio in percent, and what sets the floor."""
+    size = [f"{row.height}×{row.width}" for row in measured.itertuples()]
+    shown = measured.assign(paper=measured.paper.map(report.PAPERS), images=size, percent=100 * measured.of_floor)
+    shown = shown[["paper", "network", "images", "batch", "images_per_second", "floor", "percent", "bound"]]
+    return shown.rename(columns={"images_per_second": "images/s", "floor": "floor allows", "percent": "reached in %"})
+
+
+def operations(kinds: pd.DataFrame) -> pd.DataFrame:
+    """The table of ``cost.by_kind`` in readable units, with its sums."""
+    shown = pd.concat([kinds, kinds.sum().to_frame("all").T])
+    return pd.DataFrame(
+        {
+            "launches": shown.launches,
+            "MB": shown.bytes / 1e6,
+            "MB of the floor": shown.floor_bytes / 1e6,
+            "10⁹ multiply-adds": shown.multiply_adds / 1e9,
+        }
+    )
+
+
+def kinds(counted: pd.DataFrame) -> Figure:
+    """Percentages of a step's bytes and launches by kind (of ``cost.by_kind``), the kind with most bytes on top."""
+    percent = (100 * counted[["bytes", "launches"]] / counted[["bytes", "launches"]].sum()).sort_values("bytes")
+    figure, axes = plt.subplots(figsize=(9, 0.5 * len(percent) + 1.2), layout="constrained")
+    looks = {"launches": (-0.2, style.PALETTE[4], "//"), "bytes": (0.2, style.PALETTE[0], "")}
+    for column, (shift, colour, hatch) in looks.items():
+        places = [place + shift for place in range(len(percent))]
+        axes.barh(places, percent[column], 0.4, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=column)
+    axes.set_yticks(range(len(percent)), percent.index)
+    axes.set(xlabel="percent of the step's bytes, and of its launches", ylim=(-0.6, len(percent) - 0.4))
+    axes.grid(axis="y", visible=False)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="lower right")
+    return figure
+
+
 def _curve(axes: Axes, rows: pd.DataFrame, value: str, name: str, look: dict) -> None:
     for dimensions, some in rows.groupby("dimensions", sort=False):
         first = dimensions == rows.dimensions.iloc[0]
