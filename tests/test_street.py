@@ -247,10 +247,10 @@ def test_a_plain_script_draws_the_street_without_waiting_for_itself(tmp_path):
     """A script without a ``__main__`` guard, and one from standard input, with an empty cache."""
     script = "from reidnb.data import catalog\nprint(len(catalog.load('street-small').train))\n"
     (tmp_path / "script.py").write_text(script)
-    for name, arguments, given in (("file", [str(tmp_path / "script.py")], None), ("stdin", ["-"], script)):
+    for name, arguments, text in (("file", [str(tmp_path / "script.py")], None), ("stdin", ["-"], script)):
         ran = subprocess.run(
             [sys.executable, *arguments],
-            input=given,
+            input=text,
             env=os.environ | {"REIDNB_CACHE": str(tmp_path / name)},
             capture_output=True,
             text=True,
