@@ -1,0 +1,164 @@
+"""README and docs: their Python runs, their links and files exist, their commands parse."""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from reidnb.__main__ import main
+from reidnb.papers import tables
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+PATH = re.compile(
+    r"(?:notebooks|reidnb|docs|tests|profiles|results)/[\w./*-]+|[\w.-]+\.(?:md|cff|toml|yml|lock)|LICENSE"
+)
+"""What is taken for the path of a file of this repository."""
+MADE = ("results/runs", "results/notebooks", "results/*.ipynb", "results/weights.json")
+"""Paths that exist only after a study."""
+
+
+def text_and_code(page: Path) -> tuple[str, list[tuple[str, str]]]:
+    """The page without its fenced blocks, and these as (language, content)."""
+    text = page.read_text("utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text, re.M | re.S)
+    return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), blocks
+
+
+def commands(page: Path) -> list[str]:
+    """The shell commands of the page's fenced blocks and of its inline code, without comments."""
+    text, blocks = text_and_code(page)
+    lines = [line for language, block in blocks if not language for line in block.splitlines()]
+    lines += re.findall(r"`([^`\n]+)`", text)
+    return [re.sub(r"\s+#.*", "", line).strip() for line in lines]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the page's headings."""
+    headings = re.findall(r"^#+ (.*)", text_and_code(page)[0], re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_readme_is_short():
+    assert len(README.read_text("utf-8").split()) < 900
+
+
+def test_python_of_readme_runs(tmp_path):
+    """As a plain script with an empty cache, on the small street in the smallest profile."""
+    (code,) = (block for language, block in text_and_code(README)[1] if language == "python")
+    assert len(code.strip().splitlines()) <= 10
+    assert code.count('"street"') == code.count('"demo"') == 1
+    script = tmp_path / "readme.py"
+    script.write_text(code.replace('"street"', '"street-small"').replace('"demo"', '"smoke"'), "utf-8")
+    places = {"REIDNB_CACHE": str(tmp_path / "cache"), "REIDNB_RESULTS": str(tmp_path / "results")}
+    environment = os.environ | places | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"mAP \d+\.\d, rank-1 \d+\.\d", done.stdout)
+
+
+@pages
+def test_links_lead_somewhere(page):
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text):
+        address, _, anchor = next(filter(None, target)).partition("#")
+        if "://" in address:
+            continue
+        file = (page.parent / address).resolve() if address else page
+        assert file.is_relative_to(ROOT) and file.exists(), f"{page.name} links to {address}, which does not exist"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name} links to {address}#{anchor}, which has no such heading"
+
+
+@pages
+def test_named_files_exist(page):
+    text, _ = text_and_code(page)
+    named = [code for code in re.findall(r"`([^`\n]+)`", text) if PATH.fullmatch(code)]
+    named += [
+        word for line in commands(page) for word in line.split() if re.fullmatch(r"notebooks/\S+|profiles/\S+", word)
+    ]
+    for path in named:
+        if not path.startswith(MADE):
+            assert any(ROOT.glob(path.rstrip("/"))), f"{page.name} names {path}, which does not exist"
+
+
+@pages
+def test_named_tables_exist(page):
+    """Names such as `dranet-table4-market1501-quick` are those of files in results/tables."""
+    text, _ = text_and_code(page)
+    for name in re.findall(r"`((?:\w+|\*)-[\w*-]+-(?:quick|demo))`", text):
+        assert any((ROOT / "results" / "tables").glob(f"{name}.csv")), f"{page.name} names {name}, which does not exist"
+
+
+@pages
+def test_verbs_parse(page, monkeypatch):
+    """Each `python -m reidnb VERB ...` gets past argparse; what would be run is left out."""
+    parsed = []
+
+    def parse_only(self, arguments=None, namespace=None, parse=argparse.ArgumentParser.parse_args):
+        parsed.append(parse(self, arguments, namespace))
+        raise ValueError("parsed")
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    lines = [line for line in commands(page) if "-m reidnb" in line and "..." not in line]
+    for line in lines:
+        arguments = shlex.split(line.partition("-m reidnb")[2].rstrip("& "))
+        if not arguments:
+            continue
+        with pytest.raises(ValueError, match="parsed"):
+            main(arguments)
+        papers, asked = (getattr(parsed[-1], name, None) or "" for name in ("papers", "tables"))
+        if papers and asked and "$" not in papers + asked:
+            for name in asked.split(","):
+                assert any(_has_table(paper, name) for paper in papers.split(",")), f"{page.name}: {line}"
+
+
+def test_loop_of_readme_names_the_main_tables():
+    (line,) = (line for line in commands(README) if line.startswith("for job in"))
+    jobs = [word.split("/") for word in line.removeprefix("for job in ").partition(";")[0].split()]
+    assert jobs == [[paper, tables.paper(paper).MAIN] for paper in tables.PAPERS]
+    rows = sum(len(tables.find_table(*job).rows) for job in jobs)
+    assert f"every paper's main table ({rows} rows)" in " ".join(README.read_text("utf-8").split())
+
+
+def test_notebook_parameters_exist():
+    """What papermill is given in README and docs are parameters of its notebook."""
+    for page in PAGES:
+        for line in commands(page):
+            if not line.startswith("papermill "):
+                continue
+            words = shlex.split(line)
+            cells = json.loads((ROOT / words[1]).read_text("utf-8"))["cells"]
+            known = "".join(next(c["source"] for c in cells if "parameters" in c["metadata"].get("tags", [])))
+            given = [words[place + 1] for place, word in enumerate(words) if word == "-p"]
+            given += [
+                name for place, word in enumerate(words) if word == "-y" for name in yaml.safe_load(words[place + 1])
+            ]
+            for name in given:
+                assert re.search(rf"^{name} =", known, re.M), f"{page.name}: {words[1]} has no parameter {name}"
+
+
+def test_citation_names_what_readme_links():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    readme = README.read_text("utf-8")
+    assert len(citation["references"]) == len(tables.PAPERS)
+    for reference in citation["references"]:
+        assert reference["title"] and reference["authors"]
+        address = reference.get("url") or ("doi" in reference and f"https://doi.org/{reference['doi']}")
+        assert not address or address in readme
+
+
+def _has_table(paper: str, name: str) -> bool:
+    return name == "readings" or name in (table.name for table in tables.paper(paper).TABLES)
