@@ -222,9 +222,13 @@ def _detached(losses: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _compile(losses_of: nn.Module) -> None:
     """Compile the module in place, at its first call; what is compiled is kept in the study's cache."""
-    from torch._dynamo import config  # takes more than a second
+    # Takes more than a second.
+    from torch._dynamo import config
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "compiled"))
+    # Importing torch._dynamo, as torchvision does, already sets the variable to a folder that a reboot may empty.
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") in (None, os.path.abspath(default_cache_dir())):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache_dir() / "compiled")
     config.recompile_limit = max(config.recompile_limit, COMPILED_NETWORKS)
     # Each size is compiled for itself: kernels for any size, which a second size would otherwise get, are slower.
     losses_of.compile(dynamic=False)

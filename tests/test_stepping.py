@@ -17,6 +17,7 @@ import pytest
 import torch
 from test_training import RECIPE, tiny_data, tiny_model
 from torch import nn
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from reidnb import session, speed, stepping, training
 from reidnb.experiments import build
@@ -333,8 +334,8 @@ class Small(nn.Module):
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_compiled_training_is_the_eager_one_and_a_second_is_not_compiled_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")  # so that it is as before in the end
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    # As importing torch._dynamo leaves it.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", os.path.abspath(default_cache_dir()))
     monkeypatch.setenv("REIDNB_CACHE", str(tmp_path / "cache"))
     torch._dynamo.reset()
     trained = {}
@@ -371,6 +372,12 @@ def test_a_graph_trains_as_eager_steps_do_on_a_gpu(tmp_path, changes, precision)
     runs = {step: train_tiny(tmp_path, recipe, step, cpu=False) for step in ("eager", "graph")}
     assert runs["graph"][1].attrs["step"] == "graph"
     np.testing.assert_allclose(runs["graph"][1].loss, runs["eager"][1].loss, rtol=2e-2)
+
+
+def test_a_cache_folder_that_the_user_has_set_is_used(monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
+    stepping._compile(Small())
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/elsewhere"
 
 
 class Noisy(nn.Module):
