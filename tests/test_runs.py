@@ -46,11 +46,11 @@ def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):
     assert packages["torch"] == version("torch")
 
 
-def test_provenance_says_how_a_run_was_compiled(monkeypatch):
-    assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["compiled"] == ""
+def test_provenance_says_how_steps_were_taken(monkeypatch):
+    assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["step"] == "eager"
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")
     monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "reduce-overhead")
-    assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["compiled"] == "inductor, reduce-overhead"
+    assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["step"] == "eager, inductor, reduce-overhead"
 
 
 def test_a_finished_run_is_read_not_trained(finished, monkeypatch):

@@ -397,7 +397,7 @@ def test_replays_draw_what_eager_steps_draw_after_each_seed():
     for step in ("eager", "graph"):
         accelerator = make_accelerator()
         model = Noisy()
-        optimizer = torch.optim.SGD([{"params": model.parameters(), "scale": 1.0}], lr=0.1, fused=False)
+        optimizer = torch.optim.SGD([{"params": model.parameters(), "scale": 1.0}], lr=0.1, fused=True)
         model, optimizer = accelerator.prepare(model, optimizer)
         stepper = Stepper(step, model, optimizer, accelerator)
         inputs = {name: value.cuda() for name, value in batch(8).items()}
