@@ -141,11 +141,11 @@ def _train_and_evaluate(
     )
     if not accelerator.is_main_process:
         return
-    ids = _labels(data)
+    ids = labels_of(data)
     scores = _scores(query, gallery, data)
     seconds = time.perf_counter() - start
-    top = metrics.ranking(query, gallery, *ids, top=TOP)
-    right = (ids[2][top] == ids[0][:, None]) & (top >= 0)
+    top = metrics.ranking(query, gallery, **ids, top=TOP)
+    right = (ids["gallery_pids"][top] == ids["query_pids"][:, None]) & (top >= 0)
 
     write_atomically(folder / "history.csv", lambda file: history.to_csv(file, index=False))
     if keep == "weights":
@@ -251,7 +251,7 @@ def evaluate(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData)
 
 def _scores(query: torch.Tensor, gallery: torch.Tensor, data: catalog.ReidData) -> metrics.Scores | metrics.SingleShot:
     score = metrics.single_shot_cmc if data.protocol == SINGLE_SHOT else metrics.evaluate
-    return score(query, gallery, *_labels(data))
+    return score(query, gallery, **labels_of(data))
 
 
 def reranked(run: Run, data: catalog.ReidData) -> dict:
@@ -264,7 +264,7 @@ def reranked(run: Run, data: catalog.ReidData) -> dict:
     file = run.folder / "metrics-reranked.json"
     if not file.exists():
         query, gallery = descriptors(run, data)
-        scores = metrics.evaluate_distances(rerank(query, gallery), *_labels(data))
+        scores = metrics.evaluate_distances(rerank(query, gallery), **labels_of(data))
         _write_json(file, _summary(scores))
     return read_metrics(file)
 
@@ -296,8 +296,10 @@ def by_region(run: Run, data: catalog.ReidData) -> dict[str, dict]:
     return {name: known(metrics_) for name, metrics_ in json.loads(file.read_text()).items()}
 
 
-def _labels(data: catalog.ReidData) -> tuple[np.ndarray, ...]:
-    return tuple(table[c].to_numpy() for table in (data.query, data.gallery) for c in ("pid", "camid"))
+def labels_of(data: catalog.ReidData) -> dict[str, np.ndarray]:
+    """The labels that ``evaluation.metrics`` takes, by name: query_pids, query_camids, gallery_pids, gallery_camids."""
+    tables = {"query": data.query, "gallery": data.gallery}
+    return {f"{name}_{label}s": table[label].to_numpy() for name, table in tables.items() for label in ("pid", "camid")}
 
 
 def _summary(scores: metrics.Scores | metrics.SingleShot) -> dict:

@@ -1,6 +1,7 @@
 """The layouts of the real data sets in small, filled with the synthetic street, and what each then holds."""
 
 import shutil
+from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
@@ -102,3 +103,16 @@ def cuhk03_mat(file: Path, street: catalog.ReidData, seed: int = 0) -> None:
             tested = [(1, p) for p in range(1, 5)] + [(2, 1)] + [(1, p) for p in range(5, 5 + more % 8)]
             sets.append(refer(np.array(tested, float).T))
         mat.create_dataset("testsets", data=cells([sets]))
+
+
+LABELS = ("query_pids", "query_camids", "gallery_pids", "gallery_camids")
+
+
+def in_order(function: Callable, inputs: int = 2) -> Callable:
+    """A function of ``evaluation.metrics`` with its labels, which it takes by name, in order after its inputs."""
+
+    def called(*arguments, **options):
+        labels = dict(zip(LABELS, arguments[inputs:], strict=True))
+        return function(*arguments[:inputs], **labels, **options)
+
+    return called

@@ -90,7 +90,7 @@ def test_key_knows_where_the_joints_come_from(street_small, monkeypatch):
 
 def test_kept_model_gives_the_kept_numbers(finished, street_small):
     query, gallery = runs.descriptors(finished, street_small)
-    scores = runs.metrics.evaluate(query, gallery, *runs._labels(street_small))
+    scores = runs.metrics.evaluate(query, gallery, **runs.labels_of(street_small))
     assert 100 * scores.map == pytest.approx(finished.metrics["map"], abs=0.01)
 
 
@@ -100,7 +100,7 @@ def test_regions_of_one_run(finished, street_small):
     assert found["all"]["map"] == pytest.approx(finished.metrics["map"], abs=0.01)  # both halves have length 1
     query, gallery = runs.descriptors(finished, street_small)
     head = [torch.nn.functional.normalize(x[:, 256:384]) for x in (query, gallery)]
-    scores = runs.metrics.evaluate(*head, *runs._labels(street_small))
+    scores = runs.metrics.evaluate(*head, **runs.labels_of(street_small))
     assert found["head"]["rank1"] == pytest.approx(100 * scores.rank(1), abs=0.01)
     assert by_region(finished, street_small) == found
 

@@ -1,13 +1,18 @@
 """Rank-k, AP and mINP against a brute-force ranking by a stable sort, and by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from miniatures import in_order
 
 from reidnb.evaluation import metrics
-from reidnb.evaluation.metrics import evaluate, evaluate_distances, ranking, single_shot_cmc
+
+evaluate, ranking = in_order(metrics.evaluate), in_order(metrics.ranking)
+single_shot_cmc, evaluate_distances = in_order(metrics.single_shot_cmc), in_order(metrics.evaluate_distances, inputs=1)
 
 
 def brute_force(distances, query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras=False):
@@ -347,3 +352,23 @@ def test_bad_distances():
     for block_bytes in (1, 1000):
         with pytest.raises(ValueError, match="the distance of query 1 to gallery image 2 is NaN or infinite"):
             evaluate_distances(distances, *ids, block_bytes=block_bytes)
+
+
+def test_labels_are_taken_by_name_alone():
+    query, gallery, *labels = people()
+    with pytest.raises(TypeError, match="positional argument"):
+        metrics.evaluate(query, gallery, *labels)
+
+
+def test_most_queries_left_out_is_a_warning():
+    """As with labels in torchreid's order, which gave a perfect score of the one query that was left."""
+    rng = np.random.default_rng(0)
+    pids = np.arange(1, 21)
+    query, gallery = rng.normal(size=(20, 4)), rng.normal(size=(20, 4))
+    one, two = np.full(20, 1), np.full(20, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(query, gallery, pids, one, pids, two)
+    with pytest.warns(UserWarning, match=r"1[0-9] of 20 queries .* are left out .* check that pids and camids"):
+        scores = evaluate(query, gallery, pids, pids, one, two)
+    assert scores.queries == 1

@@ -5,10 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from miniatures import in_order
 
-from reidnb.evaluation.metrics import evaluate
+from reidnb.evaluation import metrics
 from reidnb.evaluation.multiquery import pool
 
+evaluate = in_order(metrics.evaluate)
 IMAGES = np.array([[1.0, 8], [3, 2], [5, 5], [0, 6]], np.float32)
 PIDS, CAMIDS = [2, 2, 1, 2], [1, 1, 1, 3]
 

@@ -73,7 +73,6 @@ def test_each_windows_part_of_the_descriptor_is_scored_alone(finished, street_sm
     frame = probes.windows(finished, street_small)
     assert len(frame) == 21 and tuple(frame.iloc[-1][["first", "last"]]) == (0, 6)
     alone = [torch.nn.functional.normalize(x[:, 7 * 16 : 8 * 16]) for x in runs.descriptors(finished, street_small)]
-    labels = [table[c].to_numpy() for table in (street_small.query, street_small.gallery) for c in ("pid", "camid")]
-    scores = metrics.evaluate(*alone, *labels)
+    scores = metrics.evaluate(*alone, **runs.labels_of(street_small))
     assert frame["map"][7] == pytest.approx(100 * scores.map, abs=1e-3)
     assert frame["rank1"][7] == pytest.approx(100 * scores.rank(1), abs=1e-3)

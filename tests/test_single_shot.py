@@ -31,9 +31,7 @@ def finished(tmp_path_factory, street_small):
 def test_rank_k_without_map(finished):
     run, data = finished
     query, gallery = runs.descriptors(run, data)
-    expected = single_shot_cmc(
-        query, gallery, data.query.pid, data.query.camid, data.gallery.pid, data.gallery.camid, repeats=10, seed=0
-    )
+    expected = single_shot_cmc(query, gallery, **runs.labels_of(data), repeats=10, seed=0)
     found = run.metrics
     assert found["rank1"] == pytest.approx(100 * expected.cmc[0], abs=1e-3)
     assert all(math.isnan(found[name]) for name in ("map", "map_trapezoid", "minp"))

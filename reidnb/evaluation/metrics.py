@@ -1,5 +1,8 @@
 """Rank-k, mAP and mINP, by the protocol of `protocol.py`.
 
+Labels are given by name, since libraries differ in their order (torchreid takes both pids first), and labels in the
+wrong order give a perfect score of the few queries that are left.
+
 The gallery is never sorted: the rank of a right image is one more than the number of images before it, and only
 that is counted, in blocks of queries, so that memory stays bounded. Images at equal distance are ranked in the
 order of the gallery.
@@ -70,11 +73,11 @@ class SingleShot:
 def evaluate(
     query: ArrayLike | Tensor,
     gallery: ArrayLike | Tensor,
+    *,
     query_pids: ArrayLike,
     query_camids: ArrayLike,
     gallery_pids: ArrayLike,
     gallery_camids: ArrayLike,
-    *,
     metric: str = "euclidean",
     ignore_cameras: bool = False,
     max_rank: int = 50,
@@ -95,11 +98,11 @@ def evaluate(
 
 def evaluate_distances(
     distances: ArrayLike | Tensor,
+    *,
     query_pids: ArrayLike,
     query_camids: ArrayLike,
     gallery_pids: ArrayLike,
     gallery_camids: ArrayLike,
-    *,
     ignore_cameras: bool = False,
     max_rank: int = 50,
     block_bytes: int = BLOCK_BYTES,
@@ -117,11 +120,11 @@ def evaluate_distances(
 def ranking(
     query: ArrayLike | Tensor,
     gallery: ArrayLike | Tensor,
+    *,
     query_pids: ArrayLike,
     query_camids: ArrayLike,
     gallery_pids: ArrayLike,
     gallery_camids: ArrayLike,
-    *,
     top: int = 10,
     metric: str = "euclidean",
     ignore_cameras: bool = False,
@@ -145,11 +148,11 @@ def ranking(
 def single_shot_cmc(
     query: ArrayLike | Tensor,
     gallery: ArrayLike | Tensor,
+    *,
     query_pids: ArrayLike,
     query_camids: ArrayLike,
     gallery_pids: ArrayLike,
     gallery_camids: ArrayLike,
-    *,
     repeats: int = 10,
     seed: int = 0,
     metric: str = "euclidean",

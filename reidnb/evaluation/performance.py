@@ -47,6 +47,11 @@ class Problem:
     """query_pids, query_camids, gallery_pids, gallery_camids."""
     distances: Tensor | None
 
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """The labels by name, as ``metrics`` takes them."""
+        return dict(zip(("query_pids", "query_camids", "gallery_pids", "gallery_camids"), self.ids, strict=True))
+
 
 def sizes(profile: str, dataset: str) -> list[Size]:
     """Growing problems up to the size of the data set, Market-1501's for one that is not in `SIZES`; "smoke" and
@@ -143,13 +148,13 @@ def _product(p: Problem) -> float:
 
 
 def _reranked(p: Problem) -> float:
-    return evaluate_distances(rerank(p.query, p.gallery), *p.ids).map
+    return evaluate_distances(rerank(p.query, p.gallery), **p.labels).map
 
 
 WORK: dict[str, Callable[[Problem], float]] = {
     "matrix product": _product,
-    "scores from distances": lambda p: evaluate_distances(p.distances, *p.ids).map,
-    "evaluation": lambda p: evaluate(p.query, p.gallery, *p.ids).map,
+    "scores from distances": lambda p: evaluate_distances(p.distances, **p.labels).map,
+    "evaluation": lambda p: evaluate(p.query, p.gallery, **p.labels).map,
     "re-ranking": _reranked,
 }
 

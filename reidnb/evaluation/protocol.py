@@ -5,6 +5,7 @@ never ranked; those of pid 0 (distractors) are ranked and never right; an image 
 camera is not ranked for that query; a query without a right image is left out and counted.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,8 +48,15 @@ class Protocol:
         return _part(self.right, start, length)
 
     def need_right(self) -> None:
-        """Raises ValueError when no query has a right image."""
+        """Raises ValueError when no query has a right image, and warns when most have none."""
         if self.counts.any():
+            lacking = int((self.counts == 0).sum())
+            if lacking > self.queries / 2:
+                warnings.warn(
+                    f"{lacking} of {self.queries} queries have no image of their identity under another camera in the"
+                    " gallery and are left out of all scores: check that pids and camids are not mixed up",
+                    stacklevel=3,
+                )
             return
         if self.barred.size:
             why = "the gallery has the queries' identities under the queries' own cameras only"
