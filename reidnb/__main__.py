@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     weights.add_argument("--describe", metavar="TEXT", help="what captions call it from now on (results/weights.json)")
     report = verbs.add_parser("report", help="write results/index.html from the tables and figures in results/")
     report.add_argument("--study", type=json.loads, help="settings as in the Snakefile: its tables are written first")
-    verbs.add_parser("clean", help="remove the cache of made and decoded images; runs are kept")
+    verbs.add_parser("clean", help="remove the cache of images and compiled kernels; runs are kept")
     chosen = parser.parse_args(arguments)
     try:
         failed = VERBS[chosen.verb](chosen)
@@ -192,7 +192,7 @@ def _weights(chosen: argparse.Namespace) -> None:
 
 def _clean(chosen: argparse.Namespace) -> None:
     # Only what this package made there, in case the cache is a folder that others use too.
-    for name in ("pixels", "cuhk03", *catalog.STREETS):
+    for name in ("pixels", "cuhk03", "compiled", *catalog.STREETS):
         folder = catalog.cache_dir() / name
         if folder.exists():
             shutil.rmtree(folder)

@@ -21,11 +21,12 @@ from . import cost
 from .data.augment import normalise
 from .experiments import Experiment, build, by_pose
 from .papers import tables
-from .training import make_accelerator, prepared, step, train
+from .stepping import CAPTURED, CHOICES, Stepper
+from .training import make_accelerator, prepared, train
 
 IDENTITIES = 751
 """Market-1501's, for the classifiers."""
-MODES = {"compiled": "default", "graphs": "reduce-overhead"}
+OTHER_STEPS = tuple(choice for choice in CHOICES if choice not in ("auto", "eager"))
 """torch.compile's modes by the names of our columns: kernels fused; and replayed as one CUDA graph as well."""
 BOXES = ((0, 0, 1, 1), (0.2, 0, 0.8, 0.25), (0.1, 0.2, 0.9, 0.5), (0.15, 0.45, 0.85, 0.75), (0.2, 0.7, 0.8, 1))
 """Regions R0 to R4 of every random image, where a network cuts some out."""
@@ -51,7 +52,8 @@ def measure(
     """A row for each network: paper, network, height, width, batch, and images a second.
 
     images_per_second   fed one batch, the median over the rounds of as many steps
-    compiled, graphs    the same after torch.compile, in both of ``MODES``; NaN unless asked for, graphs without a GPU
+    OTHER_STEPS         the same with the steps taken so (``stepping``); NaN unless ``compiled`` asks for them, and for
+                        graphs without a GPU
     loop                in the whole training loop, on as many batches
     share               loop / images_per_second, the median over the rounds
     times               time of a step, in those of the first ResNet baseline with images of that size
@@ -64,8 +66,8 @@ def measure(
     machine = cost.limits(accelerator.device, precision)
     takers = {name: {"images_per_second": _fed(experiment, accelerator)} for name, experiment in found.items()}
     for name, experiment in found.items():
-        for column in [c for c in MODES if compiled and (c != "graphs" or accelerator.device.type == "cuda")]:
-            takers[name][column] = _fed(experiment, accelerator, MODES[column])
+        for choice in [c for c in OTHER_STEPS if compiled and (c not in CAPTURED or accelerator.device.type == "cuda")]:
+            takers[name][choice] = _fed(experiment, accelerator, choice)
         takers[name] |= {"loop": _loop(experiment, accelerator)}
     for taker in tqdm([t for own in takers.values() for t in own.values()], desc="warming up"):
         taker(min(steps, 3))
@@ -76,7 +78,7 @@ def measure(
         for kind, taker in own.items()
     ).pivot(index=["name", "round"], columns="kind", values="rate")
     rates["share"] = rates.loop / rates.images_per_second
-    medians = rates.groupby("name").median().reindex(columns=["images_per_second", *MODES, "loop", "share"])
+    medians = rates.groupby("name").median().reindex(columns=["images_per_second", *OTHER_STEPS, "loop", "share"])
     rows, plain = [], {}
     for (paper, network), experiment in found.items():
         height, width = experiment.recipe.size
@@ -97,23 +99,24 @@ def _floor(experiment: Experiment, rate: float, machine: cost.Limits) -> dict[st
     return {"floor": 1 / seconds["floor"], "of_floor": rate * seconds["floor"], "bound": bound}
 
 
-def _fed(experiment: Experiment, accelerator: Accelerator, mode: str = "") -> Callable[[int], float]:
+def _fed(experiment: Experiment, accelerator: Accelerator, choice: str = "eager") -> Callable[[int], float]:
     """A function that trains so many steps on one batch and returns images a second."""
     recipe, device = experiment.recipe, accelerator.device
     model = build(experiment, IDENTITIES)
     losses_of, optimizer = prepared(model, recipe, accelerator)
     losses_of.train()
-    if mode:
-        losses_of = torch.compile(losses_of, mode=mode)
-    images = normalise(torch.from_numpy(_pixels(recipe.batch, recipe.size)).to(device))
-    labels = torch.arange(recipe.batch, device=device) // recipe.images
-    also = {"boxes": torch.tensor(BOXES, device=device).expand(recipe.batch, -1, -1)} if by_pose(experiment) else {}
+    stepper = Stepper(choice, losses_of, optimizer, accelerator)
+    batch = {
+        "images": normalise(torch.from_numpy(_pixels(recipe.batch, recipe.size)).to(device)),
+        "labels": torch.arange(recipe.batch, device=device) // recipe.images,
+    }
+    batch |= {"boxes": torch.tensor(BOXES, device=device).expand(recipe.batch, -1, -1)} if by_pose(experiment) else {}
 
     def taken(steps: int) -> float:
         _wait(device)
         start = time.perf_counter()
         for _ in range(steps):
-            step(losses_of, optimizer, accelerator, images, labels, **also)
+            stepper(**batch)
         _wait(device)
         return steps * recipe.batch / (time.perf_counter() - start)
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ..speed import MODES
+from ..speed import OTHER_STEPS
 from . import report, style
 
 PRODUCT = "matrix product"
@@ -73,7 +73,7 @@ def costs(measured: pd.DataFrame) -> pd.DataFrame:
     """The table of ``speed.measure`` as it is shown, without what was not measured."""
     size = [f"{row.height}×{row.width}" for row in measured.itertuples()]
     shown = measured.assign(paper=measured.paper.map(report.PAPERS), images=size).dropna(axis=1, how="all")
-    order = ["paper", "network", "images", "batch", "images_per_second", *MODES, "loop", "share", "times"]
+    order = ["paper", "network", "images", "batch", "images_per_second", *OTHER_STEPS, "loop", "share", "times"]
     return shown[[name for name in order if name in shown]].rename(columns={"images_per_second": "images/s"})
 
 
