@@ -57,15 +57,15 @@ def test_a_figure_is_saved_whole_closed_and_always_alike(tmp_path):
     def draw():
         return ranking.ranking_list(images(1), images(1, 2), np.array([[True, False]]))
 
-    first, second = (style.save(draw(), tmp_path / "new" / f"{name}.png") for name in "ab")
+    first, second = (style.save(draw(), tmp_path / "new" / f"{name}.webp") for name in "ab")
     assert first.read_bytes() == second.read_bytes()
-    assert sorted(p.name for p in first.parent.iterdir()) == ["a.png", "b.png"]  # nothing half-written
+    assert sorted(p.name for p in first.parent.iterdir()) == ["a.webp", "b.webp"]  # nothing half-written
     assert Image.open(first).size[0] > 200
     assert not plt.get_fignums()
 
 
-def test_a_figure_is_only_saved_as_png(tmp_path):
-    with pytest.raises(ValueError, match=r"saved as \.png, got a\.pdf"):
+def test_a_figure_is_only_saved_as_webp(tmp_path):
+    with pytest.raises(ValueError, match=r"saved as \.webp, got a\.pdf"):
         style.save(plt.figure(), tmp_path / "a.pdf")
 
 

@@ -1,6 +1,7 @@
 """The root files agree with each other."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -39,3 +40,10 @@ def test_lock_pins_every_dependency_within_its_range():
 def test_files_stay_small():
     for path in (ROOT / "reidnb").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 400, f"{path} is over 400 lines"
+
+
+def test_committed_results_stay_small():
+    """Every study that is committed stays in the history for ever."""
+    listed = subprocess.run(["git", "ls-files", "-z", "results"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert sum(file.stat().st_size for file in files if file.exists()) <= 6_000_000

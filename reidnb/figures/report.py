@@ -1,7 +1,7 @@
 """The report: one page, ``results/index.html``, of whatever tables, figures and readings lie in ``results``.
 
     tables/<paper>-<table>-<dataset>-<profile>.csv    with its .json (``tables.save``); the table 'claims' comes first
-    figures/<name>.png                                with its .json (``save_figure``)
+    figures/<name>.webp                               with its .json (``save_figure``)
     readings.csv, readings-<paper>.csv                ledgers of readings
     runs.csv                                          a row per run: device, versions, seed, times
 
@@ -34,13 +34,15 @@ PAPERS = {
 """How a paper is called in headings."""
 SECONDS = ["train_seconds", "evaluate_seconds"]
 """What a run takes, in ``runs.csv``."""
+PICTURES = (".webp", ".png")
+"""Figures that a report shows; earlier versions saved PNG."""
 
 
 def save_figure(figure: Figure, results: Path, name: str, *, title: str, caption: str) -> Path:
-    """Keep a figure for the report as ``figures/<name>.png`` with title and caption beside it; returns the path."""
+    """Keep a figure for the report as ``figures/<name>.webp`` with title and caption beside it; returns the path."""
     if not title.strip():
         raise ValueError(f"the figure {name!r} needs a title")
-    path = style.save(figure, Path(results) / "figures" / f"{name}.png")
+    path = style.save(figure, Path(results) / "figures" / f"{name}.webp")
     about = json.dumps({"title": title, "caption": caption}, indent=1, ensure_ascii=False) + "\n"
     write_atomically(path.with_suffix(".json"), lambda file: file.write_text(about, "utf-8"))
     return path
@@ -78,7 +80,7 @@ def build(results: str | Path) -> Path:
     }
     if not any(content.values()):
         raise ValueError(
-            f"nothing to report in {results}: neither tables/*.csv nor figures/*.png nor readings*.csv nor runs.csv;"
+            f"nothing to report in {results}: neither tables/*.csv nor figures/*.webp nor readings*.csv nor runs.csv;"
             " run a notebook first"
         )
     environment = Environment(loader=PackageLoader("reidnb.figures", "."), autoescape=True, undefined=StrictUndefined)
@@ -156,7 +158,7 @@ def _spent(runs: pd.DataFrame, paper: str, dataset: str, profile: str) -> dict[s
 def _figures(results: Path) -> dict[str, list[dict]]:
     """The figures of each paper, by their names' beginning; '' for those of none."""
     found: dict[str, list[dict]] = {}
-    for path in sorted((results / "figures").glob("*.png")):
+    for path in sorted(path for path in (results / "figures").glob("*") if path.suffix in PICTURES):
         paper = path.stem.split("-")[0]
         found.setdefault(paper if paper in PAPERS else "", []).append(_figure(path, results))
     return found

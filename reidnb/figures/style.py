@@ -27,6 +27,9 @@ WRONG = {"edgecolor": "#D7191C", "linestyle": "dashed", "linewidth": 4.0}
 QUERY = {"edgecolor": "#000000", "linestyle": "solid", "linewidth": 2.0}
 """Border of a query image."""
 
+QUALITY = 88
+"""Of saved figures, of 100: letters and thin lines still have clean edges."""
+
 SIZE = 13
 """Size of ordinary letters in points."""
 
@@ -73,15 +76,17 @@ def lines(count: int) -> list[dict]:
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG at 150 dots an inch, whole or not at all, close it, and return the path.
+    """Write a figure as WebP at 150 dots an inch, whole or not at all, close it, and return the path.
 
-    The same figure gives the same bytes. Raises ValueError for another suffix, OSError when it cannot be written.
+    WebP takes a seventh of what PNG takes for a sheet of photographs, so that a study's figures can be committed. The
+    same figure gives the same bytes. Raises ValueError for another suffix, OSError when it cannot be written.
     """
     path = Path(path)
-    if path.suffix != ".png":
-        raise ValueError(f"figures are saved as .png, got {path.name}")
+    if path.suffix != ".webp":
+        raise ValueError(f"figures are saved as .webp, got {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"format": "png", "dpi": 150, "bbox_inches": "tight", "pad_inches": 0.08, "metadata": {"Software": None}}
+    options = {"format": "webp", "dpi": 150, "bbox_inches": "tight", "pad_inches": 0.08}
+    options |= {"pil_kwargs": {"quality": QUALITY, "method": 6}}
     try:
         write_atomically(path, lambda file: figure.savefig(file, **options))
     finally:
