@@ -41,6 +41,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     ".safetensors": load_file,
     ".jpg": lambda path: Image.open(path).load(),
     ".png": lambda path: Image.open(path).load(),
+    ".webp": lambda path: Image.open(path).load(),
 }
 
 
