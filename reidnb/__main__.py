@@ -180,7 +180,7 @@ def _weights(chosen: argparse.Namespace) -> None:
     state, source = weight_files.read_state(path), weight_files.source(path)
     print(f"{path}\nsha256 {source.sha256}\n{len(state)} arrays, {sum(x.numel() for x in state.values()):,} numbers")
     matches = {name: weight_files.match(resnet(name), state, skip=("fc.",)) for name in SHAPES}
-    nearest = min(matches, key=lambda name: len(matches[name].missing))
+    nearest = max(matches, key=lambda name: len(matches[name].state))
     if matches[nearest].missing:
         print(f"fits no ResNet of this package; nearest is {nearest}: {matches[nearest]}")
     else:
