@@ -71,7 +71,7 @@ def provenance(run: Run) -> pd.Series:
 def publish(figure: Figure, name: str, dataset: str, title: str, caption: str) -> Figure:
     """Keep a figure of the synthetic street in ``results/figures`` for the report; others are only shown.
 
-    Pictures of real people are never written: they stay on the user's own screen.
+    A notebook that was executed on real data still contains what it showed, pictures of people included.
     """
     if dataset in catalog.STREETS:
         report.save_figure(figure, results_dir(), f"{name}-{dataset}", title=title, caption=caption)
@@ -132,7 +132,7 @@ def two_streams(run: Run, data: catalog.ReidData, images: np.ndarray) -> Figure:
     model = load_model(run, data)
     with torch.inference_mode():
         f = model(normalise(torch.from_numpy(images))).maps["f"][:, 0].numpy()
-    # Eq. 3 on the picture itself, so that the eye sees the same dimming as the network.
+    # Eq. 3 on the pixels, which shrink towards black; the network dims the normalised image, towards the mean colour.
     dimming = 1 - model.strength / (1 + np.exp(-f))
     new = (images * dimming[..., None]).astype(np.uint8)
     rows = [list(images), [heatmaps.colour(m) for m in f], list(new)]
