@@ -23,7 +23,8 @@ from torch.utils.flop_counter import flop_registry
 
 from .distributed import Losses
 from .experiments import Experiment, build, by_pose
-from .training import make_optimizer, step
+from .stepping import eager_step
+from .training import make_optimizer
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """The type in which each of Accelerate's precisions multiplies."""
@@ -93,7 +94,7 @@ def step_operations(experiment: Experiment, identities: int) -> pd.DataFrame:
         labels = torch.empty(recipe.batch, dtype=torch.long, device=device)
         boxes = {"boxes": torch.empty(recipe.batch, 5, 4, device=device)} if by_pose(experiment) else {}
         for _ in range(2):  # the first step also makes the optimiser's state
-            operations = record(lambda: step(losses, optimizer, alone, images, labels, **boxes))
+            operations = record(lambda: eager_step(losses, optimizer, alone, images, labels, **boxes))
     return operations
 
 

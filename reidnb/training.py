@@ -26,7 +26,7 @@ from .data.augment import Augmentation, apply, draw, mirror, move, normalise
 from .data.pixels import reader, upload
 from .data.sampler import pk_batches, shuffled_batches
 from .files import write_atomically
-from .stepping import Stepper, choose, eager_step, forget, set_rate
+from .stepping import Stepper, choose, forget, set_rate
 
 CHECK_EVERY = 50
 """Steps between two looks at the losses: looking makes a GPU wait."""
@@ -142,10 +142,6 @@ def prepared(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> tupl
     model = distributed.synchronised(model, accelerator)
     model.to(device=accelerator.device, memory_format=torch.channels_last)
     return accelerator.prepare(distributed.Losses(model, accelerator), make_optimizer(model, recipe))
-
-
-step = eager_step
-"""One training step; the name by which ``speed`` and ``performance.ipynb`` know it."""
 
 
 def train(

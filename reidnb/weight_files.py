@@ -107,7 +107,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            # torchreid keeps rank-1 as a NumPy number; these two types hold nothing that could run.
+            # torchreid keeps rank-1 as a NumPy number; these types hold nothing that could run.
             with torch.serialization.safe_globals(_numpy_numbers()):
                 state = torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # every reader has its own errors for a broken file

@@ -1,6 +1,5 @@
 """Joints found in the images by torchvision's Keypoint R-CNN (He et al. 2017), trained on COCO."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -30,8 +29,7 @@ def digest(weights: str | Path = "") -> str:
     """The first eight hexadecimal digits of the SHA-256 of the weights, as torchvision names its files by."""
     if not weights:
         return Path(WEIGHTS.url).stem.rsplit("-", 1)[1]
-    with _file(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:8]
+    return weight_files.sha256(_file(weights))[:8]
 
 
 def detector(weights: str | Path, side: int) -> KeypointRCNN:
