@@ -61,6 +61,17 @@ def test_channel_mask_is_squeeze_and_excitation():
     np.testing.assert_allclose(module(a).detach().numpy(), m, rtol=1e-5)
 
 
+def test_centred_channel_mask_takes_the_batch_mean_out_first():
+    module = ChannelAttention(16, reduction=4, centred=True, bias=True)
+    a = torch.rand(8, 16, 3, 2, generator=torch.Generator().manual_seed(0)) + 5  # far from zero, as after ReLU
+    g = a.numpy().mean((2, 3)).astype(np.float64)
+    g = (g - g.mean(0)) / np.sqrt(g.var(0) + 1e-5)
+    w0, b0, w1, b1 = (p.detach().numpy() for p in (*module.w0.parameters(), *module.w1.parameters()))
+    m = 1 / (1 + np.exp(-(np.maximum(g @ w0.T + b0, 0) @ w1.T + b1)))
+    np.testing.assert_allclose(module(a).detach().numpy(), m, rtol=1e-3)
+    assert not list(module.centre.parameters())
+
+
 @settings(deadline=None)
 @given(st.floats(0, 1), st.sampled_from([0.5, 1.0, 2.0]))
 def test_reverse_mask_by_hand(mask, alpha):

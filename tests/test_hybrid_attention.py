@@ -230,6 +230,22 @@ def test_dropblock_is_for_training_only():
     assert not (model.eval()(images()).maps["fused"] == 0).all(0).all(0).any()
 
 
+def test_dropblock_of_the_input_drops_one_block_of_all_images():
+    model, seen = tiny(dropblock="input").train(), []
+    model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model(torch.ones(4, 3, 96, 32))
+    dropped = seen[0] == 0
+    assert (dropped == dropped[:1]).all() and dropped[0, 0].sum() == round(0.33 * 96) * 32
+    model.eval()(torch.ones(4, 3, 96, 32))
+    assert (seen[1] == 1).all()
+
+
+def test_last_stride_2_is_resnets_own_map():
+    maps = [tiny(stages="4", order="", local="", extractor="gap", last_stride=stride).eval() for stride in (1, 2)]
+    shapes = [tuple(model(torch.ones(1, 3, 96, 32)).maps["fused"].shape[2:]) for model in maps]
+    assert shapes == [(6, 2), (3, 1)]
+
+
 @pytest.mark.parametrize(("dropblock", "average_drops"), [("batch", True), ("max", False)])
 def test_dropblock_of_what_the_maximum_sees_leaves_the_average_whole(dropblock, average_drops):
     model, seen = tiny(dropblock=dropblock, stages="4", order=""), []

@@ -9,7 +9,7 @@ import torchvision
 
 from reidnb.models import wrcanet
 from reidnb.models.backbone import Backbone
-from reidnb.models.wrcanet import GranularityFusion, ScaleFusion, WRCANet, reverse_attention_map, weaken
+from reidnb.models.wrcanet import GranularityFusion, ScaleFusion, WRCANet, reverse_attention_map, unit_range, weaken
 
 
 def bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -115,6 +115,14 @@ def test_image_reading_is_two_passes_of_one_network():
     f = reverse_attention_map(model.backbone(images)[-1], (64, 32))
     expected = model.backbone(weaken(images, f))[-1]
     torch.testing.assert_close(output.maps["stage4"], expected)
+
+
+def test_unit_scale_brings_each_images_f_to_zero_and_one():
+    f = torch.tensor([[[[0.2, 0.3], [0.4, 0.7]]], [[[5.0, 5.0], [5.0, 5.0]]]])
+    expected = torch.tensor([[[[0.0, 0.2], [0.4, 1.0]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+    torch.testing.assert_close(unit_range(f), expected)
+    maps = tiny(scale="unit").eval()(torch.rand(2, 3, 64, 32)).maps
+    assert (maps["f"].amin((1, 2, 3)) == 0).all() and (maps["f"].amax((1, 2, 3)) == 1).all()
 
 
 def test_stage_reading_weakens_each_stage_input():

@@ -7,6 +7,7 @@ removed, so that stage 4 gives 2048x24x8, cut into three parts of 2048x8x8.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,17 +25,21 @@ DESCRIPTOR = {"both": ("b", "f"), "attended": ("b",), "classified": ("f",)}
 
 
 class ChannelAttention(nn.Module):
-    """m = f_eq(g) = sigmoid(W1 relu(W0 g)) with g the average of A (B, C, h, w) over h and w: (B, C), figure 2."""
+    """m = f_eq(g) = sigmoid(W1 relu(W0 g)) with g the average of A (B, C, h, w) over h and w: (B, C), figure 2.
 
-    def __init__(self, channels: int, reduction: int = 16):
+    ``centred``: batch normalisation without parameters takes each channel's mean over the images out of g first.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, centred: bool = False, bias: bool = False):
         super().__init__()
         hidden = max(1, channels // reduction)
-        self.w0 = nn.Linear(channels, hidden, bias=False)
-        self.w1 = nn.Linear(hidden, channels, bias=False)
+        self.centre = nn.BatchNorm1d(channels, affine=False) if centred else nn.Identity()
+        self.w0 = nn.Linear(channels, hidden, bias=bias)
+        self.w1 = nn.Linear(hidden, channels, bias=bias)
 
     def forward(self, a: Tensor) -> Tensor:
         """The mask m (B, C) of the map A (B, C, h, w)."""
-        return torch.sigmoid(self.w1(F.relu(self.w0(a.mean((2, 3))))))
+        return torch.sigmoid(self.w1(F.relu(self.w0(self.centre(a.mean((2, 3)))))))
 
 
 def reverse(mask: Tensor, alpha: float) -> Tensor:
@@ -92,6 +97,8 @@ class DRANet(nn.Module):
     width           channels of f_3x3, as a share of stage 4's: 0.5 is 1024 with ResNet-50
     neck            what follows the convolution of f_3x3: 'bn-relu', 'bn' or 'none'
     reduction       of the channel attention's hidden layer
+    centred         whether g is centred over the images before the channel attention sees it
+    bias            whether the channel attention's layers W0 and W1 have biases
     descriptor      the test feature of each part: GAP of B and of f_3x3(B) ('both'), 'attended' (B) or 'classified'
     smoothing       of the ID losses' labels
 
@@ -117,6 +124,8 @@ class DRANet(nn.Module):
         width: float = 0.5,
         neck: str = "bn-relu",
         reduction: int = 16,
+        centred: bool = False,
+        bias: bool = False,
         descriptor: str = "both",
         smoothing: float = 0.0,
     ):
@@ -139,7 +148,8 @@ class DRANet(nn.Module):
         shape = (channels, max(1, round(width * channels)), identities, neck)
         # The baseline's modules first: so a seed gives all variants the same ones.
         first = _each_part(lambda: PartClassifier(*shape), parts)
-        self.attention = _each_part(lambda: ChannelAttention(channels, reduction), parts) if rcam else None
+        attention = partial(ChannelAttention, channels, reduction, centred, bias)
+        self.attention = _each_part(attention, parts) if rcam else None
         self.classifiers = nn.ModuleDict({"b": first})
         for name in ["c"] * rcam + ["d"] * rsam:
             if classifiers == "own":

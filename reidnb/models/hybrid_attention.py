@@ -157,7 +157,7 @@ class HybridAttention(nn.Module):
 
     identities     training identities
     size           (H, W) of the images; 384x128 in the paper
-    stages         the stages that are fused (MFF), such as '1234', '24' or '4'; each max-pooled to 1/16 of the images
+    stages         the stages that are fused (MFF), such as '1234', '24' or '4'; each max-pooled to stage 4's size
     order          the order of SAM (S), CAM (C) and concatenation, such as 'S+concat+C'; '' for none of them
     local          'mgo' (section 3.3), 'pcb' (the stripes alone; Sun et al. 2018) or '' (the whole map alone)
     stripes        K of section 3.3
@@ -166,8 +166,10 @@ class HybridAttention(nn.Module):
     cam            'sum' (the pools added before the MLP, as eq. 2 prints) or 'cbam' (its outputs added)
     cam_scaled     divide what enters CAM's MLP by its root mean square
     activation     of MPFE: 'relu' or 'leaky' (LeakyReLU 0.1)
+    last_stride    of stage 4: 1 (section 4.1 cancels its down-sampling) or 2 (ResNet-50's own)
     dropblock      in training, on the map before MGO: 'batch' (one block a batch), 'image' (one an image), 'max' (one a
-                   batch, of what the maximum sees; the average sees the whole map, as in Dai et al. 2019) or ''
+                   batch, of what the maximum sees; the average sees the whole map, as in Dai et al. 2019); 'input' (one
+                   a batch, of the images); or ''
     drop_height, drop_width   the dropped block's share of the map
     triplet        one loss for each 'window', or for each 'level' (its windows' features concatenated)
     compared       what the triplet loss sees: 'fc' (before batch normalisation) or 'bn' (after it: the test feature)
@@ -181,6 +183,7 @@ class HybridAttention(nn.Module):
         size: tuple[int, int] = (384, 128),
         backbone: str = "resnet50",
         weights: str = "",
+        last_stride: int = 1,
         stages: str = "1234",
         order: str = "S+concat+C",
         local: str = "mgo",
@@ -203,11 +206,12 @@ class HybridAttention(nn.Module):
         width: int = 512,
     ):
         super().__init__()
+        check("last_stride", last_stride, (1, 2))
         check("local", local, LOCAL)
         check("extractor", extractor, ("mpfe", "gap"))
         check("cam", cam, ("sum", "cbam"))
         check("activation", activation, ("relu", "leaky"))
-        check("dropblock", dropblock, ("batch", "image", "max", ""))
+        check("dropblock", dropblock, ("batch", "image", "max", "input", ""))
         check("triplet", triplet, ("window", "level"))
         check("compared", compared, ("fc", "bn"))
         if not stages or "".join(sorted(set(stages) & set("1234"))) != stages:
@@ -219,8 +223,9 @@ class HybridAttention(nn.Module):
         self.dropblock, self.block = dropblock, (drop_height, drop_width)
         self.triplet, self.compared, self.smoothing, self.margin = triplet, compared, smoothing, margin
         self.fused = [int(stage) for stage in stages]
-        self.shape = (max(size[0] // 16, 1), max(size[1] // 16, 1))  # stage 4's, 24x8 at 384x128
-        self.backbone = Backbone(backbone, weights, last_stride=1)
+        smaller = 16 * last_stride
+        self.shape = (max(size[0] // smaller, 1), max(size[1] // smaller, 1))  # stage 4's, 24x8 at 384x128
+        self.backbone = Backbone(backbone, weights, last_stride=last_stride)
         self.backbone.stages = self.backbone.stages[: max(self.fused)]  # what nothing is taken from is not run
 
         self.order = tuple(order.split("+")) if order else ()
@@ -262,10 +267,12 @@ class HybridAttention(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
         """Descriptors (B, N*width), and logits and embeddings (B, N, ...) of the N windows; ``labels`` are not used."""
+        if self.training and self.dropblock == "input":
+            images = drop_block(images, *self.block, each=False)
         stages = self.backbone(images)
         feature, maps = self.fuse([F.adaptive_max_pool2d(stages[stage - 1], self.shape) for stage in self.fused])
         whole = feature
-        if self.training and self.dropblock:
+        if self.training and self.dropblock not in ("", "input"):
             feature = drop_block(whole, *self.block, each=self.dropblock == "image")
         average, maximum = pool_windows(feature, self.stripes, self.levels)
         if self.training and self.dropblock == "max":

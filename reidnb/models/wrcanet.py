@@ -45,6 +45,12 @@ def reverse_attention_map(feature: Tensor, size: tuple[int, int]) -> Tensor:
     return F.relu(F.interpolate(weighted, size=size, mode="bilinear", align_corners=False))
 
 
+def unit_range(f: Tensor) -> Tensor:
+    """f (B, 1, H, W) of each image brought to [0, 1] by its own least and greatest value."""
+    low, high = f.amin((2, 3), keepdim=True), f.amax((2, 3), keepdim=True)
+    return (f - low) / (high - low).clamp(min=1e-12)
+
+
 def weaken(image: Tensor, f: Tensor, strength: float = 0.5) -> Tensor:
     """I_new = I * (1 - lambda * sigmoid(f)), eq. 3, with lambda = ``strength``.
 
@@ -110,6 +116,7 @@ class WRCANet(nn.Module):
     wra            'image' (I is the image, A is stage 4's map: two whole passes), 'stage' (I is each stage's input,
                    A its output: every stage runs twice) or '' (off); both streams share all parameters
     strength       lambda of eq. 3
+    scale          f as eq. 2 gives it ('printed'), or each image's brought to [0, 1] ('unit') before eq. 3
     gradient       whether gradients flow through f
     statistics     running mean and variance of batch normalisation, which are no parameters: each stream's 'own', or
                    'shared', a mixture of the image's and of its dimmed copy's that the test then applies to both
@@ -131,6 +138,7 @@ class WRCANet(nn.Module):
         weights: str = "",
         wra: str = "image",
         strength: float = 0.5,
+        scale: str = "printed",
         gradient: bool = True,
         statistics: str = "own",
         gp: bool = True,
@@ -145,6 +153,7 @@ class WRCANet(nn.Module):
     ):
         super().__init__()
         check("wra", wra, ("image", "stage", ""))
+        check("scale", scale, ("printed", "unit"))
         check("statistics", statistics, ("own", "shared"))
         check("losses", losses, SOFTMAX)
         check("neck", neck, ("none", "bnneck"))
@@ -154,7 +163,7 @@ class WRCANet(nn.Module):
             raise ValueError(f"strength (lambda of eq. 3) lies in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
         self.own_second = same_parameters(self.backbone) if wra and statistics == "own" else None
-        self.wra, self.strength, self.gradient = wra, strength, gradient
+        self.wra, self.strength, self.scale, self.gradient = wra, strength, scale, gradient
         self.smoothing, self.margin, self.triplet = smoothing, margin, triplet
         channels = self.backbone.channels
         self.gp = GranularityFusion(channels, kernel=fusion_kernel) if gp else None
@@ -208,19 +217,22 @@ class WRCANet(nn.Module):
         if self.wra == "image":
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient):
                 first = self.backbone(images)[-1]
-                f = reverse_attention_map(first, images.shape[2:])
+                f = self._scaled(reverse_attention_map(first, images.shape[2:]))
             new = weaken(images, f, self.strength)
             return self.second(new), {"f": f, "new": new}
         if self.wra == "stage":
             x, stages, maps = self.backbone.stem(images), [], {}
             for number, (first, second) in enumerate(zip(self.backbone.stages, self.second.stages, strict=True), 1):
                 with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient):
-                    f = reverse_attention_map(first(x), x.shape[2:])
+                    f = self._scaled(reverse_attention_map(first(x), x.shape[2:]))
                 x = second(weaken(x, f, self.strength))
                 stages.append(x)
                 maps[f"f{number}"] = f
             return stages, maps
         return self.second(images), {}
+
+    def _scaled(self, f: Tensor) -> Tensor:
+        return unit_range(f) if self.scale == "unit" else f
 
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
         """The losses of eq. 4 by name; their sum is L. labels (B,) are 0..identities-1."""

@@ -162,6 +162,22 @@ READINGS = (
         "all that needs no identity: GAP of B and of f_3x3(B) of each part, L2-normalised together",
     ),
     Reading(
+        "centred",
+        "figure 2",
+        "m = f_eq(g), g 'the channel descriptor'; nothing on a normalisation of g",
+        False,
+        (True,),
+        "as printed; but an average after ReLU is never negative, so that all images' g point almost the same way",
+    ),
+    Reading(
+        "bias",
+        "figure 2",
+        "sigmoid(W1 relu(W0 g)), no biases",
+        False,
+        (True,),
+        "as printed",
+    ),
+    Reading(
         "smoothing",
         "training",
         "'ID loss', no label smoothing",

@@ -86,6 +86,15 @@ READINGS = (
         " per stage",
     ),
     Reading(
+        "scale",
+        "eq. 2 and 3",
+        "f = ReLU(upsample(...)) goes into sigmoid as it is; nothing on its scale",
+        "printed",
+        ("unit",),
+        "as printed; but the values of f vary little within an image, so that the mask is almost flat, and 'unit'"
+        " brings each image's f to [0, 1]",
+    ),
+    Reading(
         "gradient",
         "section 3.2",
         "nothing on gradients through f",
