@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .distances import BLOCK_BYTES, descriptors, squared_norms
+from .rerank_on_device import DEVICE_BLOCK_BYTES, rerank_on_device
 
 TILE = 16
 """Images whose distances to all others are looked at together: they should stay in a core's cache."""
@@ -24,15 +25,20 @@ def rerank(
     k2: int = 6,
     lambda_value: float = 0.3,
     *,
-    block_bytes: int = 2 * BLOCK_BYTES,
-) -> np.ndarray:
+    block_bytes: int | None = None,
+) -> np.ndarray | Tensor:
     """Re-ranked distances (Q, G), float32: (1 - lambda) Jaccard distance + lambda original distance.
 
     query (Q, D) and gallery (G, D): descriptors as `metrics.evaluate` takes them, used as they are (not normalised);
     `k1` neighbours make the k-reciprocal sets, `k2` the local query expansion. The original distance is the *squared
     Euclidean* one, as in the paper and its authors' code, divided by each image's largest. (torchreid squares its
-    already squared distances once more; to compare, give its `re_ranking` the roots.) Neighbours at equal distance
-    come in any order, as in the published code. Raises ValueError for parameters out of range, and as `evaluate`.
+    already squared distances once more; to compare, give its `re_ranking` the roots.)
+
+    The result is an array, or for a gallery on a GPU a tensor there: nothing but sizes of blocks leaves the device.
+    `block_bytes` bounds a block of distances: 128 MiB on the CPU and 1 GiB on a GPU unless given. Neighbours at equal
+    distance come in any order on the CPU, as in the published code; on a GPU those numbered lower are nearer, with
+    distances equal within rounding compared in float64. Raises ValueError for parameters out of range, and as
+    `evaluate`.
     """
     query, gallery = descriptors(query, gallery)
     if not 1 <= k1 <= len(gallery):
@@ -41,6 +47,9 @@ def rerank(
         raise ValueError(f"k2 must be between 1 and k1 = {k1}, found {k2}")
     if not 0 <= lambda_value <= 1:
         raise ValueError(f"lambda_value must be between 0 and 1, found {lambda_value}")
+    if gallery.is_cuda:
+        return rerank_on_device(query, gallery, k1, k2, lambda_value, block_bytes or DEVICE_BLOCK_BYTES)
+    block_bytes = block_bytes or 2 * BLOCK_BYTES
     x = torch.cat([query.float(), gallery.float()])
     x -= x.mean(0)  # moves no distance, and keeps digits that |a|² + |b|² - 2 a.b would lose
     near, nearest, farthest, final = _neighbours(x, len(query), k1, block_bytes)
