@@ -9,7 +9,14 @@ from test_rerank import clustered
 
 from reidnb.evaluation import rerank_on_device as module
 from reidnb.evaluation.rerank import rerank
-from reidnb.evaluation.rerank_on_device import DEVICE_BLOCK_BYTES, exact, neighbours, refined, rerank_on_device
+from reidnb.evaluation.rerank_on_device import (
+    DEVICE_BLOCK_BYTES,
+    exact,
+    neighbours,
+    refined,
+    rerank_on_device,
+    smallest,
+)
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -111,6 +118,24 @@ def test_sets_are_exact_though_rounding_is_coarse(shift):
     expected = squared.sort(dim=1, stable=True).indices
     for size in sizes:
         assert torch.equal(found[:, :size].sort(1).values, expected[:, :size].sort(1).values)
+
+
+@pytest.mark.parametrize("values", [3, 1 << 20], ids=["ties", "few ties"])
+@pytest.mark.parametrize("k", [1, 7, 29, 96])
+def test_the_smallest_are_those_of_a_whole_sort(values, k):
+    block = torch.randint(values, (20, 96 * 32), generator=torch.Generator().manual_seed(0)).float()
+    found, columns = smallest(block, k)
+    assert torch.equal(found, block.sort(1).values[:, :k])
+    assert torch.equal(block.gather(1, columns), found)
+    assert (columns.sort(1).values.diff() > 0).all()
+
+
+def test_both_modules_agree_on_many_images():
+    """More than neighbours are sought in groups, and a number that is not of whole groups."""
+    query, gallery = clustered(5, 100, 2511, dimensions=24)
+    expected = rerank(query, gallery)
+    for block_bytes in (1 << 20, DEVICE_BLOCK_BYTES):
+        np.testing.assert_allclose(on_cpu(query, gallery, block_bytes=block_bytes), expected, rtol=0, atol=2e-6)
 
 
 def test_duplicates_are_at_the_same_distance():

@@ -29,6 +29,9 @@ sqrt(D) eps/2 times (|a|² + |b|²); for two distances up to D = 4,096 that make
 products sum in several parts, whose errors are smaller.
 """
 
+GROUP = 32
+"""Distances of which first only the least is looked at; see `smallest`."""
+
 ONE = 1 << 30
 """The weight 1 in fixed point: a row of the encoding sums to about this, which leaves room in 32 bits."""
 
@@ -92,22 +95,39 @@ def neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[Tenso
     k = min(k, n)
     near, nearest = x.new_empty(n, k, dtype=torch.int64), x.new_empty(n, k)
     farthest, between = x.new_empty(n), x.new_empty(queries, n - queries)
-    step = _step(n, 4 * n, block_bytes)
-    memory = x.new_empty(step, n)
+    width = -(-n // GROUP) * GROUP  # whole groups; what is more than n stays infinite
+    step = _step(n, 4 * width, block_bytes)
+    memory = x.new_full((step, width), torch.inf)
     for start in range(0, n, step):
         stop = min(start + step, n)
-        block, own = memory[: stop - start], squares[start:stop]
+        block, own = memory[: stop - start, :n], squares[start:stop]
         torch.addmm(squares, x[start:stop], x.T, alpha=-2, out=block)  # without |a|², which a row has in common
         torch.add(block.amax(1), own, out=farthest[start:stop])
         if start < queries:
             part = block[: queries - start, queries:]
             torch.add(part, own[: len(part), None], out=between[start : start + len(part)]).clamp_(min=0)
         block[:, start:].diagonal().fill_(-torch.inf)
-        values, near[start:stop] = block.topk(k, largest=False)
+        values, near[start:stop] = smallest(memory[: stop - start], k)
         nearest[start:stop] = values + own[:, None]
     # Where all images are one point, the largest distance is 0 but for rounding: any other number does as well.
     farthest[farthest <= ROUNDING * 2 * squares] = 1
     return near, nearest, farthest, between
+
+
+def smallest(block: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest of each row, ascending, and their columns (B, k), of a block (B, C) with C a multiple of GROUP.
+
+    The k smallest are in the k groups with the smallest minima. A row's minima take one pass over memory to find,
+    where `topk` makes several; so where groups are many, it is given the minima, and then the groups it chose.
+    """
+    groups = block.shape[1] // GROUP
+    if groups < 2 * k:
+        return block.topk(k, largest=False)
+    chosen = block.view(-1, GROUP, groups).amin(1).topk(k, largest=False, sorted=False).indices
+    members = torch.arange(0, block.shape[1], groups, device=block.device)
+    columns = (chosen[:, :, None] + members).flatten(1)  # a group is every groups-th column, so that reads are in line
+    values, place = block.gather(1, columns).topk(k, largest=False)
+    return values, columns.gather(1, place)
 
 
 def refined(
@@ -270,7 +290,7 @@ def add_jaccard(final: Tensor, encoding: Encoding, weight: float, block_bytes: i
         stop = min(start + step, queries)
         overlap = torch.zeros(stop - start, images, dtype=torch.int32, device=device)
         low, high = int(ends[start]), int(ends[stop])
-        for first, last in _blocks(sizes[low:high], 64, block_bytes):
+        for first, last in _blocks(sizes[low:high], 96, block_bytes):
             some = slice(low + first, low + last)
             total = int(sizes[some].sum())
             at = _ranges(lists[columns[some]], sizes[some], total)
