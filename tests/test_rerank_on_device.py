@@ -93,8 +93,9 @@ def test_both_modules_agree(spread):
 def test_ties_go_to_lower_numbers(seed, queries, images, dimensions, values, k1, k2, block_bytes):
     query, gallery = with_ties(seed, queries, images, dimensions, values)
     k2 = min(k1, k2)
-    found = on_cpu(query, gallery, k1, k2, block_bytes=block_bytes)
-    np.testing.assert_allclose(found, dense(query, gallery, k1, k2, 0.3), rtol=0, atol=2e-6)
+    expected = dense(query, gallery, k1, k2, 0.3)
+    np.testing.assert_allclose(on_cpu(query, gallery, k1, k2, 0.3, block_bytes), expected, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(rerank(query, gallery, k1, k2, block_bytes=block_bytes), expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("make", [clustered, lambda *sizes: with_ties(*sizes, 3, 3)], ids=["clusters", "ties"])
