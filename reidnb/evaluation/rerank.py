@@ -12,6 +12,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .distances import BLOCK_BYTES, descriptors, squared_norms
+from .rerank_on_device import DEVICE_BLOCK_BYTES, ROUNDING, SPARE, refined, rerank_on_device
 
 TILE = 16
 """Images whose distances to all others are looked at together: they should stay in a core's cache."""
@@ -24,15 +25,19 @@ def rerank(
     k2: int = 6,
     lambda_value: float = 0.3,
     *,
-    block_bytes: int = 2 * BLOCK_BYTES,
-) -> np.ndarray:
+    block_bytes: int | None = None,
+) -> np.ndarray | Tensor:
     """Re-ranked distances (Q, G), float32: (1 - lambda) Jaccard distance + lambda original distance.
 
     query (Q, D) and gallery (G, D): descriptors as `metrics.evaluate` takes them, used as they are (not normalised);
     `k1` neighbours make the k-reciprocal sets, `k2` the local query expansion. The original distance is the *squared
     Euclidean* one, as in the paper and its authors' code, divided by each image's largest. (torchreid squares its
-    already squared distances once more; to compare, give its `re_ranking` the roots.) Neighbours at equal distance
-    come in any order, as in the published code. Raises ValueError for parameters out of range, and as `evaluate`.
+    already squared distances once more; to compare, give its `re_ranking` the roots.)
+
+    The result is an array, or for a gallery on a GPU a tensor there: nothing but sizes of blocks leaves the device.
+    `block_bytes` bounds a block of distances: 128 MiB on the CPU and 1 GiB on a GPU unless given. Of neighbours at
+    equal distance those numbered lower are nearer; distances equal within rounding are compared in float64, so that
+    CPU and GPU agree. Raises ValueError for parameters out of range, and as `evaluate`.
     """
     query, gallery = descriptors(query, gallery)
     if not 1 <= k1 <= len(gallery):
@@ -41,10 +46,17 @@ def rerank(
         raise ValueError(f"k2 must be between 1 and k1 = {k1}, found {k2}")
     if not 0 <= lambda_value <= 1:
         raise ValueError(f"lambda_value must be between 0 and 1, found {lambda_value}")
+    if gallery.is_cuda:
+        return rerank_on_device(query, gallery, k1, k2, lambda_value, block_bytes or DEVICE_BLOCK_BYTES)
+    block_bytes = block_bytes or 2 * BLOCK_BYTES
     x = torch.cat([query.float(), gallery.float()])
     x -= x.mean(0)  # moves no distance, and keeps digits that |a|² + |b|² - 2 a.b would lose
-    near, nearest, farthest, final = _neighbours(x, len(query), k1, block_bytes)
-    encoding = _encode(x, near, nearest, farthest, k1)
+    known, nearest, farthest, final = _neighbours(x, len(query), min(k1 + SPARE, len(x) - 1), block_bytes)
+    given, half = torch.cat([query.float(), gallery.float()]), round(k1 / 2) + 1
+    candidates = torch.from_numpy(known), torch.from_numpy(nearest)
+    near = refined(given, x, *candidates, (k1 + 1, half, k2), block_bytes // 4).numpy()
+    del given
+    encoding = _encode(x, near, half, known, nearest, farthest)
     del x
     if k2 > 1:
         encoding = _indicator(near[:, :k2]).multiply(np.float32(1 / k2)).tocsr() @ encoding
@@ -88,8 +100,8 @@ def _neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[np.n
                 near, nearest = _merged(near, nearest, found)
                 found, count = [], 0
     near, nearest = np.column_stack([np.arange(n), near]), np.column_stack([np.zeros(n, np.float32), nearest])
-    # Where all images are one point, the largest distance is 0: any other number does as well.
-    farthest[farthest <= 0] = 1
+    # Where all images are one point, the largest distance is 0 but for rounding: any other number does as well.
+    farthest[farthest <= ROUNDING * 2 * squares.cpu().numpy()] = 1
     return near, nearest, farthest, between
 
 
@@ -120,11 +132,16 @@ def _merged(near: np.ndarray, nearest: np.ndarray, found: list[tuple[np.ndarray,
     return other[first], distances[first]
 
 
-def _encode(x: Tensor, near: np.ndarray, nearest: np.ndarray, farthest: np.ndarray, k1: int) -> sparse.csr_array:
-    """V (N, N), section 3.3: for each image the weights exp(-distance) on its expanded k-reciprocal set, sum 1."""
+def _encode(
+    x: Tensor, near: np.ndarray, half: int, known: np.ndarray, nearest: np.ndarray, farthest: np.ndarray
+) -> sparse.csr_array:
+    """V (N, N), section 3.3: for each image the weights exp(-distance) on its expanded k-reciprocal set, sum 1.
+
+    Sets are of the neighbours `near` (N, 1 + k1), and of the first `half`; distances to `known` (N, K) are `nearest`.
+    """
     n = len(near)
     reciprocal = _reciprocal(near)
-    half = _reciprocal(near[:, : int(np.around(k1 / 2)) + 1])
+    half = _reciprocal(near[:, :half])
     # A reciprocal neighbour brings its own (half) set along when more than 2/3 of that is in the set already (eq. 3).
     brings = reciprocal.multiply(reciprocal @ half.T).tocsr()
     sizes = np.diff(half.indptr)
@@ -133,7 +150,7 @@ def _encode(x: Tensor, near: np.ndarray, nearest: np.ndarray, farthest: np.ndarr
     expanded = (reciprocal + brings @ half).tocsr()
     expanded.sort_indices()
     rows, columns = np.repeat(np.arange(n), np.diff(expanded.indptr)), expanded.indices
-    distances = _look_up(x, near, nearest, rows, columns)
+    distances = _look_up(x, known, nearest, rows, columns)
     weights = np.exp(-distances / farthest[rows])
     weights /= np.bincount(rows, weights, n).astype(np.float32)[rows]
     return sparse.csr_array((weights, columns, expanded.indptr), shape=(n, n))
