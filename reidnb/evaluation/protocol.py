@@ -106,16 +106,18 @@ def protocol_of(
         raise ValueError(f"query {at} has pid {query_pids[at]}: -1 (junk) and 0 (distractor) are for the gallery")
     # All pairs of one identity, by way of the gallery's order by pid.
     order = np.argsort(gallery_pids, kind="stable")
-    low, high = (np.searchsorted(gallery_pids[order], query_pids, side) for side in ("left", "right"))
+    asked, query_of = np.unique(query_pids, return_inverse=True)
+    in_order = gallery_pids[order]
+    low, high = (np.searchsorted(in_order, asked, side)[query_of] for side in ("left", "right"))
     counts = high - low
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     pairs = np.stack([np.repeat(np.arange(len(counts)), counts), order[np.repeat(low, counts) + within]])
     own_camera = query_camids[pairs[0]] == gallery_camids[pairs[1]]
     if ignore_cameras:
         own_camera[:] = False
-    right = pairs[:, ~own_camera]
+    right, barred = (pairs.take(np.flatnonzero(which), axis=1) for which in (~own_camera, own_camera))
     counts = np.bincount(right[0], minlength=len(query_pids))
-    return Protocol(query_pids, gallery_pids, right, pairs[:, own_camera], counts)
+    return Protocol(query_pids, gallery_pids, right, barred, counts)
 
 
 def labels(name: str, pids: ArrayLike, camids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
