@@ -115,17 +115,71 @@ def test_ranking_equals_brute_force(problem, top, block_bytes):
         np.testing.assert_array_equal(row, np.pad(shown, (0, top - len(shown)), constant_values=-1))
 
 
-@settings(max_examples=50, deadline=None)
-@given(problem=problems())
-def test_counting_one_by_one_and_together_agree(problem):
-    """The CPU's way and the GPU's way to count."""
+@settings(max_examples=100, deadline=None)
+@given(problem=problems(), share=st.floats(0, 1))
+def test_counting_one_by_one_and_together_agree(problem, share):
+    """The CPU's way and the GPU's way to count, for some images of each row or for none."""
     query, gallery, *_ = problem
-    block = torch.from_numpy(squared(query, gallery))
-    rows, columns = (i.ravel() for i in np.indices(block.shape))
-    one, together = (count(block, rows, columns) for count in (metrics._ranks_one_by_one, metrics._ranks_together))
-    np.testing.assert_array_equal(one, together)
-    order = np.argsort(block.numpy(), axis=1, kind="stable")
-    np.testing.assert_array_equal(one.reshape(block.shape), np.argsort(order, axis=1) + 1)
+    distances = squared(query, gallery)
+    order = np.argsort(distances, axis=1, kind="stable")
+    wanted = np.random.default_rng(0).random(distances.shape) < share
+    ranks = (np.argsort(order, axis=1) + 1)[wanted]
+    rows, columns = np.nonzero(wanted)
+    places = (np.cumsum(wanted, 1) - 1)[wanted]
+    for dtype in (np.float32, np.float64):
+        block = distances.astype(dtype)
+        np.testing.assert_array_equal(metrics._ranks_one_by_one(block, rows, columns), ranks)
+        together = metrics._ranks_together(
+            *map(torch.from_numpy, (block, rows, columns, places)), most=wanted.sum(1).max()
+        )
+        np.testing.assert_array_equal(together, ranks)
+
+
+@settings(max_examples=50, deadline=None)
+@given(problem=problems(), seed=st.integers(0, 100), block_bytes=st.integers(1, 2000))
+def test_single_shot_equals_brute_force(problem, seed, block_bytes):
+    """The same draws, each gallery sorted by a loop."""
+    query, gallery, *ids = problem
+    query_pids, _, gallery_pids, _ = ids
+    distances = squared(query, gallery)
+    shown = [order[right] for order, right in brute_force(distances, *ids)]
+    valid = [row for row, right in enumerate(shown) if len(right)]
+    if not valid:
+        return
+    rng = np.random.default_rng(seed)
+    shuffles = [rng.permutation(len(gallery)).tolist() for _ in range(3)]
+    own = rng.integers([len(shown[row]) for row in valid], size=(3, len(valid)))
+    curves = []
+    for shuffled, mine in zip(shuffles, own, strict=True):
+        firsts = {gallery_pids[i]: i for i in reversed(shuffled) if gallery_pids[i] > 0}
+        ranks = []
+        for row, which in zip(valid, mine, strict=True):
+            right = np.sort(shown[row])[which]
+            drawn = {**firsts, query_pids[row]: right}.values()
+            among = np.sort([*drawn, *np.flatnonzero(gallery_pids == 0)])
+            order = among[np.argsort(distances[row][among], kind="stable")]
+            ranks.append(np.flatnonzero(order == right)[0] + 1)
+        curves.append([(np.array(ranks) <= k).mean() for k in range(1, 51)])
+    found = single_shot_cmc(query, gallery, *ids, repeats=3, seed=seed, block_bytes=block_bytes)
+    np.testing.assert_allclose(found.cmc, np.mean(curves, 0))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("block_bytes", [None, 3000])
+def test_a_gpu_scores_as_the_cpu_does(block_bytes):
+    """Small whole numbers: exact in any order of summing, with many ties."""
+    rng = np.random.default_rng(0)
+    query, gallery = (torch.from_numpy(rng.integers(-2, 3, (n, 4)).astype(np.float32)) for n in (60, 700))
+    query_pids, gallery_pids = rng.integers(1, 20, 60), rng.integers(-1, 20, 700)
+    ids = (query_pids, rng.integers(3, size=60), gallery_pids, rng.integers(3, size=700))
+    for function in (evaluate, single_shot_cmc):
+        cpu, gpu = (
+            function(*x, *ids, block_bytes=block_bytes) for x in ((query, gallery), (query.cuda(), gallery.cuda()))
+        )
+        for name in vars(cpu):
+            np.testing.assert_array_equal(getattr(gpu, name), getattr(cpu, name), err_msg=name)
+    found = ranking(query.cuda(), gallery.cuda(), *ids, top=20, block_bytes=block_bytes)
+    np.testing.assert_array_equal(found, ranking(query, gallery, *ids, top=20))
 
 
 def people(seed=0, queries=20, images=80, dimensions=16):

@@ -5,7 +5,7 @@ wrong order give a perfect score of the few queries that are left.
 
 The gallery is never sorted: the rank of a right image is one more than the number of images before it, and only
 that is counted, in blocks of queries, so that memory stays bounded. Images at equal distance are ranked in the
-order of the gallery.
+order of the gallery. On a GPU nothing is read back between blocks but the number of ties, so that it seldom waits.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from .distances import BLOCK_BYTES, descriptor_blocks, descriptors, given_blocks, tensor
+from .distances import descriptor_blocks, descriptors, given_blocks, tensor
 from .protocol import Protocol, like, protocol_of
 
 
@@ -81,7 +81,7 @@ def evaluate(
     metric: str = "euclidean",
     ignore_cameras: bool = False,
     max_rank: int = 50,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
 ) -> Scores:
     """Ranks the gallery for each query and scores the rankings.
 
@@ -93,7 +93,7 @@ def evaluate(
     protocol = protocol_of(query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras)
     protocol.need_right()
     query, gallery = _descriptors(query, gallery, protocol)
-    return _score(descriptor_blocks(query, gallery, metric, block_bytes), protocol, max_rank)
+    return _score(descriptor_blocks(query, gallery, metric, block_bytes), gallery.device, protocol, max_rank)
 
 
 def evaluate_distances(
@@ -105,7 +105,7 @@ def evaluate_distances(
     gallery_camids: ArrayLike,
     ignore_cameras: bool = False,
     max_rank: int = 50,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
 ) -> Scores:
     """As `evaluate`, from distances (Q, G) of any kind, smaller is nearer (for example after re-ranking)."""
     protocol = protocol_of(query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras)
@@ -114,7 +114,7 @@ def evaluate_distances(
     if distances.shape != (protocol.queries, protocol.gallery):
         wanted = f"{protocol.queries} queries x {protocol.gallery} gallery images"
         raise ValueError(f"distances have the shape {tuple(distances.shape)}, the labels {wanted}")
-    return _score(given_blocks(distances, block_bytes), protocol, max_rank)
+    return _score(given_blocks(distances, block_bytes), distances.device, protocol, max_rank)
 
 
 def ranking(
@@ -128,7 +128,7 @@ def ranking(
     top: int = 10,
     metric: str = "euclidean",
     ignore_cameras: bool = False,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
 ) -> np.ndarray:
     """The indices of each query's first `top` allowed gallery images, (Q, top), -1 where there are fewer.
 
@@ -137,11 +137,13 @@ def ranking(
     _at_least_one(top=top)
     protocol = protocol_of(query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras)
     query, gallery = _descriptors(query, gallery, protocol)
-    found = np.full((protocol.queries, top), -1)
+    placed, parts = protocol.on(gallery.device), []
     for start, block in descriptor_blocks(query, gallery, metric, block_bytes):
-        protocol.bar(block, start)
-        first = _first(block, top).cpu().numpy()
-        found[start : start + len(first), : first.shape[1]] = first
+        placed.bar(block, start)
+        parts.append(_first(block, top))
+    first = torch.cat(parts).cpu().numpy()
+    found = np.full((protocol.queries, top), -1)
+    found[:, : first.shape[1]] = first
     return found
 
 
@@ -158,7 +160,7 @@ def single_shot_cmc(
     metric: str = "euclidean",
     ignore_cameras: bool = False,
     max_rank: int = 50,
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int | None = None,
 ) -> SingleShot:
     """CMC with one random image of each gallery identity (CUHK03's classic protocol), averaged over repeats.
 
@@ -171,37 +173,42 @@ def single_shot_cmc(
     protocol.need_right()
     query, gallery = _descriptors(query, gallery, protocol)
     rng = np.random.default_rng(seed)
-    draws = [_one_each(protocol.gallery_pids, rng) for _ in range(repeats)]
+    draws = _one_each(protocol.gallery_pids, repeats, rng)
     valid = np.flatnonzero(protocol.counts)
     counts = protocol.counts[valid]
     starts = np.cumsum(counts) - counts
     own = protocol.right[1][starts + rng.integers(counts, size=(repeats, len(valid)))]  # (repeats, valid queries)
-    ranks = np.empty(own.shape, np.int64)
+    gallery_pids = protocol.gallery_pids[draws]
+    # Each draw has one image of the query's identity too, somewhere; the one for this query takes its place.
+    same = np.stack([_places(pids, protocol.query_pids[valid]) for pids in gallery_pids])
+    draws, own, same, rows = (like(gallery, x) for x in (draws, own, same, valid))
+    parts = []
     for start, block in descriptor_blocks(query, gallery, metric, block_bytes):
         lo, hi = np.searchsorted(valid, (start, start + len(block)))
         if lo == hi:
             continue
-        block = block[like(block, valid[lo:hi] - start)]
-        pids = like(block, protocol.query_pids[valid[lo:hi]])
-        for repeat, draw in enumerate(draws):
-            columns, chosen = like(block, draw), like(block, own[repeat, lo:hi])[:, None]
-            distances, right = block[:, columns], block.gather(1, chosen)
-            distances[pids[:, None] == like(block, protocol.gallery_pids[draw])] = torch.inf
-            ranks[repeat, lo:hi] = _before(distances, columns, right, chosen).cpu().numpy() + 1
+        if hi - lo < len(block):
+            block = block[rows[lo:hi] - start]
+        ranks = block.new_empty((repeats, hi - lo), dtype=torch.int64)
+        for draw, chosen, others, rank in zip(draws, own[:, lo:hi, None], same[:, lo:hi, None], ranks, strict=True):
+            distances = block[:, draw].scatter_(1, others, torch.inf)
+            rank.copy_(_before(distances, draw, block.gather(1, chosen), chosen)).add_(1)
+        parts.append(ranks)
+    ranks = torch.cat(parts, 1).cpu().numpy()
     curves = np.stack([_cmc(r, max_rank) for r in ranks])
     return SingleShot(curves.mean(0), curves.std(0), len(valid), protocol.queries - len(valid))
 
 
-def _score(blocks: Iterator[tuple[int, Tensor]], protocol: Protocol, max_rank: int) -> Scores:
+def _score(blocks: Iterator[tuple[int, Tensor]], device: torch.device, protocol: Protocol, max_rank: int) -> Scores:
     _at_least_one(max_rank=max_rank)
-    parts = []
+    placed, parts = protocol.on(device), []
     for start, block in blocks:
-        protocol.bar(block, start)
-        rows, columns = protocol.right_in(start, len(block))
-        ranks = _ranks_one_by_one if block.device.type == "cpu" else _ranks_together
-        parts.append(ranks(block, rows - start, columns))
-    rows, rank = protocol.right[0], np.concatenate(parts)
-    rank = rank[np.lexsort((rank, rows))]  # ascending for each query; rows are ascending already
+        placed.bar(block, start)
+        parts.append(_ranks(block, *placed.right_in(start, len(block))))
+    rank = torch.cat(parts).cpu().numpy()
+    # Ascending for each query, by one sort of whole numbers: rows are ascending already.
+    rows = protocol.right[0] * (protocol.gallery + 1)
+    rank = np.sort(rows + rank) - rows
 
     valid = protocol.counts > 0
     n = protocol.counts[valid]
@@ -224,9 +231,15 @@ def _score(blocks: Iterator[tuple[int, Tensor]], protocol: Protocol, max_rank: i
     )
 
 
-def _ranks_one_by_one(block: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Rank, from 1, of each image (row, column) in its row: on a CPU one count over a row that lies in cache."""
-    table = block.numpy()
+def _ranks(block: Tensor, rows: Tensor, columns: Tensor, places: Tensor, most: int) -> Tensor:
+    """Rank (n,), from 1, of each image (row, column) in its row; each has a place in its row, 0 to `most` - 1."""
+    if block.device.type == "cpu":
+        return torch.from_numpy(_ranks_one_by_one(block.numpy(), rows.numpy(), columns.numpy()))
+    return _ranks_together(block, rows, columns, places, most)
+
+
+def _ranks_one_by_one(table: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """On a CPU, one count for each image over a row that lies in cache."""
     before = np.empty(table.shape[1], bool)
     ranks = np.empty(len(rows), np.int64)
     for at, (row, column) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
@@ -239,13 +252,41 @@ def _ranks_one_by_one(block: Tensor, rows: np.ndarray, columns: np.ndarray) -> n
     return ranks + 1
 
 
-def _ranks_together(block: Tensor, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The same for many images at once, as a GPU likes it; each step holds about one more block."""
+def _ranks_together(block: Tensor, rows: Tensor, columns: Tensor, places: Tensor, most: int) -> Tensor:
+    """On a GPU, all images of a row by one look at each distance; holds two or three blocks more.
+
+    A limit (mine) counts the images that are nearer; the next larger number counts those as near, too. Only where
+    there are others as near is their order in the gallery looked at.
+    """
+    mine = block[rows, columns]
+    limits = block.new_full((len(block), most, 2), torch.inf)
+    limits[rows, places, 0] = mine
+    limits[rows, places, 1] = mine.nextafter(torch.full_like(mine, torch.inf))
+    nearer, up_to = _below(block, limits.flatten(1)).view(limits.shape)[rows, places].unbind(1)
     index = torch.arange(block.shape[1], device=block.device)
-    ranks = [torch.empty(0, dtype=torch.int64)]
-    for r, c in zip(like(block, rows).split(len(block)), like(block, columns).split(len(block)), strict=True):
-        ranks.append(_before(block[r], index, block[r, c][:, None], c[:, None]).cpu() + 1)
-    return torch.cat(ranks).numpy()
+    for some in (up_to - nearer > 1).nonzero()[:, 0].split(len(block)):
+        as_near = block[rows[some]] == mine[some, None]
+        nearer[some] += (as_near & (index < columns[some, None])).sum(1)
+    return nearer + 1
+
+
+def _below(block: Tensor, limits: Tensor) -> Tensor:
+    """How many distances of each row (B, G) are below each of the row's limits (B, K), in any order.
+
+    Each distance is put in its bin between the sorted limits. Neighbouring threads count in lanes of their own:
+    most of a row falls in one bin, where they would wait for each other.
+    """
+    limits, order = limits.sort(1)
+    bins = limits.shape[1] + 1
+    lanes = max(1, min(32, block.shape[1] // bins))
+    lane = torch.arange(block.shape[1], device=block.device) % lanes
+    at = torch.searchsorted(limits, block, right=True)
+    torch.add(lane, at, alpha=lanes, out=at)
+    one = torch.ones((), dtype=torch.int32, device=block.device)
+    counts = torch.zeros((len(block), bins * lanes), dtype=torch.int32, device=block.device)
+    counts.scatter_add_(1, at, one.expand_as(at))
+    below = counts.view(len(block), bins, lanes).sum(2).cumsum(1)[:, :-1]
+    return torch.empty_like(below).scatter_(1, order, below)
 
 
 def _before(distances: Tensor, index: Tensor, mine: Tensor, my_index: Tensor) -> Tensor:
@@ -270,17 +311,36 @@ def _at_least_one(**numbers: int) -> None:
 def _first(block: Tensor, top: int) -> Tensor:
     """Column indices of each row's `top` smallest, equal ones in column order, -1 for infinity."""
     nearest, index = block.topk(min(top + 1, block.shape[1]), largest=False)
-    # topk takes equal ones in any order: rows where that may matter are sorted.
-    tied = (nearest[:, 1:] == nearest[:, :-1]).any(1)
-    index[tied] = block[tied].argsort(dim=1, stable=True)[:, : index.shape[1]]
+    # topk takes equal ones in any order: those it took are put in theirs,
+    index, order = index.sort(dim=1)
+    nearest, order = nearest.gather(1, order).sort(dim=1, stable=True)
+    index = index.gather(1, order)
+    # and rows where it left out one that may come before another are sorted.
+    if index.shape[1] > top:
+        last = nearest[:, -1]
+        tied = ((nearest[:, -2] == last) & last.isfinite()).nonzero()[:, 0]
+        index[tied] = block[tied].argsort(dim=1, stable=True)[:, : top + 1]
     return index.masked_fill(nearest.isinf(), -1)[:, :top]
 
 
-def _one_each(pids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gallery indices, ascending: one random image of each identity, and every distractor."""
-    shuffled = rng.permutation(len(pids))
-    known, first = np.unique(pids[shuffled], return_index=True)
-    return np.sort(np.concatenate([shuffled[first[known > 0]], np.flatnonzero(pids == 0)]))
+def _one_each(pids: np.ndarray, repeats: int, rng: np.random.Generator) -> np.ndarray:
+    """(repeats, n) gallery indices, ascending: one random image of each identity, and every distractor."""
+    known, person = np.unique(pids, return_inverse=True)
+    distractors = np.flatnonzero(pids == 0)
+    first = np.empty(len(known), np.int64)
+    draws = np.empty((repeats, (known > 0).sum() + len(distractors)), np.int64)
+    for draw in draws:
+        backwards = rng.permutation(len(pids))[::-1]
+        first[person[backwards]] = backwards  # the last to be written, which is the first of the permutation, stays
+        draw[:] = np.concatenate([first[known > 0], distractors])
+    draws.sort(1)
+    return draws
+
+
+def _places(pids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where each of the wanted pids, all of them there, is in `pids`."""
+    order = np.argsort(pids)
+    return order[np.searchsorted(pids, wanted, sorter=order)]
 
 
 def _cmc(first_rank: np.ndarray, max_rank: int) -> np.ndarray:

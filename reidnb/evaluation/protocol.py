@@ -37,15 +37,13 @@ class Protocol:
     def gallery(self) -> int:
         return len(self.gallery_pids)
 
-    def bar(self, block: Tensor, start: int) -> None:
-        """Sets the distances that are never ranked to infinity; block (B, G) begins at query `start`."""
-        block[:, like(block, np.flatnonzero(self.gallery_pids == JUNK))] = torch.inf
-        rows, columns = _part(self.barred, start, len(block))
-        block[like(block, rows - start), like(block, columns)] = torch.inf
-
-    def right_in(self, start: int, length: int) -> np.ndarray:
-        """The part of `right` whose query is among `length` from `start`."""
-        return _part(self.right, start, length)
+    def on(self, device: torch.device) -> "Placed":
+        """The pairs as tensors where the distances lie, copied there once for all blocks."""
+        starts = np.cumsum(self.counts) - self.counts
+        place = np.arange(self.right.shape[1]) - starts[self.right[0]]
+        junk = np.flatnonzero(self.gallery_pids == JUNK)
+        numbers = (np.concatenate([self.right, place[None]]), self.barred, junk)
+        return Placed(self, *(torch.from_numpy(x).to(device) for x in numbers))
 
     def need_right(self) -> None:
         """Raises ValueError when no query has a right image, and warns when most have none."""
@@ -62,6 +60,32 @@ class Protocol:
             why = "the gallery has the queries' identities under the queries' own cameras only"
             raise ValueError(f"no query has a right image: {why} (ignore_cameras=True ranks these)")
         raise ValueError("no query has a right image: the gallery has none of the queries' identities")
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A protocol's pairs on one device. Blocks of distances (B, G) begin at a query `start`."""
+
+    protocol: Protocol
+    right: Tensor
+    """(3, n): query and gallery index of each right image, and its place, 0, 1, ..., among those of its query."""
+    barred: Tensor
+    """(2, n): as `Protocol.barred`."""
+    junk: Tensor
+    """(n,): gallery indices."""
+
+    def bar(self, block: Tensor, start: int) -> None:
+        """Sets the distances that are never ranked to infinity."""
+        if len(self.junk):
+            block[:, self.junk] = torch.inf
+        rows, columns = self.barred[:, _part(self.protocol.barred[0], start, len(block))]
+        block[rows - start, columns] = torch.inf
+
+    def right_in(self, start: int, length: int) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Of the right images of `length` queries: row in their block, gallery index and place, each (n,), and how
+        many one query has at most."""
+        rows, columns, places = self.right[:, _part(self.protocol.right[0], start, length)]
+        return rows - start, columns, places, int(self.protocol.counts[start : start + length].max())
 
 
 def protocol_of(
@@ -82,16 +106,18 @@ def protocol_of(
         raise ValueError(f"query {at} has pid {query_pids[at]}: -1 (junk) and 0 (distractor) are for the gallery")
     # All pairs of one identity, by way of the gallery's order by pid.
     order = np.argsort(gallery_pids, kind="stable")
-    low, high = (np.searchsorted(gallery_pids[order], query_pids, side) for side in ("left", "right"))
+    asked, query_of = np.unique(query_pids, return_inverse=True)
+    in_order = gallery_pids[order]
+    low, high = (np.searchsorted(in_order, asked, side)[query_of] for side in ("left", "right"))
     counts = high - low
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     pairs = np.stack([np.repeat(np.arange(len(counts)), counts), order[np.repeat(low, counts) + within]])
     own_camera = query_camids[pairs[0]] == gallery_camids[pairs[1]]
     if ignore_cameras:
         own_camera[:] = False
-    right = pairs[:, ~own_camera]
+    right, barred = (pairs.take(np.flatnonzero(which), axis=1) for which in (~own_camera, own_camera))
     counts = np.bincount(right[0], minlength=len(query_pids))
-    return Protocol(query_pids, gallery_pids, right, pairs[:, own_camera], counts)
+    return Protocol(query_pids, gallery_pids, right, barred, counts)
 
 
 def labels(name: str, pids: ArrayLike, camids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +139,6 @@ def like(block: Tensor, indices: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(indices)).to(block.device)
 
 
-def _part(pairs: np.ndarray, start: int, length: int) -> np.ndarray:
-    """The pairs (2, n) whose query is among `length` from `start`."""
-    low, high = np.searchsorted(pairs[0], (start, start + length))
-    return pairs[:, low:high]
+def _part(rows: np.ndarray, start: int, length: int) -> slice:
+    """Which of the ascending rows are among `length` from `start`."""
+    return slice(*np.searchsorted(rows, (start, start + length)))
