@@ -90,7 +90,7 @@ def _notebook(chosen: argparse.Namespace) -> bool:
     # Not on every machine that trains.
     from papermill import PapermillExecutionError, execute_notebook
 
-    from .devices import gpus, one_gpu
+    from .study.devices import gpus, one_gpu
     from .files import check_writable, unfinished
 
     with one_gpu(gpus()) if chosen.gpu else nullcontext() as name:
@@ -122,9 +122,9 @@ RUN |= {"weights": None, "data_root": "", "experiment": None}
 def _run(chosen: argparse.Namespace) -> None:
     from accelerate import PartialState
 
-    from . import distributed
-    from .experiments import from_json
-    from .papers.tables import one_experiment
+    from .training import distributed
+    from .training.experiments import from_json
+    from .study.comparison import one_experiment
     from .runs import run
 
     given = chosen.parameters
@@ -143,8 +143,8 @@ def _run(chosen: argparse.Namespace) -> None:
 
 
 def _study(chosen: argparse.Namespace) -> bool:
-    from . import session
-    from .study import Settings, settings
+    from .study import session
+    from .study.plan import Settings, settings
 
     asked = {field.name: getattr(chosen, field.name) for field in fields(Settings)}
     given = {name: value for name, value in asked.items() if value is not None}
@@ -154,11 +154,11 @@ def _study(chosen: argparse.Namespace) -> bool:
 
 
 def _report(chosen: argparse.Namespace) -> None:
-    from .experiments import all_runs, results_dir, update_summary
-    from .figures import report  # matplotlib and jinja2 are not on every machine that trains
-    from .figures.tables import to_csv
-    from .papers.tables import PAPERS, ledger
-    from .study import finished_tables, settings
+    from .training.experiments import all_runs, results_dir, update_summary
+    from .report import page as report  # matplotlib and jinja2 are not on every machine that trains
+    from .report.tables import to_csv
+    from .study.comparison import PAPERS, ledger
+    from .study.plan import finished_tables, settings
 
     if chosen.study:
         finished_tables(settings(chosen.study))
@@ -173,7 +173,7 @@ def _report(chosen: argparse.Namespace) -> None:
 
 def _weights(chosen: argparse.Namespace) -> None:
     from . import weight_files
-    from .experiments import results_dir
+    from .training.experiments import results_dir
     from .models.backbone import SHAPES, resnet
 
     path = weight_files.existing_file(chosen.file)

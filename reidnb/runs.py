@@ -21,12 +21,14 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
-from . import __version__, distributed, tracking, weight_files
-from .data import catalog, pixels, pose
+from . import __version__, weight_files
+from .training import distributed, tracking
+from .data import catalog, pixels
+from . import pose
 from .data.dataset import SINGLE_SHOT
 from .evaluation import metrics
 from .evaluation.rerank import rerank
-from .experiments import (
+from .training.experiments import (
     Experiment,
     Run,
     all_options,
@@ -41,8 +43,8 @@ from .experiments import (
 )
 from .files import clear, write_atomically
 from .models.options import check
-from .stepping import CHOICES, choose
-from .training import Recipe, extract, make_accelerator, train
+from .training.stepping import CHOICES, choose
+from .training.loop import Recipe, extract, make_accelerator, train
 
 RANKS = (1, 5, 10, 20)
 TOP = 20

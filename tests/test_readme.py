@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from reidnb.__main__ import main
-from reidnb.papers import tables
+from reidnb.study import comparison as tables
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

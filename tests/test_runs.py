@@ -11,11 +11,11 @@ import reidnb
 from reidnb import runs
 from reidnb.data import catalog
 from reidnb.data.augment import Augmentation
-from reidnb.experiments import Experiment, key
-from reidnb.papers.tables import one_experiment
-from reidnb.profiles import at_profile
+from reidnb.training.experiments import Experiment, key
+from reidnb.study.comparison import one_experiment
+from reidnb.training.profiles import at_profile
 from reidnb.runs import load_model, reranked, run
-from reidnb.training import make_accelerator
+from reidnb.training.loop import make_accelerator
 
 QUIET = {"say": lambda line: None, "cpu": True}
 

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 
 from reidnb import weight_files
 from reidnb.__main__ import main
-from reidnb.experiments import Run, key, to_json, weights_of
+from reidnb.training.experiments import Run, key, to_json, weights_of
 from reidnb.models.backbone import Backbone
-from reidnb.papers import tables
-from reidnb.papers.tables import one_experiment
+from reidnb.study import comparison as tables
+from reidnb.study.comparison import one_experiment
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ class DataSet:
 
 def _street(name: str) -> DataSet:
     def make(root: Path | None) -> Path:
-        from . import street  # needs OpenCV, which a machine that only trains may lack
+        from .. import street  # needs OpenCV, which a machine that only trains may lack
 
         folder = cache_dir() / name
         with once(folder, name):  # a street that is there is still looked at: are its parameters these?

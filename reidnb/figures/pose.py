@@ -8,10 +8,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from ..data import pose
+from .. import pose
 from ..data.catalog import ReidData
-from ..data.pose.canonical import THRESHOLD
-from . import show, style
+from ..pose.canonical import THRESHOLD
+from ..report import show
+from . import style
 from .sheet import LINE, Sheet
 
 SHOWN = (256, 128)

@@ -1,0 +1,1 @@
+"""What evaluation and training cost on this machine."""

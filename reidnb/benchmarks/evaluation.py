@@ -1,0 +1,235 @@
+"""Time and memory of evaluation and re-ranking, beside torchreid's where that is installed (`performance.ipynb`).
+
+Descriptors are random, so no images are needed. Each measurement has a fresh process of its own, which makes its
+inputs, warms up on a small problem, and only then starts the clock and the memory's high-water mark.
+"""
+
+import importlib.util
+import math
+import multiprocessing
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..evaluation.metrics import evaluate, evaluate_distances
+from ..evaluation.rerank import rerank
+
+TASKS = ("matrix product", "scores from distances", "evaluation", "re-ranking")
+PACKAGES = ("reidnb", "torchreid")
+SIZES = {"market1501": (3368, 19732), "msmt17": (11659, 82161)}
+"""Queries and gallery images."""
+
+Size = tuple[int, int, int]
+"""Queries, gallery images, dimensions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Random descriptors and labels: query (Q, D), gallery (G, D), squared distances (Q, G) where they are given."""
+
+    query: Tensor
+    gallery: Tensor
+    ids: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    """query_pids, query_camids, gallery_pids, gallery_camids."""
+    distances: Tensor | None
+
+    @property
+    def labels(self) -> dict[str, np.ndarray]:
+        """The labels by name, as ``metrics`` takes them."""
+        return dict(zip(("query_pids", "query_camids", "gallery_pids", "gallery_camids"), self.ids, strict=True))
+
+
+def sizes(profile: str, dataset: str) -> list[Size]:
+    """Growing problems up to the size of the data set, Market-1501's for one that is not in `SIZES`; "smoke" and
+    "demo" stop at a part of it, "quick" is all of it, and "paper" goes on to MSMT17's size. Raises ValueError for an
+    unknown profile."""
+    all_of_it = 2048, (4, 2, 1)
+    profiles = {"smoke": (16, (64, 32)), "demo": (512, (8, 4, 2)), "quick": all_of_it, "paper": all_of_it}
+    if profile not in profiles:
+        raise ValueError(f"unknown profile {profile!r}: known are {', '.join(profiles)}")
+    queries, images = SIZES.get(dataset, SIZES["market1501"])
+    dimensions, parts = profiles[profile]
+    growing = [(queries // part, images // part, dimensions) for part in parts]
+    if profile == "paper":
+        growing.append((*SIZES["msmt17"], 512))
+    return growing
+
+
+def random_problem(size: Size, seed: int = 0, distances: bool = False) -> Problem:
+    """As many people, cameras and distractors for its size as Market-1501; each person's images lie near each other."""
+    queries, images, dimensions = size
+    rng = np.random.default_rng(seed)
+    people = max(2, images // 26)
+    query_pids, gallery_pids = rng.integers(1, people + 1, queries), rng.integers(1, people + 1, images)
+    gallery_pids[: images // 3] = 0
+    centres = rng.standard_normal((people + 1, dimensions), np.float32)
+    query, gallery = (rng.standard_normal((n, dimensions), np.float32) for n in (queries, images))
+    query += 0.4 * centres[query_pids]
+    gallery[images // 3 :] += 0.4 * centres[gallery_pids[images // 3 :]]
+    query, gallery = torch.from_numpy(query), torch.from_numpy(gallery)
+    between = torch.cdist(query, gallery).square_() if distances else None
+    return Problem(
+        query, gallery, (query_pids, rng.integers(6, size=queries), gallery_pids, rng.integers(6, size=images)), between
+    )
+
+
+def torchreid_path() -> str:
+    """Which of torchreid's evaluations is installed: "Cython", "Python", or "" where there is none."""
+    if not _file("metrics/rank.py"):
+        return ""
+    return "Cython" if _file("metrics/rank_cylib/rank_cy*.so") else "Python"
+
+
+def measure_all(problems: list[Size], *, threads: int = 2, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
+    """A row for each size, task and package: queries, gallery, dimensions, task, package, seconds (the least of the
+    repeats), megabytes (the most above the inputs; NaN but on Linux), map, and a note where there is no number."""
+    rows = []
+    packages = PACKAGES if torchreid_path() else PACKAGES[:1]
+    todo = [(s, t, p) for s in problems for t in TASKS for p in packages if (p, t) != ("torchreid", TASKS[0])]
+    for size, task, package in tqdm(todo, desc="measuring"):
+        found = {"seconds": math.nan, "megabytes": math.nan, "map": math.nan, "note": ""}
+        wanted, there = _needed(size, task, package), _available()
+        if wanted > 0.9 * there:
+            found["note"] = f"needs about {wanted / 1e9:.0f} GB, of {there / 1e9:.0f} GB free"
+        else:
+            found |= measure(size, task, package, threads=threads, repeats=repeats, seed=seed)
+        rows.append(
+            dict(zip(("queries", "gallery", "dimensions"), size, strict=True))
+            | {"task": task, "package": package}
+            | found
+        )
+    return pd.DataFrame(rows)
+
+
+def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: int = 3, seed: int = 0) -> dict:
+    """One row of `measure_all`, in a process of its own."""
+    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    if os.name == "posix":
+        context.set_forkserver_preload([__name__])  # what is imported once need not be imported for each measurement
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_measure, size, task, package, threads, repeats, seed).result()
+        except BrokenProcessPool:
+            return {"note": "its process was killed: out of memory?"}
+
+
+def _measure(size: Size, task: str, package: str, threads: int, repeats: int, seed: int) -> dict:
+    torch.set_num_threads(threads)
+    work = WORK[task] if package == "reidnb" else _torchreid(task)
+    given = task == TASKS[1]
+    work(random_problem((40, 100, 16), seed, given))
+    problem = random_problem(size, seed, given)
+    before = _peak(reset=True)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        score = work(problem)
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": min(seconds), "megabytes": (_peak() - before) / 1e6, "map": score}
+
+
+def _product(p: Problem) -> float:
+    torch.mm(p.query, p.gallery.T)
+    return math.nan
+
+
+def _reranked(p: Problem) -> float:
+    return evaluate_distances(rerank(p.query, p.gallery), **p.labels).map
+
+
+WORK: dict[str, Callable[[Problem], float]] = {
+    "matrix product": _product,
+    "scores from distances": lambda p: evaluate_distances(p.distances, **p.labels).map,
+    "evaluation": lambda p: evaluate(p.query, p.gallery, **p.labels).map,
+    "re-ranking": _reranked,
+}
+
+
+def _torchreid(task: str) -> Callable[[Problem], float]:
+    """The same with torchreid's functions, called as its engine does."""
+    score, distances, re_ranking = _torchreid_functions()
+
+    def scored(matrix: np.ndarray, p: Problem) -> float:
+        query_pids, query_camids, gallery_pids, gallery_camids = p.ids
+        return float(score(matrix, query_pids, gallery_pids, query_camids, gallery_camids, 50)[1])
+
+    def reranked(p: Problem) -> float:
+        pairs = (p.query, p.gallery), (p.query, p.query), (p.gallery, p.gallery)
+        # Roots, since torchreid squares its squared distances once more: then both do the published algorithm.
+        roots = [distances(a, b).clamp_(min=0).sqrt_().numpy() for a, b in pairs]
+        return scored(re_ranking(*roots), p)
+
+    return {
+        "scores from distances": lambda p: scored(p.distances.numpy(), p),
+        "evaluation": lambda p: scored(distances(p.query, p.gallery).numpy(), p),
+        "re-ranking": reranked,
+    }[task]
+
+
+def _torchreid_functions() -> tuple[Callable, Callable, Callable]:
+    """Its scoring, distances and re-ranking, from their own files: the package as a whole needs much besides."""
+    patterns = ("metrics/rank.py", "metrics/rank_cylib/rank_cy*.so", "metrics/distance.py", "utils/rerank.py")
+    files = [_file(pattern) for pattern in patterns]
+    with patch.dict(sys.modules, {"torchreid": None}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        rank, cython, distance, reranking = (file and _load(file) for file in files)
+    score = cython.evaluate_cy if cython else rank.evaluate_rank
+    return score, distance.compute_distance_matrix, reranking.re_ranking
+
+
+def _load(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.name.split(".")[0], file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _file(pattern: str) -> Path | None:
+    """A file of torchreid, wherever its version keeps it; None where it is not installed. Imports nothing."""
+    spec = importlib.util.find_spec("torchreid")
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.rglob(pattern))), None)
+
+
+def _needed(size: Size, task: str, package: str) -> float:
+    """About how many bytes, from what was measured at Market-1501's size."""
+    queries, images, dimensions = size
+    both, pairs = queries + images, queries * images
+    descriptors = 8 * both * dimensions
+    if package == "torchreid":
+        return descriptors + (24 * both**2 if task == "re-ranking" else 24 * pairs)
+    return descriptors + 1e9 + (12 * pairs if task == TASKS[1] else 4 * pairs)
+
+
+def _available() -> float:
+    """Bytes of memory that a new process may have; infinity where the system does not tell."""
+    return _kilobytes("/proc/meminfo", "MemAvailable", math.inf) * 1024
+
+
+def _peak(reset: bool = False) -> float:
+    """Bytes of this process's largest memory so far, or since it was reset; NaN where the system does not tell."""
+    if reset and Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
+    return _kilobytes("/proc/self/status", "VmHWM", math.nan) * 1024
+
+
+def _kilobytes(file: str, name: str, otherwise: float) -> float:
+    try:
+        return next(float(line.split()[1]) for line in Path(file).read_text().splitlines() if line.startswith(name))
+    except (OSError, StopIteration):
+        return otherwise

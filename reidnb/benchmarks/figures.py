@@ -1,0 +1,148 @@
+"""Tables and curves of what `evaluation.performance` and `speed` measured."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from .training import OTHER_STEPS
+from ..report import page as report
+from ..figures import style
+
+PRODUCT = "matrix product"
+
+
+def compared(measured: pd.DataFrame) -> pd.DataFrame:
+    """A row for each size and task: seconds and megabytes of each package, and how many times faster reidnb is.
+
+    Columns that need torchreid are empty (NaN) where it was not measured.
+    """
+    wide = measured[measured.task != PRODUCT].pivot_table(
+        index=["task", "queries", "gallery", "dimensions"],
+        columns="package",
+        values=["seconds", "megabytes"],
+        dropna=False,
+        observed=True,
+    )
+    wide = wide.dropna(how="all")
+    columns = [(value, package) for value in ("seconds", "megabytes") for package in ("reidnb", "torchreid")]
+    wide = wide.reindex(columns=pd.MultiIndex.from_tuples(columns))
+    wide[("times faster", "")] = wide[("seconds", "torchreid")] / wide[("seconds", "reidnb")]
+    return wide
+
+
+def overhead(measured: pd.DataFrame) -> pd.DataFrame:
+    """What evaluation takes beside the bare matrix product that it contains: seconds of both, and their ratio."""
+    ours = measured[measured.package == "reidnb"].set_index(["queries", "gallery", "dimensions", "task"]).seconds
+    both = ours.unstack("task")[[PRODUCT, "evaluation"]]
+    return both.assign(ratio=both["evaluation"] / both[PRODUCT])
+
+
+def growth(measured: pd.DataFrame, task: str) -> Figure:
+    """Time and memory of one task over the gallery's size, both axes logarithmic, a curve a package.
+
+    Sizes of other dimensions than the first are marks of their own. Raises ValueError when the task was not measured.
+    """
+    rows = measured[measured.task == task]
+    if rows.empty:
+        raise ValueError(f"{task!r} was not measured: there is {', '.join(measured.task.unique())}")
+    curves = dict(list(rows.groupby("package", sort=False)))
+    if task == "evaluation":
+        curves["bare matrix product"] = measured[measured.task == PRODUCT]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.4), layout="constrained")
+    for (name, some), look in zip(curves.items(), style.lines(len(curves)), strict=True):
+        _curve(left, some, "seconds", name, look)
+        if name != "bare matrix product":
+            _curve(right, some, "megabytes", name, look)
+    left.set(ylabel="seconds", title=f"{task.capitalize()}: time")
+    right.set(ylabel="MB above the inputs", title="peak memory")
+    for axes in (left, right):
+        axes.set(xscale="log", yscale="log", xlabel="gallery images")
+        axes.set_xticks(sorted(measured.gallery.unique()))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x < 1000 else f"{x / 1000:,.3g}k"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(numticks=6))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.margins(x=0.12, y=0.15)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), handlelength=2.6)
+    return figure
+
+
+def costs(measured: pd.DataFrame) -> pd.DataFrame:
+    """The table of ``speed.measure`` as it is shown, without what was not measured."""
+    shown = _titled(measured).dropna(axis=1, how="all")
+    order = ["paper", "network", "images", "batch", "images_per_second", *OTHER_STEPS, "loop", "share", "times"]
+    return shown[[name for name in order if name in shown]].rename(columns={"images_per_second": "images/s"})
+
+
+def steps(measured: pd.DataFrame) -> Figure:
+    """Images a second of each paper's baseline and whole network (of ``speed.measure``), fed one batch and in the loop.
+
+    Behind each bar stands the time of a step, in those of a plain ResNet's.
+    """
+    figure, axes = plt.subplots(figsize=(9, 0.75 * len(measured) + 1.3), layout="constrained")
+    places = [-(place + 0.9 * (place // 2)) for place in range(len(measured))]  # two and two, with room for a heading
+    fed = axes.barh(places, measured.images_per_second, 0.8, color=style.PALETTE[5], label="fed one batch")
+    axes.plot(measured["loop"], places, "D", color=style.INK, markersize=8, label="in the training loop")
+    most = measured[["images_per_second", "loop"]].max(axis=None)
+    for place, (_, row) in zip(places, measured.iterrows(), strict=True):
+        end = max(row.images_per_second, row["loop"])
+        axes.text(end + most / 25, place, f"step × {row.times:.2f}", va="center", color=style.MUTED)
+    for place, paper in zip(places[::2], measured.paper[::2], strict=True):
+        axes.text(0, place + 0.55, report.PAPERS[paper], weight="bold")
+    axes.set_yticks(places, measured.network)
+    axes.set(xlabel="images a second", xlim=(0, 1.25 * most), ylim=(min(places) - 0.6, 1.1))
+    axes.grid(axis="y", visible=False)
+    figure.legend(handles=[fed, *axes.get_lines()], loc="outside lower center", ncols=2)
+    return figure
+
+
+def floors(measured: pd.DataFrame) -> pd.DataFrame:
+    """Images a second of ``speed.measure`` beside the floor, their ratio in percent, and what sets the floor."""
+    shown = _titled(measured).assign(percent=100 * measured.of_floor)
+    shown = shown[["paper", "network", "images", "batch", "images_per_second", "floor", "percent", "bound"]]
+    return shown.rename(columns={"images_per_second": "images/s", "floor": "floor allows", "percent": "reached in %"})
+
+
+def _titled(measured: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``speed.measure`` with the papers' titles, and the size of the images in one column."""
+    size = [f"{row.height}×{row.width}" for row in measured.itertuples()]
+    return measured.assign(paper=measured.paper.map(report.PAPERS), images=size)
+
+
+def operations(kinds: pd.DataFrame) -> pd.DataFrame:
+    """The table of ``cost.by_kind`` in readable units, with its sums."""
+    shown = pd.concat([kinds, kinds.sum().to_frame("all").T])
+    return pd.DataFrame(
+        {
+            "launches": shown.launches,
+            "MB": shown.bytes / 1e6,
+            "MB of the floor": shown.floor_bytes / 1e6,
+            "10⁹ multiply-adds": shown.multiply_adds / 1e9,
+        }
+    )
+
+
+def kinds(counted: pd.DataFrame) -> Figure:
+    """Percentages of a step's bytes and launches by kind (of ``cost.by_kind``), the kind with most bytes on top."""
+    percent = (100 * counted[["bytes", "launches"]] / counted[["bytes", "launches"]].sum()).sort_values("bytes")
+    figure, axes = plt.subplots(figsize=(9, 0.5 * len(percent) + 1.2), layout="constrained")
+    looks = {"launches": (-0.2, style.PALETTE[4], "//"), "bytes": (0.2, style.PALETTE[0], "")}
+    for column, (shift, colour, hatch) in looks.items():
+        places = [place + shift for place in range(len(percent))]
+        axes.barh(places, percent[column], 0.4, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=column)
+    axes.set_yticks(range(len(percent)), percent.index)
+    axes.set(xlabel="percent of the step's bytes, and of its launches", ylim=(-0.6, len(percent) - 0.4))
+    axes.grid(axis="y", visible=False)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="lower right")
+    return figure
+
+
+def _curve(axes: Axes, rows: pd.DataFrame, value: str, name: str, look: dict) -> None:
+    for dimensions, some in rows.groupby("dimensions", sort=False):
+        first = dimensions == rows.dimensions.iloc[0]
+        style_of = look if first else look | {"linestyle": "none", "markerfacecolor": "white", "markersize": 8}
+        axes.plot(some.gallery, some[value].clip(lower=1e-6), label=name if first else None, **style_of)

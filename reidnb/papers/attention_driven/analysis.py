@@ -1,0 +1,76 @@
+"""Beyond the paper: one part of every query is hidden; which fusion of the parts still finds the person?
+
+Section 3.4 claims that inter-attention weighs a part by what it is worth in each image. So hiding a part should lower
+its mu, and cost less than with concatenation or a fully connected fusion.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from ...data import pixels
+from ...data.augment import MEAN, normalise
+from ...data.catalog import ReidData
+from ...training.experiments import Run
+from .branches import PARTS
+from ...runs import boxes_of, descriptors, evaluate, load_model
+from ...training.loop import extract, make_accelerator
+
+NOTHING = "nothing"
+
+
+def hide(images: np.ndarray, boxes: np.ndarray, part: str) -> np.ndarray:
+    """The images (N, H, W, 3) uint8 with one part's box filled with the mean colour; ``boxes`` (N, 5, 4) fractions.
+
+    ``part`` is a name of ``PARTS``, or 'nothing'. Neighbouring boxes overlap, so a strip of the neighbours goes too.
+    """
+    hidden = np.array(images)
+    if part == NOTHING:
+        return hidden
+    if part not in PARTS:
+        raise ValueError(f"part={part!r}: allowed are {', '.join((NOTHING, *PARTS))}")
+    colour = np.rint(255 * np.array(MEAN)).astype(np.uint8)
+    height, width = images.shape[1:3]
+    places = np.rint(boxes[:, 1 + PARTS.index(part)] * (width, height, width, height)).astype(int)
+    for image, (x0, y0, x1, y1) in zip(hidden, places, strict=True):
+        image[y0:y1, x0:x1] = colour
+    return hidden
+
+
+@torch.inference_mode()
+def weights(model: nn.Module, images: np.ndarray, boxes: np.ndarray, batch: int = 64) -> np.ndarray:
+    """mu (N, 4) of eq. 8 for images (N, H, W, 3) uint8; NaN for a network without inter-attention."""
+    model.eval()
+    if not getattr(model, "inter", None):
+        return np.full((len(images), len(PARTS)), np.nan)
+    found = []
+    for start in range(0, len(images), batch):
+        part = slice(start, start + batch)
+        output = model(normalise(torch.from_numpy(np.array(images[part]))), None, torch.from_numpy(boxes[part]))
+        found.append(output.maps["mu"])
+    return torch.cat(found).numpy()
+
+
+def hidden_parts(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
+    """A row for each run and hidden part: rank1 and map in percent, and the mean mu of every part (``mu_<part>``).
+
+    The queries' boxes stay those of the whole person, as if the pose were still known; the gallery is untouched.
+    """
+    rows = []
+    for name, run in runs.items():
+        model, boxes = load_model(run, data), boxes_of(run.experiment, data)["query"]
+        if boxes is None:
+            raise ValueError(f"the run {name!r} has no parts by pose, so none can be hidden")
+        gallery = descriptors(run, data)[1]
+        images = pixels.decode(list(data.query.path), run.experiment.recipe.size)
+        accelerator = make_accelerator(run.experiment.recipe.precision)
+        for part in (NOTHING, *PARTS):
+            hidden = hide(images, boxes, part)
+            mu = weights(model.cpu(), hidden, boxes).mean(0)
+            found = evaluate(extract(model, hidden, accelerator=accelerator, boxes=boxes), gallery, data)
+            row = {"run": name, "hidden": part, "rank1": found["rank1"], "map": found["map"]}
+            rows.append(row | {f"mu_{p}": value for p, value in zip(PARTS, mu, strict=True)})
+    return pd.DataFrame(rows)

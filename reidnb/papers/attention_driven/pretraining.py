@@ -1,0 +1,129 @@
+"""ImageNet pre-training of the attention-driven network (section 4.1.3), whose weights nobody publishes.
+
+"The model is first pre-trained on the ImageNet (ILSVRC2012) for 9 epochs, where the learning rate is initially set as
+0.01 and further divided by 10 after every 3 epochs"; batch 32. The branches are trained, each by its own loss, on whole
+images and their four strips, for there are no people to find; fine-tuning takes over all but classifiers and fusion.
+
+    pretraining.pretrain("~/imagenet")                                  # some days on one GPU, goes on where it stopped
+    experiment = one_experiment("attention_driven", {}, {}, "market1501", "paper", weights="imagenet")
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torchvision.datasets import ImageFolder, ImageNet
+
+from ...data import pixels
+from ...data.augment import Augmentation
+from ...files import write_atomically
+from .network import PRETRAINED, AttentionDriven, pretrained_file
+from ...training.loop import Recipe, make_accelerator, train
+
+RECIPE = Recipe(
+    size=(384, 192),
+    epochs=9,
+    sampler="shuffle",
+    identities=8,
+    images=4,
+    optimizer="sgd",
+    lr=0.01,
+    momentum=0.9,
+    weight_decay=5e-4,
+    warmup=0,
+    milestones=(3, 6),
+    augmentation=Augmentation(flip=0.5, pad=0, erase=0.0),
+)
+"""Stated but for momentum, weight decay and the flip."""
+
+
+class Pictures:
+    """Images on disk that look like an array (N, H, W, 3) uint8: a batch is read when it is asked for.
+
+    ImageNet decoded at 384x192 would fill 283 GB, so nothing is kept.
+    """
+
+    def __init__(self, paths: list[str], size: tuple[int, int]):
+        self.paths, self.size = paths, size
+        self.pool = ThreadPoolExecutor()  # Pillow decodes and resizes outside Python's lock
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(self.pool.map(self._read, index)))
+
+    def _read(self, number: int) -> np.ndarray:
+        try:
+            return pixels.read([self.paths[number]], self.size)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ValueError(f"{self.paths[number]} cannot be decoded: {str(error).splitlines()[0]}") from error
+
+
+def find_images(root: str | Path) -> ImageFolder:
+    """The training images of an ImageNet: ``root`` with torchvision's ``meta.bin`` or the development kit's archive and
+    the training archive, or a folder of one folder a class, or one with such a folder named 'train'.
+
+    Raises FileNotFoundError for a folder that is none of these.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"ImageNet: {root} is not a folder")
+    if (root / "meta.bin").is_file() or (root / "ILSVRC2012_devkit_t12.tar.gz").is_file():
+        return ImageNet(str(root), split="train")
+    folder = root / "train" if (root / "train").is_dir() else root
+    try:
+        return ImageFolder(str(folder))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"ImageNet: {folder} holds no folders of images, one a class") from error
+
+
+def pretrain(
+    root: str | Path,
+    options: dict | None = None,
+    recipe: Recipe = RECIPE,
+    *,
+    backbone: str = "five-branch",
+    target: Path | None = None,
+    seed: int = 0,
+    cpu: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Train the branches on the classes of ``root`` and return the file of their weights (.safetensors).
+
+    options    of ``AttentionDriven``, those that change its branches ('shortcut', 'pooling' and their like)
+    recipe     as the paper states it; a smaller size or fewer epochs to try it out
+    target     where the weights go; by default the cache, where ``weights="imagenet"`` looks for them
+
+    An interrupted training goes on after its last epoch; a file that is there already is returned as it is. Errors as
+    ``find_images`` and ``training.train``, and ValueError for an image that is broken.
+    """
+    target = Path(target or pretrained_file(backbone)).expanduser()
+    if target.exists():
+        return target
+    found = find_images(root)
+    say(f"pre-training on {len(found.samples)} images of {len(found.classes)} classes")
+    torch.manual_seed(seed)
+    branches = (options or {}) | {"regions": "strips", "fusion": "concat"}
+    model = AttentionDriven(len(found.classes), recipe.size, backbone, **branches)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = target.with_suffix(".checkpoint.pt")
+    paths, classes = zip(*found.samples, strict=True)
+    train(
+        model,
+        Pictures(list(paths), recipe.size),
+        np.asarray(classes, np.int64),
+        recipe,
+        seed=seed,
+        accelerator=make_accelerator(recipe.precision, cpu),
+        checkpoint=checkpoint,
+        say=say,
+    )
+    state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    kept = {name: value for name, value in state.items() if name.startswith(PRETRAINED)}
+    write_atomically(target, lambda file: save_file(kept, str(file)))
+    checkpoint.unlink(missing_ok=True)
+    return target

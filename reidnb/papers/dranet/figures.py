@@ -1,0 +1,162 @@
+"""What DRANet's reverse attention does: its masks while it learns, what they leave, and where the network looks."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor, nn
+
+from ...data import catalog, pixels
+from ... import street
+from ...data.augment import normalise
+from ...evaluation import activation
+from ...training.experiments import Experiment, Run, build
+from ...runs import load_model
+from ...training.loop import make_accelerator, train
+from ...figures import heatmaps, style
+from ...report import show
+from ...figures.cam import cam
+
+BATCH = 32
+LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D (places hidden)"}
+
+
+def training_images(data: catalog.ReidData, size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, H, W, 3) uint8 of ``count`` training identities, the same every time, and their labels (n,)."""
+    labels = data.train_labels
+    firsts = np.unique(labels, return_index=True)[1]
+    rows = firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
+    return show.decoded(data.train, rows, size), labels[rows]
+
+
+@torch.inference_mode()
+def masks(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:
+    """DRANet's maps (``DRANet.forward``) of uint8 images (n, H, W, 3), on the CPU; leaves it in evaluation mode."""
+    device = next(model.parameters()).device
+    maps = model.eval()(normalise(torch.from_numpy(images).to(device)), torch.as_tensor(labels, device=device)).maps
+    return {name: value.float().cpu() for name, value in maps.items()}
+
+
+def watch(
+    experiment: Experiment, data: catalog.ReidData, images: np.ndarray, labels: np.ndarray, epochs: int = 6
+) -> dict[int, dict[str, Tensor]]:
+    """The ``masks`` of some images after 0, 1, ... epochs of a short training, of which nothing else is kept."""
+    recipe = replace(experiment.recipe, epochs=min(epochs, experiment.recipe.epochs))
+    model = build(experiment, data.train_ids)
+    seen = {0: masks(model, images, labels)}
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            model,
+            pixels.decode(list(data.train.path), recipe.size),
+            data.train_labels,
+            recipe,
+            seed=experiment.seed,
+            accelerator=make_accelerator(recipe.precision),
+            checkpoint=Path(folder) / "checkpoint.pt",
+            after_epoch=lambda bare, epoch: seen.update({epoch: masks(bare, images, labels)}),
+            say=lambda line: None,
+        )
+    return seen
+
+
+def at_epochs(seen: Mapping[int, object], count: int) -> list[int]:
+    """``count`` of the epochs seen, the first and the last among them."""
+    known = sorted(seen)
+    return [known[i] for i in sorted(set(np.linspace(0, len(known) - 1, count).round().astype(int)))]
+
+
+def spatial_masks(seen: Mapping[int, dict[str, Tensor]], images: np.ndarray, count: int = 3) -> Figure:
+    """At ``count`` epochs, for each image: H_n laid over it, and the image times the reverse mask H'_n."""
+    epochs = at_epochs(seen, count)
+    rows = []
+    for i, image in enumerate(images):
+        row = [image]
+        for epoch in epochs:
+            row += [heatmaps.overlay(image, seen[epoch]["h"][i, 0].numpy()), left(image, seen[epoch]["reverse_h"][i])]
+        rows.append(row)
+    return heatmaps.grid(rows, None, ["image", *(f"{name} epoch {e}" for e in epochs for name in ("H,", "left,"))])
+
+
+def left(image: np.ndarray, mask: Tensor) -> np.ndarray:
+    """An image (H, W, 3) uint8 times a mask (1, h, w) of 0 to 1, brought to its size."""
+    grown = F.interpolate(mask[None], image.shape[:2], mode="bilinear", align_corners=False)[0, 0].numpy()
+    return (image * grown[..., None]).round().astype(np.uint8)
+
+
+def channel_masks(seen: Mapping[int, dict[str, Tensor]], count: int = 4) -> Figure:
+    """The values of m and of its reverse, over channels, parts and images, sorted: a curve for each epoch."""
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    epochs = at_epochs(seen, count)
+    for axes, name, title in zip(panels, ("m", "reverse_m"), ("m", "its reverse"), strict=True):
+        for epoch, look in zip(epochs, style.lines(len(epochs)), strict=True):
+            quantiles = np.quantile(seen[epoch][name].numpy(), np.linspace(0, 1, 101))
+            axes.plot(quantiles, label=f"epoch {epoch}", markevery=20, **look)
+        axes.set(title=title, xlabel="channels (%), sorted", ylim=(-0.02, 1.02))
+        axes.grid(axis="x", visible=False)
+    panels[0].set_ylabel("value of the mask")
+    panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=2.6)
+    return figure
+
+
+def losses(history: pd.DataFrame) -> Figure:
+    """The ID losses of B, C and D over the epochs, and by how much C's and D's, the hard ones, lie above B's."""
+    names = [name for name in LOSSES if name in history]
+    figure, (left_axes, right_axes) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    for name, look in zip(names, style.lines(len(names)), strict=True):
+        look = look | {"markevery": max(1, len(history) // 8)}
+        left_axes.plot(history.epoch, history[name], label=LOSSES[name], **look)
+        if name != "loss_id_b":
+            right_axes.plot(history.epoch, history[name] - history.loss_id_b, **look)
+    right_axes.axhline(0, color=style.MUTED, linewidth=1)
+    left_axes.set(title="ID loss", xlabel="epoch")
+    right_axes.set(title="above that of B", xlabel="epoch")
+    for axes in (left_axes, right_axes):
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.grid(axis="x", visible=False)
+    figure.legend(*left_axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=2.6)
+    return figure
+
+
+def examples(run: Run, data: catalog.ReidData, images: np.ndarray, labels: np.ndarray) -> Figure:
+    """How strong A, B and the hard examples C and D of a trained run are in each place: the means of their channels."""
+    maps = masks(load_model(run, data), images, labels)
+    names = [name for name in "abcd" if name in maps]
+    rows = [
+        [image, *(heatmaps.overlay(image, maps[name][i, 0].numpy()) for name in names)]
+        for i, image in enumerate(images)
+    ]
+    return heatmaps.grid(rows, None, ["image", *(name.upper() for name in names)])
+
+
+def activation_maps(run: Run, data: catalog.ReidData, images: np.ndarray) -> np.ndarray:
+    """Activation maps (n, H, W) of uint8 images (n, H, W, 3) at a run's last stage (``cam.cam``)."""
+    model = load_model(run, data)
+    batches = (normalise(torch.from_numpy(images[i : i + BATCH])) for i in range(0, len(images), BATCH))
+    return np.concatenate([cam(model, model.last_stage, batch) for batch in batches])
+
+
+def where_they_look(runs: Mapping[str, Run], data: catalog.ReidData) -> pd.DataFrame:
+    """How much of the activation lies on the person, and how evenly, for each run: ``activation.compare``.
+
+    Over all queries of a synthetic street, whose truth has the person's mask. Raises ValueError for another data set.
+    """
+    if data.name not in catalog.STREETS:
+        raise ValueError(f"{data.name} has no masks of people: only a synthetic street has")
+    truth = street.truth(data.root, "query")
+    known = dict(zip(truth.names, truth.masks, strict=True))
+    people = np.stack([known[Path(path).name] for path in data.query.path])
+    found = {}
+    for name, run in runs.items():
+        images = show.decoded(data.query, data.query.index.to_numpy(), run.experiment.recipe.size)
+        maps = torch.from_numpy(activation_maps(run, data, images))[:, None]
+        # The masks are exact at their own size, and the maps are bilinear at any.
+        found[name] = F.interpolate(maps, people.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy()
+    return activation.compare(found, people)

@@ -1,0 +1,89 @@
+"""Beyond the paper: what worse boxes cost, and what each part of a descriptor carries. Both are kept beside the run."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+
+from ...data.catalog import ReidData
+from ...training.experiments import Run
+from ...files import write_atomically
+from ...runs import descriptors, evaluate, load_model
+
+KINDS = ("shift", "scale")
+AMOUNTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
+
+
+def bad_boxes(images: np.ndarray, kind: str, amount: float, random: np.random.Generator) -> np.ndarray:
+    """Images (n, H, W, 3) uint8 as a detector with worse boxes would have cut them.
+
+    shift   each box lies ``amount`` of its height too high or too low, and of its width too far left or right
+    scale   each box is larger or smaller than the right one by the factor 1 + ``amount``, about its centre
+
+    Which of the two is ``random``, for each image. What a box shows beyond the image repeats the image's edge, as
+    nothing is known there. Raises ValueError for another kind or an amount outside [0, 1).
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r}: allowed are {', '.join(map(repr, KINDS))}")
+    if not 0 <= amount < 1:
+        raise ValueError(f"amount is a share of the box, in [0, 1), got {amount}")
+    signs = torch.from_numpy(random.choice([-1.0, 1.0], (len(images), 2)).astype(np.float32))
+    box = torch.zeros(len(images), 2, 3)  # where the new image lies in the old one, which reaches from -1 to 1
+    box[:, 0, 0] = box[:, 1, 1] = 1
+    if kind == "shift":
+        box[:, :, 2] = 2 * amount * signs
+    else:
+        box[:, :, :2] *= torch.exp(math.log1p(amount) * signs[:, :1, None])
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    x = F.grid_sample(x, F.affine_grid(box, x.shape, align_corners=False), padding_mode="border", align_corners=False)
+    return x.round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def boxes(run: Run, data: ReidData, seed: int = 0) -> pd.DataFrame:
+    """A run's mAP and rank-1 in percent at each of ``AMOUNTS`` of each kind of bad boxes, of queries and gallery."""
+
+    def measure() -> pd.DataFrame:
+        rows = []
+        for kind in KINDS:
+            for amount in AMOUNTS:
+                # The same directions at every amount.
+                change = partial(bad_boxes, kind=kind, amount=amount, random=np.random.default_rng(seed))
+                rows.append({"kind": kind, "amount": amount, **_scores(*descriptors(run, data, change=change), data)})
+        return pd.DataFrame(rows)
+
+    return _kept(run.folder / f"probe-boxes-{seed}.csv", measure)
+
+
+def windows(run: Run, data: ReidData) -> pd.DataFrame:
+    """What each window of a hybrid-attention run's network finds alone: a row a window, in the descriptor's order.
+
+    Columns first and last (stripes; last is the one after), map, map_trapezoid and rank1 in percent.
+    """
+
+    def measure() -> pd.DataFrame:
+        found = load_model(run, data).windows
+        query, gallery = (x.view(len(x), len(found), -1) for x in descriptors(run, data))
+        rows = []
+        for n, (first, last) in enumerate(found):
+            alone = F.normalize(query[:, n]), F.normalize(gallery[:, n])
+            rows.append({"first": first, "last": last, **_scores(*alone, data)})
+        return pd.DataFrame(rows)
+
+    return _kept(run.folder / "probe-windows.csv", measure)
+
+
+def _scores(query: torch.Tensor, gallery: torch.Tensor, data: ReidData) -> dict[str, float]:
+    found = evaluate(query, gallery, data)
+    return {name: found[name] for name in ("map", "map_trapezoid", "rank1")}
+
+
+def _kept(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    if not file.exists():
+        frame = measure()
+        write_atomically(file, lambda path: frame.to_csv(path, index=False))
+    return pd.read_csv(file)

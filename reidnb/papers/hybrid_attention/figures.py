@@ -1,0 +1,146 @@
+"""Pictures of the hybrid-attention network: its stages, its attentions, its windows, and what bad boxes cost."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ...data.augment import normalise
+from ...data.catalog import ReidData
+from ...training.experiments import Run
+from .network import window_rows
+from ...runs import load_model
+from ...figures import heatmaps, style
+
+
+def alignment(run: Run, data: ReidData, image: np.ndarray) -> Figure:
+    """A run's stages on one image (H, W, 3) uint8, each the mean of its channels: as it comes, pooled by maximum to the
+    last stage's size (as the network does), and by average."""
+    model = load_model(run, data)
+    with torch.inference_mode():
+        stages = model.backbone(normalise(torch.from_numpy(image[None])))
+    kinds = {
+        "as it comes": lambda a: a,
+        "maximum (MFF)": lambda a: F.adaptive_max_pool2d(a, model.shape),
+        "average": lambda a: F.adaptive_avg_pool2d(a, model.shape),
+    }
+    rows = [[_squares(pool(a)[0].mean(0).numpy(), image.shape[:2]) for a in stages] for pool in kinds.values()]
+    sizes = ["×".join(map(str, a.shape[2:])) for a in stages]
+    columns = [f"stage {n} ({size})" for n, size in enumerate(sizes, 1)]
+    rows = [[image, *rows[0]], *([np.full_like(image, 255), *row] for row in rows[1:])]
+    return heatmaps.grid(rows, list(kinds), ["image", *columns], width=1.1)
+
+
+def _squares(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A small map as a picture of about ``size`` whose pixels stay visible."""
+    coloured = heatmaps.colour(heat)
+    times = [max(1, -(-large // small)) for large, small in zip(size, heat.shape, strict=True)]
+    return coloured.repeat(times[0], 0).repeat(times[1], 1)
+
+
+def spatial(run: Run, data: ReidData, images: np.ndarray) -> Figure:
+    """Where SAM looks (eq. 1): images (n, H, W, 3) uint8 above the weights of each stage's places, laid over them."""
+    maps = _maps(run, data, images)
+    names = sorted(name for name in maps if name.startswith("S"))
+    rows = [[heatmaps.overlay(i, m) for i, m in zip(images, maps[name][:, 0].numpy(), strict=True)] for name in names]
+    titles = [f"stage {name[1:]}" if name[1:] else "fused" for name in names]
+    ranges = [f"{float(maps[name].min()):.2f} to {float(maps[name].max()):.2f}" for name in names]
+    return heatmaps.grid([list(images), *rows], ["image", *(f"{t}: {r}" for t, r in zip(titles, ranges, strict=True))])
+
+
+def channels(run: Run, data: ReidData, images: np.ndarray) -> Figure:
+    """Which channels CAM keeps (eq. 2): the share of each stage's channels by their weight, a mean over the images."""
+    model = load_model(run, data)
+    with torch.inference_mode():
+        weights = model(normalise(torch.from_numpy(images))).maps["C"][:, :, 0, 0].mean(0)
+    sizes = [model.backbone.channels[stage - 1] for stage in model.fused]
+    figure, axes = plt.subplots(figsize=(8.5, 3.6), layout="constrained")
+    looks = style.lines(len(sizes))
+    for stage, part, look in zip(model.fused, weights.split(sizes), looks, strict=True):
+        values = np.sort(part.numpy())[::-1]
+        share = 100 * (np.arange(len(values)) + 0.5) / len(values)
+        axes.plot(share, values, label=f"stage {stage} ({len(values)})", markevery=max(1, len(values) // 8), **look)
+    axes.set(xlabel="channels, from the greatest weight to the least (%)", ylabel="weight", xlim=(0, 100), ylim=(0, 1))
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="channels of")
+    return figure
+
+
+def _maps(run: Run, data: ReidData, images: np.ndarray) -> dict[str, torch.Tensor]:
+    with torch.inference_mode():
+        return load_model(run, data)(normalise(torch.from_numpy(images))).maps
+
+
+def on_person(image: np.ndarray, windows: Sequence[tuple[int, int]], stripes: int) -> Figure:
+    """The windows of eq. 3 on an image (H, W, 3) uint8: a row a level, what lies outside a window is faded."""
+    rows: dict[int, list[np.ndarray]] = {}
+    for window in windows:
+        first, last = window_rows(window, stripes, len(image))
+        faded = (0.2 * image + 0.8 * 255).astype(np.uint8)
+        faded[first:last] = image[first:last]
+        rows.setdefault(window[1] - window[0], []).append(faded)
+    titles = [f"{level} stripe{'s' * (level > 1)}" for level in rows]
+    return heatmaps.grid(list(rows.values()), titles, width=0.55)
+
+
+def pyramid(frame: pd.DataFrame, image: np.ndarray, metric: str = "rank1") -> Figure:
+    """What each window finds alone, as the pyramid of windows beside a person (H, W, 3) uint8.
+
+    ``frame`` as of the probe ``windows``. Each window stands at the height of its centre, in the column of its number
+    of stripes.
+    """
+    stripes, values = int(frame["last"].max()), frame[metric]
+    colours = mpl.colormaps["viridis"]
+    scale = Normalize(values.min(), values.max() if values.max() > values.min() else values.min() + 1)
+    height = 4.4
+    figure, (person, axes) = plt.subplots(
+        1,
+        2,
+        figsize=(8.8, height),
+        width_ratios=(image.shape[1] / image.shape[0] * stripes, stripes),
+        layout="constrained",
+    )
+    person.imshow(image, extent=(0, image.shape[1] / image.shape[0] * stripes, stripes, 0))
+    for stripe in range(1, stripes):
+        person.axhline(stripe, color="white", linewidth=1.2, linestyle="dashed")
+    person.set_axis_off()
+    for line, value in zip(frame.itertuples(), values, strict=True):
+        level, centre = line.last - line.first, (line.first + line.last) / 2
+        colour = colours(scale(value))
+        axes.add_patch(Rectangle((level - 0.47, centre - 0.47), 0.94, 0.94, facecolor=colour, edgecolor="white"))
+        ink = "white" if scale(value) < 0.6 else "black"
+        axes.text(level, centre, f"{value:.1f}", ha="center", va="center", color=ink, size=style.SIZE)
+    axes.set(xlim=(0.4, stripes + 0.6), ylim=(stripes, 0), xlabel="stripes in the window", yticks=[])
+    axes.set_xticks(range(1, stripes + 1))
+    axes.set_title({"rank1": "rank-1 (%)", "map": "mAP (%)"}.get(metric, metric) + " of each window alone")
+    axes.grid(visible=False)
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Figure:
+    """What worse boxes cost: a curve a model over the amount, a panel for each kind of error (the probe ``boxes``)."""
+    first = next(iter(frames.values()))
+    kinds = list(dict.fromkeys(first.kind))
+    titles = {"shift": "boxes shifted", "scale": "boxes too large or too small"}
+    figure, panels = plt.subplots(1, len(kinds), figsize=(9.2, 4.2), sharey=True, layout="constrained", squeeze=False)
+    for axes, kind in zip(panels[0], kinds, strict=True):
+        for (name, frame), look in zip(frames.items(), style.lines(len(frames)), strict=True):
+            own = frame[frame.kind == kind]
+            axes.plot(100 * own.amount, own[metric], label=name, **look)
+        axes.set(title=titles.get(kind, kind), xlabel="by (% of the box)", ylim=(0, None))
+    panels[0, 0].set_ylabel({"rank1": "rank-1 (%)", "map": "mAP (%)"}.get(metric, metric))
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=3)
+    return figure
+
+
+def worse_boxes(changed: Mapping[str, Sequence[np.ndarray]], amounts: Sequence[float]) -> Figure:
+    """A person in boxes that are worse and worse: a row a kind of error, a column an amount."""
+    rows = [list(pictures) for pictures in changed.values()]
+    return heatmaps.grid(rows, list(changed), [f"{100 * a:.0f} %" for a in amounts])

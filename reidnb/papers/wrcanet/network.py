@@ -1,0 +1,256 @@
+"""WRCANet: weak reverse attention with context-aware network (``papers/wrcanet.py`` holds its tables).
+
+The paper, section by section: 3.2 weak reverse attention (eq. 1-3), 3.3 context awareness (multi-granularity and
+multi-scale fusion, figures 3-5), 3.4 loss (eq. 4-6). Input 384x192, ResNet-50 with the last down-sampling removed,
+so that stage 4 gives 2048x24x12.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...models.losses import batch_hard_triplet, id_loss
+from ...models.backbone import Backbone
+from ...models.options import check
+from ...models.output import Output
+from ...models.layers import same_parameters
+
+STAGES = ("stage1", "stage2", "stage3", "stage4")
+# Which of the six losses of eq. 4 are softmax and which are triplet: the two names are lost from the paper's text.
+SOFTMAX = {
+    "branches+stage4": ("stage4", "gp", "ms"),
+    "branches": ("gp", "ms"),
+    "all": (*STAGES, "gp", "ms"),
+    "both": (*STAGES, "gp", "ms"),
+}
+TRIPLET = {
+    "branches+stage4": ("stage1", "stage2", "stage3"),
+    "branches": STAGES,
+    "all": (),
+    "both": (*STAGES, "gp", "ms"),
+}
+DESCRIPTOR = {"all": ("stage4", "gp", "ms"), "stage4": ("stage4",), "branches": ("gp", "ms")}
+
+
+def reverse_attention_map(feature: Tensor, size: tuple[int, int]) -> Tensor:
+    """The most discriminative map f (B, 1, H', W') of a feature map A (B, C, H, W), eq. 1 and 2.
+
+    alpha_c = mean of A_c over h, w (eq. 1); f = ReLU(upsample(1/C sum_c alpha_c A_c)) (eq. 2), bilinear to ``size``.
+    """
+    feature = feature.float()  # the sums over 2048 channels need more than bfloat16
+    alpha = feature.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+    weighted = (alpha * feature).mean(1, keepdim=True)  # (B, 1, H, W)
+    return F.relu(F.interpolate(weighted, size=size, mode="bilinear", align_corners=False))
+
+
+def unit_range(f: Tensor) -> Tensor:
+    """f (B, 1, H, W) of each image brought to [0, 1] by its own least and greatest value."""
+    low, high = f.amin((2, 3), keepdim=True), f.amax((2, 3), keepdim=True)
+    return (f - low) / (high - low).clamp(min=1e-12)
+
+
+def weaken(image: Tensor, f: Tensor, strength: float = 0.5) -> Tensor:
+    """I_new = I * (1 - lambda * sigmoid(f)), eq. 3, with lambda = ``strength``.
+
+    As f >= 0, sigmoid(f) >= 0.5: everything is dimmed by lambda/2 at least, as printed.
+    """
+    return (image * (1 - strength * torch.sigmoid(f))).to(image.dtype)
+
+
+class GranularityFusion(nn.Module):
+    """Multi-granularity feature fusion (section 3.3, figures 4 and 5): the GP branch.
+
+    Each stage's global maximum plus global average, a 1x1 convolution to ``width`` = 256; the four vectors as four
+    channels of a 1-D convolution to one, 1x256.
+    """
+
+    def __init__(self, channels: tuple[int, ...], width: int = 256, kernel: int = 3):
+        super().__init__()
+        self.reduce = nn.ModuleList(nn.Conv2d(c, width, kernel_size=1) for c in channels)
+        self.fuse = nn.Conv1d(len(channels), 1, kernel, padding=kernel // 2)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """(B, width) of the stages' maps (B, C_i, H_i, W_i)."""
+        pooled = [a.amax((2, 3), keepdim=True) + a.mean((2, 3), keepdim=True) for a in maps]
+        reduced = [conv(p).flatten(1) for conv, p in zip(self.reduce, pooled, strict=True)]
+        return self.fuse(torch.stack(reduced, 1)).squeeze(1)
+
+
+class ScaleFusion(nn.Module):
+    """Multi-scale feature fusion (section 3.3, figure 3): the MS branch.
+
+    Each stage's map, average-pooled to ``size`` = 24x12, is averaged over channels with weights from global pooling
+    and a 1-D convolution over channels; the four 288-vectors are four channels of a 1-D convolution to one, 1x288.
+    """
+
+    def __init__(self, channels: tuple[int, ...], size: tuple[int, int], kernel: int = 3):
+        super().__init__()
+        self.size = size
+        self.attention = nn.ModuleList(_channel_convolution(c) for c in channels)
+        self.fuse = nn.Conv1d(len(channels), 1, kernel, padding=kernel // 2)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """(B, h*w) of the stages' maps (B, C_i, H_i, W_i)."""
+        vectors = []
+        for a, convolution in zip(maps, self.attention, strict=True):
+            a = F.adaptive_avg_pool2d(a, self.size)  # (B, C, h, w)
+            weight = torch.sigmoid(convolution(a.mean((2, 3))[:, None]))[:, 0]  # (B, C)
+            vectors.append((weight[:, :, None, None] * a).mean(1).flatten(1))
+        return self.fuse(torch.stack(vectors, 1)).squeeze(1)
+
+
+def _channel_convolution(channels: int) -> nn.Conv1d:
+    """The 1-D convolution over channels of ECA-Net (Wang et al. 2020, eq. 12): kernel |log2(C)/2 + 1/2|, odd."""
+    kernel = int(math.log2(channels) / 2 + 0.5)
+    kernel += 1 - kernel % 2
+    return nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
+
+
+class WRCANet(nn.Module):
+    """The network of the paper, and every row of its table 2 by its options.
+
+    identities     training identities
+    size           (H, W) of the images; 384x192 in the paper
+    wra            'image' (I is the image, A is stage 4's map: two whole passes), 'stage' (I is each stage's input,
+                   A its output: every stage runs twice) or '' (off); both streams share all parameters
+    strength       lambda of eq. 3
+    scale          f as eq. 2 gives it ('printed'), or each image's brought to [0, 1] ('unit') before eq. 3
+    gradient       whether gradients flow through f
+    statistics     running mean and variance of batch normalisation, which are no parameters: each stream's 'own', or
+                   'shared', a mixture of the image's and of its dimmed copy's that the test then applies to both
+    gp, ms         the branches of section 3.3
+    losses         a key of ``SOFTMAX``: which losses of eq. 4 are softmax and which are triplet
+    neck           'bnneck': batch normalisation between a feature and its classifier, whose output is the test
+                   feature too (Luo et al. 2019); or 'none'
+    fusion_kernel  size of the fusing 1-D convolutions
+    descriptor     the test feature: 'all' (stage 4 and the branches), 'stage4', or 'branches' (GP and MS)
+    smoothing, margin   of the ID loss (eq. 5) and the triplet loss (eq. 6)
+    triplet        'mean' over the batch's anchors, or 'sum' as eq. 6 prints it
+    """
+
+    def __init__(
+        self,
+        identities: int,
+        size: tuple[int, int] = (384, 192),
+        backbone: str = "resnet50",
+        weights: str = "",
+        wra: str = "image",
+        strength: float = 0.5,
+        scale: str = "printed",
+        gradient: bool = True,
+        statistics: str = "own",
+        gp: bool = True,
+        ms: bool = True,
+        losses: str = "branches+stage4",
+        neck: str = "bnneck",
+        fusion_kernel: int = 3,
+        descriptor: str = "all",
+        smoothing: float = 0.1,
+        margin: float = 0.3,
+        triplet: str = "mean",
+    ):
+        super().__init__()
+        check("wra", wra, ("image", "stage", ""))
+        check("scale", scale, ("printed", "unit"))
+        check("statistics", statistics, ("own", "shared"))
+        check("losses", losses, SOFTMAX)
+        check("neck", neck, ("none", "bnneck"))
+        check("descriptor", descriptor, DESCRIPTOR)
+        check("triplet", triplet, ("mean", "sum"))
+        if not 0 < strength < 1:
+            raise ValueError(f"strength (lambda of eq. 3) lies in (0, 1), got {strength}")
+        self.backbone = Backbone(backbone, weights, last_stride=1)
+        self.own_second = same_parameters(self.backbone) if wra and statistics == "own" else None
+        self.wra, self.strength, self.scale, self.gradient = wra, strength, scale, gradient
+        self.smoothing, self.margin, self.triplet = smoothing, margin, triplet
+        channels = self.backbone.channels
+        self.gp = GranularityFusion(channels, kernel=fusion_kernel) if gp else None
+        shape = (size[0] // 16, size[1] // 16)  # stage 4's, 24x12 at 384x192
+        self.ms = ScaleFusion(channels, shape, kernel=fusion_kernel) if ms else None
+
+        widths = dict(zip(STAGES, channels, strict=True))
+        widths |= {"gp": 256} if gp else {}
+        widths |= {"ms": shape[0] * shape[1]} if ms else {}
+        self.compared = [name for name in TRIPLET[losses] if name in widths]
+        softmax = [name for name in SOFTMAX[losses] if name in widths]
+        if not softmax and not self.compared:
+            raise ValueError(f"losses={losses!r} leaves this variant without a loss")
+        self.described = [name for name in DESCRIPTOR[descriptor] if name in widths]
+        if not self.described:
+            raise ValueError("descriptor='branches' needs a branch: gp or ms")
+        necks = {*softmax, *self.described} if neck == "bnneck" else set()
+        self.necks = nn.ModuleDict({name: _neck(widths[name]) for name in widths if name in necks})
+        self.classifiers = nn.ModuleDict({name: _classifier(widths[name], identities) for name in softmax})
+
+    @property
+    def second(self) -> nn.Module:
+        """The stream whose features go on; held once where it is the first one itself."""
+        return self.backbone if self.own_second is None else self.own_second
+
+    @property
+    def last_stage(self) -> nn.Module:
+        """The layer at which activation maps are taken."""
+        return self.second.stages[3]
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
+        """Descriptors, logits and embeddings of images (B, 3, H, W); ``labels`` are not looked at."""
+        stages, maps = self._streams(images)
+        features = {name: a.mean((2, 3)) for name, a in zip(STAGES, stages, strict=True)}
+        if self.gp:
+            features["gp"] = self.gp(stages)
+        if self.ms:
+            features["ms"] = self.ms(stages)
+        necked = {name: self.necks[name](x) if name in self.necks else x for name, x in features.items()}
+        # The parts of the test descriptor have the same weight: each is L2-normalised.
+        parts = [F.normalize(necked[name].float()) for name in self.described]
+        return Output(
+            descriptor=torch.cat(parts, 1),
+            id_logits={name: head(necked[name]) for name, head in self.classifiers.items()},
+            embeddings={name: features[name] for name in self.compared},
+            maps={**maps, "stage4": stages[-1]},
+        )
+
+    def _streams(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """The second stream's four maps, and the pictures of weak reverse attention (f, I_new)."""
+        if self.wra == "image":
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient):
+                first = self.backbone(images)[-1]
+                f = self._scaled(reverse_attention_map(first, images.shape[2:]))
+            new = weaken(images, f, self.strength)
+            return self.second(new), {"f": f, "new": new}
+        if self.wra == "stage":
+            x, stages, maps = self.backbone.stem(images), [], {}
+            for number, (first, second) in enumerate(zip(self.backbone.stages, self.second.stages, strict=True), 1):
+                with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient):
+                    f = self._scaled(reverse_attention_map(first(x), x.shape[2:]))
+                x = second(weaken(x, f, self.strength))
+                stages.append(x)
+                maps[f"f{number}"] = f
+            return stages, maps
+        return self.second(images), {}
+
+    def _scaled(self, f: Tensor) -> Tensor:
+        return unit_range(f) if self.scale == "unit" else f
+
+    def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+        """The losses of eq. 4 by name; their sum is L. labels (B,) are 0..identities-1."""
+        parts = {f"id_{name}": id_loss(x, labels, self.smoothing) for name, x in output.id_logits.items()}
+        anchors = len(labels) if self.triplet == "sum" else 1
+        for name, x in output.embeddings.items():
+            parts[f"triplet_{name}"] = anchors * batch_hard_triplet(x, labels, self.margin)
+        return parts
+
+
+def _neck(width: int) -> nn.BatchNorm1d:
+    neck = nn.BatchNorm1d(width)
+    neck.bias.requires_grad_(False)  # as Luo et al. 2019 have it
+    return neck
+
+
+def _classifier(width: int, identities: int) -> nn.Linear:
+    head = nn.Linear(width, identities)
+    nn.init.normal_(head.weight, std=0.001)
+    nn.init.zeros_(head.bias)
+    return head

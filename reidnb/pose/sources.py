@@ -1,0 +1,191 @@
+"""The joints of a data set's images, from wherever they are known, kept once in the cache."""
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ..files import once, write_atomically
+from ..data.catalog import ReidData, cache_dir
+from .canonical import THRESHOLD, fill, typical
+from .files import FOLDERS, read_npz, read_openpose
+
+FILE = "joints.npz"
+"""The file in a data set's own folder that is found without being named."""
+SOURCES = ("truth", "keypointrcnn")
+
+
+class Split(NamedTuple):
+    """joints (N, 18, 3) float32: x, y in pixels of the original image, confidence; sizes (N, 2): its height, width."""
+
+    joints: np.ndarray
+    sizes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Poses:
+    """The joints of all images of a data set, rows as in its tables; ``source`` is what ``source_of`` says."""
+
+    source: str
+    train: Split
+    query: Split
+    gallery: Split
+
+
+def load(
+    data: ReidData, source: str | Path = "", *, weights: str | Path = "", say: Callable[[str], None] = print
+) -> Poses:
+    """The joints of the images of ``data``, with gaps (see ``complete``).
+
+    source    'truth' (of the synthetic street), 'keypointrcnn', an .npz file, a folder of OpenPose's JSON, or '': the
+              truth for a street, else ``joints.npz`` in the data set's folder, else Keypoint R-CNN
+    weights   of Keypoint R-CNN: a local .pth file, or '' (torchvision's, from its cache or fetched)
+
+    What is found is kept in the cache, known by its source and by the images' paths, sizes and times of change. Raises
+    ValueError or FileNotFoundError for joints that do not fit the images, in one sentence.
+    """
+    kind, path = _resolve(data, source)
+    name = source_of(data, source, weights)
+    splits = {}
+    for split in FOLDERS:
+        paths = list(getattr(data, split).path)
+        target = cache_dir() / "joints" / f"{data.name}-{split}-{_key(name, paths)}.npz"
+        with once(target) as missing:
+            if missing:
+                if kind == "keypointrcnn":
+                    what = f"{len(paths)} images of {data.name} {split}"
+                    say(f"finding the joints of {what} with Keypoint R-CNN, once")
+                    from . import detector  # torchvision's detectors take a while to import
+
+                    joints = detector.detect(paths, target.with_suffix(""), weights, detector.SIDE)
+                else:
+                    joints = _read(kind, path, split, [Path(p).name for p in paths])
+                found = Split(joints, _sizes(paths))
+                _check(found, f"the joints of {name} for {data.name} {split}", paths)
+                write_atomically(target, lambda file, found=found: _save(file, found))
+        with np.load(target, allow_pickle=False) as file:
+            splits[split] = Split(file["joints"], file["sizes"])
+    return Poses(name, **splits)
+
+
+def source_of(data: ReidData, source: str | Path = "", weights: str | Path = "") -> str:
+    """What decides the joints beside the images: the kind of their source and a digest of its content.
+
+    For an experiment's key: 'truth:...', 'joints:...', 'openpose:...' or 'keypointrcnn-320:fc266e95'. Paths are no part
+    of it, so that it is the same on every machine. Raises as ``load`` does for a source that is not there.
+    """
+    kind, path = _resolve(data, source)
+    if kind == "keypointrcnn":
+        from . import detector
+
+        return f"keypointrcnn-{detector.SIDE}:{detector.digest(weights)}"
+    digest = hashlib.sha256()
+    if kind == "openpose":
+        for file in sorted(path.rglob("*_keypoints.json")):
+            digest.update(
+                f"{file.relative_to(path).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}".encode()
+            )
+    else:
+        digest.update(path.read_bytes())  # of a street its parameters, which decide everything in it
+    return f"{kind}:{digest.hexdigest()[:16]}"
+
+
+def complete(poses: Poses, threshold: float = THRESHOLD, canonical: np.ndarray | None = None) -> Poses:
+    """The poses with each joint below ``threshold`` estimated from canonical poses (K, 18, 2); see ``fill``.
+
+    Without ``canonical`` those that are ``typical`` of the training images are taken, for all splits.
+    """
+    canonical = typical(poses.train.joints, threshold) if canonical is None else canonical
+    splits = {split: getattr(poses, split) for split in FOLDERS}
+    filled = {name: Split(fill(*split, threshold, canonical), split.sizes) for name, split in splits.items()}
+    return replace(poses, **filled)
+
+
+def _resolve(data: ReidData, source: str | Path) -> tuple[str, Path]:
+    """The kind of the source and the file or folder that holds it (for Keypoint R-CNN: none)."""
+    street = data.root / "street.json"
+    if not str(source):
+        if street.is_file():
+            return "truth", street
+        return ("joints", data.root / FILE) if (data.root / FILE).is_file() else ("keypointrcnn", Path())
+    if source == "keypointrcnn":
+        return "keypointrcnn", Path()
+    if source == "truth":
+        if not street.is_file():
+            raise ValueError(f"pose source 'truth': {data.root} is no synthetic street, nobody knows the true joints")
+        return "truth", street
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return "openpose", path
+    if not path.is_file():
+        raise FileNotFoundError(f"pose source {source}: no such .npz file nor folder (known are {', '.join(SOURCES)})")
+    return "joints", path
+
+
+def _read(kind: str, path: Path, split: str, names: list[str]) -> np.ndarray:
+    if kind == "joints":
+        return read_npz(path, split, names)
+    if kind == "openpose":
+        return read_openpose(path, split, names)
+    from .. import street  # needs OpenCV, which a machine that only trains may lack
+
+    truth = street.truth(path.parent, FOLDERS[split])
+    rows = {name: row for row, name in enumerate(truth.names)}
+    return truth.joints[[rows[name] for name in names]]
+
+
+def _check(found: Split, what: str, paths: list[str]) -> None:
+    """Raise ValueError for joints that cannot be those of the images, in pixels."""
+    joints, (height, width) = found.joints, found.sizes.T[:, :, None]
+    bad = ~np.isfinite(joints).all((1, 2))
+    if bad.any():
+        raise ValueError(f"{what}: {bad.sum()} images have NaN or infinite values, the first is {paths[bad.argmax()]}")
+    x, y, confidence = np.moveaxis(joints, -1, 0)
+    if confidence.min() < 0 or confidence.max() > 1:
+        low, high = confidence.min(), confidence.max()
+        raise ValueError(f"{what}: confidences lie between 0 and 1, found {low:.3g} to {high:.3g}")
+    sure = confidence >= THRESHOLD
+    if not sure.any():
+        return
+    if max(x[sure].max(), y[sure].max()) <= 1:
+        raise ValueError(
+            f"{what}: places are counted in pixels of the image, found none above 1: are they shares of it?"
+        )
+    outside = (x < 0) | (x > width) | (y < 0) | (y > height)
+    if (outside & sure).sum() > sure.sum() / 2:
+        raise ValueError(
+            f"{what}: {(outside & sure).sum()} of {sure.sum()} joints lie outside of their images:"
+            " are they counted in pixels of another size?"
+        )
+
+
+def _sizes(paths: list[str]) -> np.ndarray:
+    """Height and width (N, 2) of the images, from the files' heads."""
+
+    def size(path: str) -> tuple[int, int]:
+        try:
+            with Image.open(path) as image:
+                return image.height, image.width
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"{path} cannot be decoded: {str(error).splitlines()[0]}") from error
+
+    with ThreadPoolExecutor() as pool:
+        return np.array(list(pool.map(size, paths)), np.int64)
+
+
+def _key(source: str, paths: list[str]) -> str:
+    digest = hashlib.sha256(source.encode())
+    for path in paths:
+        stat = Path(path).stat()
+        digest.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}".encode())
+    return digest.hexdigest()[:24]
+
+
+def _save(path: Path, split: Split) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, joints=split.joints, sizes=split.sizes)

@@ -1,0 +1,1 @@
+"""The report: tables, the page, and what notebooks display."""

@@ -1,0 +1,159 @@
+"""What the notebooks show: a run's numbers, its ranking lists and its attention, from the run alone."""
+
+import ast
+import inspect
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython import get_ipython
+from IPython.display import Code
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..data import catalog, pixels
+from ..data.augment import normalise
+from ..training.experiments import Run, results_dir
+from ..runs import load_model
+from ..figures import heatmaps, ranking
+from . import page as report
+
+SHOWN = (128, 64)
+"""Size (H, W) at which people are shown."""
+
+
+def check_parameters() -> None:
+    """Raise ValueError when papermill was given a parameter that the notebook does not have.
+
+    Papermill itself only warns and goes on with the default, which a long run would reveal at its end.
+    """
+    shell = get_ipython()
+    cells = shell.user_ns["In"] if shell else []
+    injected = [number for number, cell in enumerate(cells) if cell.startswith("# Parameters")]
+    for number in injected:
+        known = _assigned(cells[number - 1])
+        unknown = sorted(_assigned(cells[number]) - known)
+        if unknown:
+            raise ValueError(f"no parameter {unknown[0]!r}: this notebook has {', '.join(sorted(known))}")
+
+
+def _assigned(cell: str) -> set[str]:
+    """The names that a cell of plain assignments sets."""
+    targets = (target for node in ast.parse(cell).body if isinstance(node, ast.Assign) for target in node.targets)
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def source(thing: object) -> Code:
+    """The code that implements what the text beside it says."""
+    return Code(inspect.getsource(thing), language="python")
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> pd.DataFrame:
+    """Each tensor's name and shape, for one image."""
+    return pd.DataFrame({"shape": [" × ".join(map(str, t.shape[1:])) for t in tensors.values()]}, index=list(tensors))
+
+
+def metrics(run: Run) -> pd.DataFrame:
+    """A run's metrics in percent, in one row; a dash for what the data set's protocol does not have."""
+    columns = ["map", "map_trapezoid", "minp", "rank1", "rank5", "rank10", "rank20", "queries", "left_out"]
+    found = pd.DataFrame([run.metrics], index=[run.experiment.dataset])[columns].round(1)
+    return found.astype(object).where(found.notna(), "–")
+
+
+def provenance(run: Run) -> pd.Series:
+    """Where, when and with what a run was made."""
+    found = dict(run.provenance)
+    packages = ", ".join(f"{name} {number}" for name, number in found.pop("packages").items())
+    return pd.Series(found | {"packages": packages, "folder": run.folder.name}, name=run.experiment.paper)
+
+
+def publish(figure: Figure, name: str, dataset: str, title: str, caption: str) -> Figure:
+    """Keep a figure of the synthetic street in ``results/figures`` for the report; others are only shown.
+
+    A notebook that was executed on real data still contains what it showed, pictures of people included.
+    """
+    if dataset in catalog.STREETS:
+        report.save_figure(figure, results_dir(), f"{name}-{dataset}", title=title, caption=caption)
+    plt.close(figure)  # the notebook draws what a cell returns; an open figure it would draw again
+    return figure
+
+
+def decoded(table: pd.DataFrame, rows: np.ndarray | list[int], size: tuple[int, int] = SHOWN) -> np.ndarray:
+    """The images (n, H, W, 3) uint8 of some rows of a table; white where the row is -1."""
+    rows = np.asarray(rows)
+    images = np.full((len(rows), *size, 3), 255, np.uint8)
+    found = rows >= 0
+    if found.any():
+        # Straight from the files: a figure shows a few images, the store holds all.
+        images[found] = pixels.read(list(table.path.to_numpy()[rows[found]]), size)
+    return images
+
+
+def spread(data: catalog.ReidData, count: int) -> np.ndarray:
+    """Rows of ``count`` queries of different identities, the same every time."""
+    firsts = data.query.drop_duplicates("pid").index.to_numpy()
+    return firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
+
+
+def sample_queries(data: catalog.ReidData, size: tuple[int, int], count: int = 6) -> np.ndarray:
+    """``count`` query images (n, H, W, 3) uint8 of different identities, the same every time."""
+    return decoded(data.query, spread(data, count), size)
+
+
+def people(data: catalog.ReidData, count: int = 10) -> Figure:
+    """A sample sheet: one training identity a column, one camera a row."""
+    chosen = sorted(data.train.pid.unique())[:count]
+    cameras = sorted(data.train.camid.unique())
+    rows = []
+    for camera in cameras:
+        seen = data.train[data.train.camid == camera].drop_duplicates("pid").set_index("pid")
+        index = [data.train.index[data.train.path == seen.path[p]][0] if p in seen.index else -1 for p in chosen]
+        rows.append(list(decoded(data.train, index)))
+    return heatmaps.grid(rows, [f"camera {c}" for c in cameras], [f"id {p}" for p in chosen])
+
+
+def rankings(runs: Mapping[str, Run], data: catalog.ReidData, count: int = 4, top: int = 10) -> Figure:
+    """Ranking lists of a few queries: a row a query for one run, a row a run and query for several."""
+    queries = spread(data, count)
+    lists = {}
+    for name, run in runs.items():
+        order, right = run.rankings["top"][queries, :top], run.rankings["right"][queries, :top]
+        pictures = np.stack([decoded(data.gallery, row) for row in order])
+        lists[name] = (pictures, np.ma.array(right, mask=order < 0))
+    images = decoded(data.query, queries)
+    if len(lists) == 1:
+        return ranking.ranking_list(images, *next(iter(lists.values())))
+    return ranking.compare_rankings(images, lists)
+
+
+def two_streams(run: Run, data: catalog.ReidData, images: np.ndarray) -> Figure:
+    """WRCANet's two streams on uint8 images (n, H, W, 3): the input, f (eq. 2), and I_new (eq. 3)."""
+    model = load_model(run, data)
+    with torch.inference_mode():
+        f = model(normalise(torch.from_numpy(images))).maps["f"][:, 0].numpy()
+    # Eq. 3 on the pixels, which shrink towards black; the network dims the normalised image, towards the mean colour.
+    dimming = 1 - model.strength / (1 + np.exp(-f))
+    new = (images * dimming[..., None]).astype(np.uint8)
+    rows = [list(images), [heatmaps.colour(m) for m in f], list(new)]
+    return heatmaps.grid(rows, ["I", "f", "new I"], None)
+
+
+def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarray) -> Figure:
+    """Grad-cam of each run at its last stage beside the images, and the map f where the last run has one."""
+    from ..figures.cam import cam
+
+    batch = normalise(torch.from_numpy(images))
+    rows, titles = [list(images)], ["image"]
+    for name, run in runs.items():
+        model = load_model(run, data)
+        maps = cam(model, model.last_stage, batch)
+        rows.append([heatmaps.overlay(i, m) for i, m in zip(images, maps, strict=True)])
+        titles.append(name)
+        with torch.inference_mode():
+            f = model(batch).maps.get("f")
+    if f is not None:
+        rows.append([heatmaps.overlay(i, m) for i, m in zip(images, f[:, 0].numpy(), strict=True)])
+        titles.append("f")
+    return heatmaps.grid(rows, titles, None)

@@ -1,0 +1,348 @@
+"""Tables: measured numbers beside the published ones, never mixed with them; claims; and the ledger of readings."""
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from ..files import write_atomically
+from . import latex
+
+METRICS = {"map": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20"}
+NONE = "–"
+LEDGER = ("option", "place", "printed", "readings", "default", "why")
+
+# Greys by opacity, so that a notebook's dark theme keeps its own ink.
+_LOOK = [
+    {"selector": "", "props": "border-collapse: collapse; font-size: 0.95em; line-height: 1.35;"},
+    {
+        "selector": "caption",
+        "props": "caption-side: bottom; text-align: left; padding-top: 0.7em; max-width: 44em; opacity: 0.8;",
+    },
+    {"selector": "th, td", "props": "padding: 0.28em 0.55em; border: 0; background: none;"},
+    {"selector": "th", "props": "font-weight: 600; white-space: nowrap; vertical-align: bottom; text-align: right;"},
+    {"selector": "thead tr:last-child th", "props": "border-bottom: 1px solid currentColor;"},
+    {"selector": "td", "props": "text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums;"},
+    {"selector": "td.words", "props": "text-align: left;"},
+    {"selector": "td.cited", "props": "opacity: 0.6;"},
+    {"selector": "td.ours", "props": "font-weight: 600;"},
+    # Blue and vermilion, which colour-blind readers tell apart; the word stands beside.
+    {"selector": "td.within, td.holds", "props": "background: rgba(0, 114, 178, 0.16);"},
+    {"selector": "td.outside, td.against", "props": "background: rgba(213, 94, 0, 0.2);"},
+    {"selector": "td.holds, td.against", "props": "font-weight: 600;"},
+    {"selector": "td.not", "props": "opacity: 0.6;"},
+]
+_GROUPED = [{"selector": "thead tr:first-child th", "props": "text-align: center;"}]
+_WRAPPED = [
+    {
+        "selector": "td",
+        "props": "text-align: left; white-space: normal; vertical-align: top; min-width: 6em; max-width: 24em;"
+        " border-bottom: 1px solid rgba(128, 128, 128, 0.25);",
+    },
+    {"selector": "th", "props": "text-align: left;"},
+    {"selector": "td.code", "props": "font-family: monospace; overflow-wrap: break-word;"},
+    {"selector": "td.prose", "props": "min-width: 17em;"},
+]
+_CLAIMS = [
+    {"selector": "th, td", "props": "text-align: left; vertical-align: top;"},
+    {"selector": "td.claim", "props": "white-space: normal; min-width: 13em; max-width: 22em;"},
+    {"selector": "td.rows", "props": "white-space: normal; min-width: 14em;"},
+    {"selector": "td.first", "props": "border-top: 1px solid rgba(128, 128, 128, 0.3);"},
+]
+
+
+def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | None = None) -> Styler:
+    """A paper's table with the published numbers and ours, in percent with one decimal.
+
+    frame       rows with row, kind ('cited' by the paper, or 'run' here), dataset, and for each metric m of map,
+                rank1, rank5, rank10, rank20: ``published_m``, ``ours_m`` (mean over seeds), ``spread_m`` (standard
+                deviation over seeds, or NaN). A metric without any number has no column
+    caption     what ours come from: data set, profile, number of seeds, initial weights. Never empty: numbers from
+                scratch must not stand unmarked beside published ones
+    comparable  whether ours were measured on the published data set. None: they were when no ``published_dataset``
+                differs from ``dataset``. If not, the two stand in blocks of their own, each under its data set's
+                name, and there is no difference, which between data sets would mean nothing
+
+    Where the frame's own ``comparable`` is true (``papers.tables.not_comparable`` has nothing against it), a difference
+    is 'within' or 'outside': whether the interval from ``low_m`` to ``high_m`` covers the published number. Where it is
+    false there is no difference either.
+
+    Raises ValueError when a column is missing or the caption is empty.
+    """
+    shown = _shown(frame, comparable)
+    kinds = frame.kind.to_numpy()
+    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    for place, column in enumerate(shown.columns):
+        own = "words" if column[1] == "" else "ours" if "ours" in " ".join(column) else ""
+        classes.iloc[:, place] = [f"{own} cited" if kind == "cited" else own for kind in kinds]
+        if column[1] == "difference":
+            covered = [text.partition(" ")[2] for text in shown.iloc[:, place]]
+            for beside in (place - 1, place):
+                classes.iloc[:, beside] = [
+                    f"{a} {b}".strip() for a, b in zip(classes.iloc[:, beside], covered, strict=True)
+                ]
+    groups = shown.columns.get_level_values(0)
+    starts = {
+        column: [{"selector": "", "props": "padding-left: 1.9em;"}]
+        for place, column in enumerate(shown.columns)
+        if place and groups[place] != groups[place - 1]
+    }
+    starts[shown.columns[0]] = [{"selector": "", "props": "text-align: left;"}]
+    styler = _styled(shown, _needed(caption)).set_td_classes(classes)
+    return styler.set_table_styles(_GROUPED, overwrite=False).set_table_styles(starts, axis=0, overwrite=False)
+
+
+def claims(frame: pd.DataFrame, *, caption: str) -> Styler:
+    """The claims of a paper (``papers.claims.checklist``), each with its verdict in a word and its interval."""
+    shown = _claims_text(frame)
+    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    classes["claim"], classes["rows compared"], classes["verdict"] = "claim", "rows", frame.verdict.to_list()
+    classes["ours"] = "ours"
+    first = shown.claim.ne("").to_numpy()
+    classes[first] = classes[first].map(lambda kind: f"{kind} first".strip())
+    return _styled(shown, _needed(caption)).set_td_classes(classes).set_table_styles(_CLAIMS, overwrite=False)
+
+
+def styled(frame: pd.DataFrame, *, caption: str) -> Styler:
+    """Any saved table as what it is: beside published numbers, claims, or plain."""
+    if "verdict" in frame:
+        return claims(frame, caption=caption)
+    return beside_published(frame, caption=caption) if _is_beside(frame) else plain(frame, caption=caption)
+
+
+def readings(frame: pd.DataFrame) -> Styler:
+    """The ledger of readings: option, place, printed, readings, default and why, in wrapped text."""
+    missing = [column for column in LEDGER if column not in frame]
+    if missing:
+        raise ValueError(f"a ledger of readings has the columns {', '.join(LEDGER)}; {missing[0]!r} is missing")
+    shown = frame[list(LEDGER)].fillna(NONE).astype(str).reset_index(drop=True)
+    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    classes[["option", "readings", "default"]] = "code"
+    classes[["printed", "why"]] = "prose"
+    return _styled(shown, "").set_td_classes(classes).set_table_styles(_WRAPPED, overwrite=False)
+
+
+def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
+    """Any other table as it is: words left, numbers right, to three decimals at most."""
+    shown, words = _text(frame)
+    left = [{"selector": f".col{n}", "props": "text-align: left;"} for n in words]
+    return _styled(shown, caption).set_table_styles(left, overwrite=False)
+
+
+def to_markdown(frame: pd.DataFrame, *, caption: str) -> str:
+    """Any of these tables as GitHub's Markdown, with its caption below; rows that the paper cites are in italics."""
+    shown, words = _text(frame)
+    heads = [" ".join(filter(None, column)) if isinstance(column, tuple) else column for column in shown.columns]
+    body = [[_cell(text) for text in line] for line in shown.to_numpy().tolist()]
+    if needs_caption(frame):
+        _needed(caption)
+    if _is_beside(frame):
+        for line, kind in zip(body, frame.kind, strict=True):
+            line[0] = f"*{line[0]}*" if kind == "cited" else line[0]
+    rule = [":--" if n in words else "--:" for n in range(len(heads))]
+    lines = [map(_cell, heads), rule, *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption}\n"
+
+
+def to_latex(frame: pd.DataFrame, *, caption: str, label: str) -> str:
+    """Any of these tables as a float for a paper: booktabs, its caption, a label."""
+    shown, words = _text(frame)
+    return latex.table(shown, words, caption=caption, label=label)
+
+
+def to_csv(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write the frame as it is, every digit, whole or not at all; returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: frame.to_csv(file, index=False))
+    return path
+
+
+def save(
+    frame: pd.DataFrame,
+    paper: str,
+    table: str,
+    dataset: str,
+    profile: str,
+    *,
+    caption: str,
+    title: str = "",
+    results: Path | None = None,
+) -> Path:
+    """Keep a table for the report as ``tables/<paper>-<table>-<dataset>-<profile>`` .csv, .md, .tex and .json.
+
+    A table without published numbers beside ours is kept as it is. Returns the path of the .csv.
+    """
+    if results is None:
+        from ..training.experiments import results_dir  # everything else here needs only the frame
+
+        results = results_dir()
+    # 'a->b' is no name for a file.
+    stem = Path(results) / "tables" / f"{paper}-{table}-{dataset.replace('->', '-to-')}-{profile}"
+    about = {"paper": paper, "table": table, "dataset": dataset, "profile": profile, "title": title, "caption": caption}
+    texts = {
+        ".md": to_markdown(frame, caption=caption),
+        ".tex": to_latex(frame, caption=caption, label=f"tab:{stem.name}"),
+        ".json": json.dumps(about, indent=1, ensure_ascii=False) + "\n",
+    }
+    path = to_csv(frame, stem.with_name(stem.name + ".csv"))
+    for suffix, text in texts.items():
+        write_atomically(stem.with_name(stem.name + suffix), lambda file, text=text: file.write_text(text, "utf-8"))
+    return path
+
+
+def needs_caption(frame: pd.DataFrame) -> bool:
+    """Whether numbers of ours stand beside published ones, so that what they come from must be said."""
+    return _is_beside(frame) or "verdict" in frame
+
+
+def _is_beside(frame: pd.DataFrame) -> bool:
+    """Whether the frame has our numbers beside published ones."""
+    return "kind" in frame
+
+
+def _text(frame: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
+    """A table as it is read, and which of its columns hold words."""
+    if _is_beside(frame):
+        return _shown(frame, None), {0}
+    if "verdict" in frame:
+        shown = _claims_text(frame)
+        return shown, {n for n, name in enumerate(shown) if name not in ("published", "ours", "95 % interval")}
+    return _plain_text(frame), {n for n, c in enumerate(frame) if not pd.api.types.is_numeric_dtype(frame[c])}
+
+
+def _claims_text(frame: pd.DataFrame) -> pd.DataFrame:
+    again = frame.claim.eq(frame.claim.shift())
+
+    def signed(value: float) -> str:
+        return _percent(value, signed=True)
+
+    return pd.DataFrame(
+        {
+            "claim": frame.claim.mask(again, ""),
+            "metric": frame.metric.map(METRICS),
+            "verdict": frame.verdict,
+            "published": frame.published.map(signed),
+            "ours": frame.ours.map(signed),
+            "95 % interval": [
+                NONE if pd.isna(line.low) else f"{signed(line.low)} to {signed(line.high)}"
+                for line in frame.itertuples()
+            ],
+            "over": frame.over.fillna("").replace("", NONE),
+            "rows compared": [
+                NONE if pd.isna(line.better) else f"{line.better} − {line.worse}" for line in frame.itertuples()
+            ],
+            "where": (frame["where"] + ", " + frame.table.str.replace("table", "table ")).mask(again, ""),
+        }
+    ).reset_index(drop=True)
+
+
+def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
+    """The table as it is read: text in two levels of columns."""
+    present = [m for m in METRICS if f"published_{m}" in frame and f"ours_{m}" in frame]
+    missing = [c for c in ("row", "kind", "dataset") if c not in frame] or ([] if present else ["ours_map"])
+    if missing:
+        raise ValueError(f"a table beside published numbers needs the column {missing[0]!r}")
+    unknown = set(frame.kind) - {"cited", "run"}
+    if unknown:
+        raise ValueError(f"kind is 'cited' or 'run', got {sorted(map(str, unknown))[0]!r}")
+    printed = frame.published_dataset if "published_dataset" in frame else frame.dataset
+    if comparable is None:
+        comparable = not (printed.fillna("") != frame.dataset.fillna("")).any()
+    present = [m for m in present if frame[[f"published_{m}", f"ours_{m}"]].notna().any(axis=None)]
+    columns = {("", ""): [str(row) for row in frame.row]}
+    ours = {m: [_ours(line, m) for _, line in frame.iterrows()] for m in present}
+    published = {m: [_percent(value) for value in frame[f"published_{m}"]] for m in present}
+    if comparable:
+        # Of another profile or other initial weights a difference would only mislead.
+        answered = "comparable" not in frame or bool(frame.comparable.all())
+        for m in present:
+            if known := frame[f"published_{m}"].notna().any():
+                columns[METRICS[m], "published"] = published[m]
+            columns[METRICS[m], "ours"] = ours[m]
+            if known and answered:
+                columns[METRICS[m], "difference"] = _differences(frame, m)
+    else:
+        # Another data set's numbers stand in a block of their own, not number beside number.
+        theirs, own = _names(printed), _names(frame.dataset)
+        block = f"published on {theirs}" if theirs and theirs != own else "published on its own data set"
+        columns |= {(block, METRICS[m]): published[m] for m in present if frame[f"published_{m}"].notna().any()}
+        columns |= {(f"ours on {own}", METRICS[m]): ours[m] for m in present if frame[f"ours_{m}"].notna().any()}
+    shown = pd.DataFrame(dict(enumerate(columns.values())))
+    shown.columns = pd.MultiIndex.from_tuples(columns)
+    return shown
+
+
+def _styled(shown: pd.DataFrame, caption: str) -> Styler:
+    styler = (
+        shown.style.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
+    )
+    return styler.set_caption(_escaped(caption)) if caption else styler
+
+
+def _needed(caption: str) -> str:
+    if not caption.strip():
+        raise ValueError(
+            "a table beside published numbers needs a caption: data set, profile, number of seeds, initial weights"
+        )
+    return caption
+
+
+def _names(datasets: pd.Series) -> str:
+    return ", ".join(dict.fromkeys(str(name) for name in datasets.dropna() if str(name)))
+
+
+def _differences(frame: pd.DataFrame, metric: str) -> list[str]:
+    # Of the numbers as they are shown, so that each row adds up for its reader.
+    found = frame[f"ours_{metric}"].astype(float).round(1) - frame[f"published_{metric}"].astype(float).round(1)
+    return [
+        "" if line.kind == "cited" else " ".join(filter(None, (_percent(value, signed=True), _covered(line, metric))))
+        for value, (_, line) in zip(found, frame.iterrows(), strict=True)
+    ]
+
+
+def _covered(line: pd.Series, metric: str) -> str:
+    """Whether our interval covers the published number, in a word; '' where the two do not compare."""
+    low, printed, high = (line.get(f"{kind}_{metric}", math.nan) for kind in ("low", "published", "high"))
+    if not line.get("comparable", False) or pd.isna([low, printed, high]).any():
+        return ""
+    return "within" if low <= printed <= high else "outside"
+
+
+def _ours(line: pd.Series, metric: str) -> str:
+    if line.kind == "cited":
+        return ""  # never run here, so nothing is missing
+    spread = line.get(f"spread_{metric}", math.nan)
+    return _percent(line[f"ours_{metric}"]) + (f" ± {spread:.1f}" if pd.notna(spread) else "")
+
+
+def _percent(value: float, signed: bool = False) -> str:
+    if pd.isna(value):
+        return NONE
+    rounded = round(float(value), 1) + 0.0  # no -0.0
+    return (f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}").replace("-", "−")
+
+
+def _plain_text(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({str(name).replace("_", " "): _plain(frame[name]) for name in frame})
+
+
+def _plain(column: pd.Series) -> list[str]:
+    """A column as text; its numbers have as many decimals as the one that needs most, up to three."""
+    known = column.dropna()
+    if not pd.api.types.is_float_dtype(column):
+        return [NONE if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+    if (known.abs() >= 1e6).any():
+        return [NONE if pd.isna(value) else f"{value:.3g}" for value in column]
+    decimals = next((d for d in range(3) if (known.round(d) == known).all()), 3)
+    return [NONE if pd.isna(value) else f"{value:.{decimals}f}" for value in column]
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cell(text: str) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,151 @@
+"""What the papers claim of their own tables, and whether our runs bear it out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation.significance import Interval, over_seeds, paired_bootstrap
+from ..training.experiments import Run
+from .comparison import Row, Score, find_table, origin, paper, printed_dataset, published, scores
+
+HOLDS, AGAINST, UNDECIDED, NOT_RUN = VERDICTS = ("holds", "against", "undecided", "not run")
+COLUMNS = (
+    *("claim", "where", "table", "metric", "published_dataset", "published"),
+    *("ours", "low", "high", "over", "verdict", "better", "worse"),
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of a paper about rows of one of its tables: each better row has more than its worse one."""
+
+    text: str
+    where: str
+    table: str
+    pairs: tuple[tuple[str, str], ...]
+    """(better row, worse row), as the rows are named in the table."""
+    metrics: tuple[str, ...] = ("map", "rank1")
+    datasets: tuple[str, ...] = ()
+    """The printed data sets of which it is said; empty where of all."""
+
+
+def above(best: str, *others: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of a claim that one row is better than each of the others."""
+    return tuple((best, other) for other in others)
+
+
+def rising(*rows: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of a claim that each row is better than the one before it."""
+    return tuple((better, worse) for worse, better in pairwise(rows))
+
+
+def checklist(
+    paper_name: str, dataset: str, runs: Mapping[str, Sequence[tuple[Row, Run]]], data_root: str | None = None
+) -> pd.DataFrame:
+    """A row for each claim about the tables in ``runs`` (table to its runs) and each of the claim's metrics.
+
+    published  by how many points the better row is better in print: on ``dataset``, or on the first data set that
+               the table prints; of several pairs of rows, the one with the least difference
+    ours       the same of our runs, the mean over the seeds that both rows have; ``better`` and ``worse`` name the
+               pair of the least difference, ``low`` and ``high`` are its interval
+    over       what the interval is over: 'queries' of one training, so not its luck; 'n seeds'; or '' where there is
+               none, as after re-ranking or by the single-shot protocol with one seed, or where all seeds differ alike
+    verdict    'holds' when the intervals of all pairs lie above 0, 'against' when one lies below, 'not run' when a
+               row is missing, otherwise 'undecided'
+
+    The intervals of a claim of n pairs have the level 1 - 0.05 / n (Bonferroni), so that all together have 95 %.
+    """
+    lines = []
+    for claim in paper(paper_name).CLAIMS:
+        if claim.table not in runs:
+            continue
+        table = find_table(paper_name, claim.table)
+        source = printed_dataset(table, dataset)
+        if claim.datasets and source not in claim.datasets:
+            continue
+        printed = published(paper_name, claim.table).query("dataset == @source and kind == 'run'").set_index("row")
+        own = scores(table, dataset, runs[claim.table], data_root)
+        for metric in claim.metrics:
+            if printed[metric].notna().any():  # no mAP by the single-shot protocol
+                line = {"claim": claim.text, "where": claim.where, "table": claim.table, "metric": metric}
+                line |= {"published_dataset": source, "published": _printed(claim.pairs, printed[metric])}
+                lines.append(line | _measured(claim.pairs, metric, own))
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def counts(frame: pd.DataFrame) -> dict[str, int]:
+    """How many claims of a checklist have which verdict, a claim about two metrics being one.
+
+    It holds when both do, and is against when one is.
+    """
+    worst = (AGAINST, NOT_RUN, UNDECIDED, HOLDS)
+    whole = [min(found, key=worst.index) for _, found in frame.groupby("claim").verdict]
+    return {verdict: whole.count(verdict) for verdict in VERDICTS}
+
+
+def note(paper_name: str, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple[Row, Run]]], dataset: str) -> str:
+    """A checklist's caption: what its numbers are, and what its intervals cover."""
+    printed = ", ".join(dict.fromkeys(frame.published_dataset))
+    first = "" if dataset in set(frame.published_dataset) else ", the first that its tables print"
+    covers = {
+        "queries": "Intervals over queries cover the choice of queries only, not the luck of training: another seed"
+        " can move a difference out of them.",
+        "seeds": "Intervals over seeds cover the luck of training.",
+        "": "Without a word on what it is over there is no interval, and nothing is decided.",
+    }
+    kinds = {over.split()[-1] if over else "" for over in frame[frame.verdict != NOT_RUN].over}
+    return " ".join(
+        (
+            f"What the text of {paper(paper_name).TITLE} claims of its tables, in points: the better row minus the"
+            f" worse. Published: on {printed}{first}.",
+            origin([one for table in runs.values() for one in table], dataset),
+            "Holds: the whole 95 % interval lies above 0. Against: below 0. Of a claim about several pairs of rows the"
+            " least difference is shown; it holds when all do, and their intervals together have 95 %.",
+            *(text for kind, text in covers.items() if kind in kinds),
+        )
+    )
+
+
+def _printed(pairs: Sequence[tuple[str, str]], values: pd.Series) -> float:
+    found = [values[better] - values[worse] for better, worse in pairs if {better, worse} <= {*values.index}]
+    return round(min(found), 2) if found else math.nan
+
+
+def _measured(pairs: Sequence[tuple[str, str]], metric: str, own: Mapping[str, Sequence[Score]]) -> dict[str, object]:
+    compared = {pair: _compare(own[pair[0]], own[pair[1]], metric, 1 - 0.05 / len(pairs)) for pair in pairs}
+    if None in compared.values():
+        return {"verdict": NOT_RUN, "over": ""}
+    better, worse = least = min(compared, key=lambda pair: compared[pair][0])
+    difference, interval, over = compared[least]
+    line = {"ours": round(difference, 2), "better": better, "worse": worse, "over": over, "verdict": UNDECIDED}
+    intervals = [found for _, found, _ in compared.values()]
+    if interval:
+        line |= {"low": round(interval.low, 2), "high": round(interval.high, 2)}
+    if any(found and found.high < 0 for found in intervals):
+        line["verdict"] = AGAINST
+    elif all(found and found.low > 0 for found in intervals):
+        line["verdict"] = HOLDS
+    return line
+
+
+def _compare(
+    better: Sequence[Score], worse: Sequence[Score], metric: str, level: float
+) -> tuple[float, Interval | None, str] | None:
+    """By how much one row is better, the interval of it and what that is over; None where no seed has both."""
+    pairs = [(a, b) for a in better for b in worse if a.seed == b.seed and np.isfinite(a.mean[metric] - b.mean[metric])]
+    if not pairs:
+        return None
+    differences = [a.mean[metric] - b.mean[metric] for a, b in pairs]
+    if len(pairs) > 1:
+        if np.ptp(differences) < 1e-9:  # as happens by rank-1 of few queries: the spread is not 0 but unknown
+            return differences[0], None, ""
+        interval = over_seeds(differences, level=level)
+        return interval.mean, interval, f"{len(pairs)} seeds"
+    ((a, b),) = pairs
+    if not (a.queries and b.queries):
+        return differences[0], None, ""
+    return differences[0], paired_bootstrap(a.queries[metric], b.queries[metric], level=level), "queries"

@@ -1,0 +1,192 @@
+"""The batch study: which experiments the chosen tables need, each once, and the tables of what is finished.
+
+``Snakefile`` turns the plan into jobs, ``session`` trains as much of it as there is time for; nothing here trains.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+
+import pandas as pd
+
+from ..data import catalog
+from ..training.experiments import Experiment, Run, key
+from . import claims, comparison as tables
+from ..training.profiles import PROFILES
+from ..runs import finished
+
+ELSEWHERE = {"street": "street-other"}
+"""Where a study of this data set alone tests the models of a table that trains on one and tests on another."""
+
+
+Runs = list[tuple[tables.Row, Run]]
+"""Rows of a table, each with a finished run: a row stands once for each seed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a study covers, as given by ``snakemake --config NAME=VALUE``; lists are separated by commas."""
+
+    profile: str = "demo"
+    datasets: tuple[str, ...] = ("street",)
+    papers: tuple[str, ...] = tables.PAPERS
+    tables: tuple[str, ...] = ()
+    """Names of tables, in whichever papers have them; all but 'readings' when empty."""
+    seeds: int = 1
+    """Trainings of each row, with seeds 0, 1, ..."""
+    root: str = ""
+    """The folder that holds the data sets."""
+    weights: str | None = None
+    """Initial weights instead of the profile's: 'imagenet', a local file, or '' (random)."""
+
+
+def settings(config: Mapping[str, object]) -> Settings:
+    """Settings from a configuration. Raises ValueError for an unknown name or value."""
+    known = [field.name for field in fields(Settings)]
+    unknown = sorted(set(config) - set(known))
+    if unknown:
+        raise ValueError(f"the study has no setting {unknown[0]!r}: it has {', '.join(known)}")
+    lists = {name: _several(config[name]) for name in ("datasets", "papers", "tables") if config.get(name)}
+    found = Settings(**{**config, **lists})
+    if found.profile not in PROFILES:
+        raise ValueError(f"unknown profile {found.profile!r}: known are {', '.join(PROFILES)}")
+    if not isinstance(found.seeds, int) or found.seeds < 1:
+        raise ValueError(f"seeds is the number of trainings of each row, at least 1, found {found.seeds!r}")
+    printed = {name for paper in found.papers for name in _tables(paper)}
+    for name in found.tables:
+        if name not in printed:
+            raise ValueError(f"no table {name!r} in {', '.join(found.papers)}: known are {', '.join(sorted(printed))}")
+    return found
+
+
+def _several(value: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(value.split(",") if isinstance(value, str) else value)
+
+
+def _tables(paper: str) -> list[str]:
+    return [*(table.name for table in tables.paper(paper).TABLES), "readings"]
+
+
+def chosen(paper: str, settings: Settings) -> list[str]:
+    """The names of a paper's tables that the study covers."""
+    return [t for t in _tables(paper) if (t in settings.tables if settings.tables else t != "readings")]
+
+
+def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
+    """For each (paper, data set) the experiments of its tables by their runs' keys.
+
+    An experiment that several tables share stands under one key. Raises ValueError or FileNotFoundError for a data
+    set that cannot be read, before anything is trained.
+    """
+    found = {}
+    for paper, dataset in pairs(settings):
+        shown = planned(paper, dataset, settings)
+        found[paper, dataset] = {
+            key(experiment, data(experiment.dataset, settings.root)): experiment
+            for table, where in shown
+            for _, experiment in rows(paper, table, where, settings)
+        }
+        for name in {tested for _, where in shown for tested in tables.sides(where)}:
+            data(name, settings.root)
+    return found
+
+
+def planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, str]]:
+    """The tables of models trained on a data set, each with the name of what it shows: the data set or 'a->b'.
+
+    A table that tests on another data set is there for each other one of the study, for the street also alone.
+    """
+    others = [name for name in settings.datasets if name != dataset] or [ELSEWHERE.get(dataset)]
+    across = [f"{dataset}->{name}" for name in others if name]
+    found = []
+    for table in chosen(paper, settings):
+        found += [(table, where) for where in (across if tables.find_table(paper, table).crosses else [dataset])]
+    if settings.tables and not found and chosen(paper, settings):
+        raise ValueError(f"{chosen(paper, settings)[0]} tests on another data set than it trains on: name two")
+    return found
+
+
+def main_table(paper: str, dataset: str, settings: Settings) -> tuple[str, str]:
+    """The table that a paper's notebook shows, its ``MAIN`` where the study has it, and the name of what it shows."""
+    shown = planned(paper, dataset, settings)
+    return next((pair for pair in shown if pair[0] == tables.paper(paper).MAIN), shown[0])
+
+
+def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> int:
+    """Write every table of the study from the runs that are finished, and the claims about them.
+
+    Returns how many experiments are not finished. A row without a run stands without numbers of ours. A table that
+    measures more than its runs have kept is named.
+    """
+    missing: dict[str, str] = {}
+    for paper, dataset in pairs(settings):
+        claimed: dict[str, dict[str, Runs]] = {}
+        for table, where in planned(paper, dataset, settings):
+            runs, lacking = _finished(paper, table, where, settings)
+            missing |= lacking
+            if not runs:
+                continue
+            try:
+                frame = tables.beside_published(paper, table, where, runs, settings.root or None)
+            except FileNotFoundError as error:
+                say(f"no {table} of {paper}: {error}")
+                continue
+            _write_table(frame, paper, table, where, runs, settings)
+            claimed.setdefault(where, {})[table] = runs
+        for where, found in claimed.items():
+            _write_claims(paper, where, found, settings)
+    for name, row in missing.items():
+        say(f"not finished: {name} ({row})")
+    return len(missing)
+
+
+def _finished(paper: str, table: str, where: str, settings: Settings) -> tuple[Runs, dict[str, str]]:
+    """A table's finished runs; and of the others the keys, with their table and row."""
+    runs, lacking = [], {}
+    for row, experiment in rows(paper, table, where, settings):
+        if run := finished(experiment, settings.root):
+            runs.append((row, run))
+        else:
+            lacking[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
+    return runs, lacking
+
+
+def _write_table(frame: pd.DataFrame, paper: str, table: str, where: str, runs: Runs, settings: Settings) -> None:
+    from ..report.tables import save  # matplotlib and jinja2 are not on every machine that trains
+
+    found = tables.find_table(paper, table)
+    note = tables.caption(paper, table, runs, where)
+    done = Counter(row.name for row, _ in runs)
+    lacking = [row.name for row in found.rows if done[row.name] < settings.seeds]
+    if lacking:
+        note += f" Not finished: {', '.join(lacking)}."
+    save(frame, paper, table, where, settings.profile, caption=note, title=found.title)
+
+
+def _write_claims(paper: str, where: str, found: dict[str, Runs], settings: Settings) -> None:
+    from ..report.tables import save
+
+    frame = claims.checklist(paper, where, found, settings.root or None)
+    if len(frame):
+        note, title = claims.note(paper, frame, found, where), "What the paper says of its tables"
+        save(frame, paper, "claims", where, settings.profile, caption=note, title=title)
+
+
+def pairs(settings: Settings) -> list[tuple[str, str]]:
+    """Each paper with each data set."""
+    return [(paper, dataset) for paper in settings.papers for dataset in settings.datasets]
+
+
+def rows(
+    paper: str, table: str, dataset: str, settings: Settings, seeds: Sequence[int] | None = None
+) -> list[tuple[tables.Row, Experiment]]:
+    """A table's rows and experiments as the study has them, with all of its seeds or some."""
+    seeds = range(settings.seeds) if seeds is None else seeds
+    return tables.experiments(paper, table, dataset, settings.profile, seeds, settings.weights)
+
+
+@cache
+def data(name: str, root: str) -> catalog.ReidData:
+    """A data set, read once."""
+    return catalog.load(name, root or None)

@@ -1,0 +1,140 @@
+"""As much of a study as fits into a piece of GPU time: ``python -m reidnb study --minutes 25 ...``.
+
+The most telling experiments come first. When the time is up training stops after its epoch, and the next call goes on
+from there, to the same numbers as without a stop. Nothing here needs more than what trains: neither Jupyter nor
+Snakemake, nor a library for figures.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ..training import distributed
+from . import plan as study
+from ..training.experiments import Experiment, Run, key, results_dir
+from ..models.options import check
+from . import comparison as tables
+from ..runs import KEEP, run
+from ..training.stepping import choose
+from ..training.loop import history_of, make_accelerator
+
+FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
+"""What one experiment may raise without ending the others."""
+
+METRICS = ("map", "rank1")
+"""What is shown of a run, beside what is published; mAP by the definition of its table."""
+
+
+class TimeUp(Exception):
+    """The time is up in the middle of a training."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An experiment of the study, and the first row that needs it."""
+
+    key: str
+    table: str
+    row: str
+    experiment: Experiment
+
+
+def in_order_of_value(settings: study.Settings) -> list[Piece]:
+    """Each experiment of the study once, the most telling first.
+
+    Every first seed stands before a second one; the papers stand in the order asked for, each with its main table
+    first; and a table's first row and the whole network stand before its other rows. Errors as ``study.plan``.
+    """
+    found: dict[str, Piece] = {}
+    for seed in range(settings.seeds):
+        for paper, dataset in study.pairs(settings):
+            main = tables.paper(paper).MAIN
+            for table, where in sorted(study.planned(paper, dataset, settings), key=lambda shown: shown[0] != main):
+                for row, experiment in _most_telling_first(study.rows(paper, table, where, settings, [seed])):
+                    name = key(experiment, study.data(experiment.dataset, settings.root))
+                    found.setdefault(name, Piece(name, table, row.name, experiment))
+    return list(found.values())
+
+
+def _most_telling_first(rows: list[tuple[tables.Row, Experiment]]) -> list[tuple[tables.Row, Experiment]]:
+    whole = [pair for pair in rows[1:] if not pair[0].options and not pair[0].recipe]
+    return [*rows[:1], *whole, *(pair for pair in rows[1:] if pair not in whole)]
+
+
+def train(
+    settings: study.Settings,
+    minutes: float | None = None,
+    keep: str = "weights",
+    *,
+    step: str = "auto",
+    cpu: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+    say: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Run the study's experiments until the time is up, and return a row for each: where it stands, what it took and
+    reached, and what its paper prints (comparable in the ``paper`` profile from ImageNet weights only).
+
+    ``clock`` counts seconds and is looked at after each epoch; a training whose last epoch is done is always
+    evaluated. ``keep`` is one of ``runs.KEEP``, ``step`` one of ``stepping.CHOICES``. An experiment that fails is
+    named, and the others go on. Raises ValueError for a ``step`` that cannot be taken here, and in one of several
+    processes; several GPUs share one training by ``python -m reidnb run``.
+    """
+    if not distributed.alone():
+        raise ValueError("a study trains in one process: start it without accelerate launch")
+    check("keep", keep, KEEP)
+    choose(step, make_accelerator(cpu=cpu))
+    deadline = clock() + 60 * (float("inf") if minutes is None else minutes)
+    pieces = in_order_of_value(settings)
+    rows = []
+    for number, piece in enumerate(pieces, 1):
+        experiment, kept = piece.experiment, Run(results_dir() / "runs" / piece.key)
+
+        def stop(model, epoch: int, last: int = experiment.recipe.epochs) -> None:
+            if epoch < last and clock() >= deadline:
+                raise TimeUp
+
+        failure = ""
+        if not kept.is_finished and clock() < deadline:
+            say(f"[{number}/{len(pieces)}] {piece.table}, {piece.row}, {experiment.dataset}, seed {experiment.seed}")
+            try:
+                run(experiment, data_root=settings.root, cpu=cpu, keep=keep, step=step, after_epoch=stop, say=say)
+            except TimeUp:
+                say("the time is up; the next call goes on here")
+            except FAILURES as error:
+                failure = (str(error) or type(error).__name__).splitlines()[0]
+                say(f"failed: {failure}")
+        rows.append(_row(piece, kept, failure))
+    return pd.DataFrame(rows)
+
+
+def _row(piece: Piece, kept: Run, failure: str) -> dict:
+    experiment, epochs = piece.experiment, piece.experiment.recipe.epochs
+    history = kept.history if kept.is_finished else history_of(kept.folder / "checkpoint.pt")
+    ours = dict.fromkeys(METRICS, math.nan)
+    if kept.is_finished:
+        ours = tables.by_definition(tables.find_table(experiment.paper, piece.table), kept.metrics, METRICS)
+    stopped = f"stopped at epoch {len(history)} of {epochs}" if len(history) else "not begun"
+    return {
+        "paper": experiment.paper,
+        "table": piece.table,
+        "row": piece.row,
+        "dataset": experiment.dataset,
+        "seed": experiment.seed,
+        "state": "finished" if kept.is_finished else f"failed: {failure}" if failure else stopped,
+        "minutes": f"{history.seconds.sum() / 60:.1f}" if len(history) else "",
+        "images/s": f"{history.images_per_second.median():.0f}" if len(history) else "",
+    } | {
+        f"{prefix}{name}": f"{values[name]:.2f}" if values[name] == values[name] else ""
+        for prefix, values in (("", ours), ("published ", _published(piece)))
+        for name in METRICS
+    }
+
+
+def _published(piece: Piece) -> dict[str, float]:
+    """What the paper prints for the piece's row on its data set; NaN where it prints nothing."""
+    printed = tables.published(piece.experiment.paper, piece.table)
+    lines = printed[(printed.row == piece.row) & (printed.dataset == piece.experiment.dataset)]
+    return {name: float(lines[name].iloc[0]) if len(lines) and name in lines else math.nan for name in METRICS}

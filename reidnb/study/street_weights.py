@@ -1,0 +1,66 @@
+"""The initial weights of the demo on the street: narrow networks that have seen another street's people.
+
+The papers start from ImageNet. The narrow networks of the demo profile have no such weights, and the street's few
+images do not suffice to learn from nothing in a minute. So they start from a task learnt before, too: telling apart the
+240 people of 'street-pretraining', who are not in 'street', before other cameras. Only synthetic images are seen.
+
+    python -m reidnb.street_weights        # makes the files anew: a quarter of an hour on two cores
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..data import catalog
+from ..training.experiments import Run
+from ..files import write_atomically
+from ..papers.attention_driven.network import PRETRAINED
+from ..models.backbone import WEIGHTS
+from .comparison import one_experiment
+from ..runs import load_model, run
+
+EPOCHS = 30
+
+
+def resnet_names(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model's backbone by torchvision's names."""
+    stem = {"0": "conv1", "1": "bn1"}
+    found = {}
+    for name, value in model.backbone.state_dict().items():
+        part, number, rest = name.split(".", 2)
+        found[f"{stem[number] if part == 'stem' else f'layer{int(number) + 1}'}.{rest}"] = value
+    return found
+
+
+def branches(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of the attention-driven network but for classifiers and fusion."""
+    return {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
+
+
+# The network that learns each file's weights, and which of them are kept.
+LEARNT: dict[str, tuple[str, dict, Callable[[nn.Module], dict[str, Tensor]]]] = {
+    "resnet10-quarter": ("wrcanet", {"wra": "", "gp": False, "ms": False}, resnet_names),
+    "five-branch-quarter": ("attention_driven", {}, branches),
+}
+
+
+def make(name: str, folder: Path = WEIGHTS, say: Callable[[str], None] = print) -> Path:
+    """Train (or read) the network of ``name`` and write ``<name>.safetensors``, in half precision, into ``folder``."""
+    paper, options, kept = LEARNT[name]
+    stated = one_experiment(paper, options, {"epochs": EPOCHS}, "street-pretraining", "demo", weights="")
+    finished: Run = run(replace(stated, backbone=name), say=say)
+    state = kept(load_model(finished, catalog.load("street-pretraining")))
+    half = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in state.items()}
+    path = folder / f"{name}.safetensors"
+    write_atomically(path, lambda file: save_file(half, str(file)))
+    say(f"{path}: rank-1 {finished.metrics['rank1']:.1f}, mAP {finished.metrics['map']:.1f} on its own street")
+    return path
+
+
+if __name__ == "__main__":
+    for learnt in LEARNT:
+        make(learnt)

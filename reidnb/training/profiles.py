@@ -1,0 +1,143 @@
+"""The sizes of a study, from ``paper`` over ``quick`` and ``demo`` to ``smoke``; ``scratch`` is ``paper`` from nothing.
+
+A profile changes sizes and schedules, never logic.
+"""
+
+import math
+from dataclasses import asdict, replace
+
+import torch
+
+from ..data.augment import Augmentation
+from .experiments import Experiment
+from .loop import Recipe
+
+PROFILES = ("paper", "quick", "scratch", "demo", "smoke")
+SMALLER = {
+    "resnet50": {"demo": "resnet18-half", "street": "resnet10-quarter", "smoke": "resnet10-eighth"},
+    "five-branch": {"demo": "five-branch-half", "street": "five-branch-quarter", "smoke": "five-branch-eighth"},
+}
+"""A backbone's narrow relatives."""
+
+
+def fast_precision() -> str:
+    """'bf16' where the hardware multiplies it, otherwise 'no' (float32)."""
+    fast = torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if fast else "no"
+
+
+def at_profile(experiment: Experiment, profile: str, weights: str | None = None) -> Experiment:
+    """The experiment, stated as its paper does, at the size of ``profile``; ``weights`` replaces the profile's.
+
+    paper   as stated; needs a GPU and ImageNet weights
+    quick   the stated network, batches and losses from ImageNet weights, images half as high and wide (up to the next
+            16 pixels), 16 epochs of AdamW in one cycle, bf16: minutes a training on one GPU. The attention-driven
+            network starts from random weights unless it is given others: nobody publishes ImageNet weights for it
+    scratch the stated network, images, batches, augmentation and losses from random weights, on a GPU, and one
+            schedule for every row of every paper: that of ``demo``, 120 epochs long, at half its rate, as the networks
+            are twice as wide (Adam's best rate falls with the width: Yang et al. 2022); bf16 where the GPU has it. Not
+            tuned yet. In ``demo`` on Market-1501 this AdamW trains every paper's rows; OSNet's schedule from scratch
+            (Zhou et al. 2019: SGD at 0.065, a tenth of it after 150, 225 and 300 of 350 epochs), shortened as much,
+            does worse, and SGD in one cycle better on one network, worse on another (``results/tables/*-schedule-*``).
+    demo    half as wide a ResNet-18, images a third as high and wide (up to the next 16 pixels), from random weights
+            in a few epochs of AdamW with one cycle, one rate for all parameters: minutes on two CPU cores.
+            On the street, which is easier: a quarter as wide a ResNet-10, images a quarter as high and wide, from the
+            weights of another street's people: a quarter of a minute
+    smoke   a tiny ResNet, tiny images, two epochs: seconds, for tests
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: known are {', '.join(PROFILES)}")
+    sized = replace(SIZED[profile](experiment), profile=profile)
+    sized = sized if weights is None else replace(sized, weights=weights)
+    if profile == "quick":
+        return replace(sized, recipe=replace(sized.recipe, lr=5e-4 if sized.weights else 1e-3))
+    return sized
+
+
+def _quick(experiment: Experiment) -> Experiment:
+    """16 epochs at half the size. The learning rate, which depends on the weights, is set in ``at_profile``."""
+    stated = experiment.recipe
+    height, width = stated.size
+    recipe = replace(
+        stated,
+        size=(_sixteens(height / 2), _sixteens(width / 2)),
+        epochs=16,
+        schedule="onecycle",
+        warmup=0.3,
+        fresh_momentum=False,
+        optimizer="adamw",
+        backbone_lr=None,
+        weight_decay=5e-4,
+        augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=5, erase=0.4)),
+        precision="bf16",
+    )
+    return replace(experiment, recipe=recipe, weights="imagenet" if experiment.backbone == "resnet50" else "")
+
+
+def _scratch(experiment: Experiment) -> Experiment:
+    return replace(experiment, weights="", recipe=replace(experiment.recipe, **from_scratch()))
+
+
+def _short(stated: Recipe) -> Recipe:
+    """One cycle of AdamW with the stated sampler and test: where ``demo`` and ``smoke`` begin."""
+    return Recipe(
+        optimizer="adamw",
+        lr=2e-3,
+        schedule="onecycle",
+        warmup=0.3,
+        sampler=stated.sampler,
+        flip_test=stated.flip_test,
+        normalise_test=stated.normalise_test,
+    )
+
+
+def _demo(experiment: Experiment) -> Experiment:
+    stated = experiment.recipe
+    height, width = stated.size
+    street = experiment.dataset.startswith("street")
+    divisor = 4 if street else 3
+    recipe = replace(
+        _short(stated),
+        size=(_sixteens(height / divisor), _sixteens(width / divisor)),
+        epochs=3 if street else 12,
+        identities=8 if street else 16,
+        augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=4, erase=0.25)),
+        precision=fast_precision(),
+    )
+    narrow = SMALLER[experiment.backbone]["street" if street else "demo"]
+    return replace(experiment, recipe=recipe, backbone=narrow, weights="street" if street else "")
+
+
+def _smoke(experiment: Experiment) -> Experiment:
+    stated = experiment.recipe
+    height, width = stated.size
+    recipe = replace(
+        _short(stated),
+        size=(_sixteens(height / 6), _sixteens(width / 6)),
+        epochs=2,
+        identities=4,
+        images=2,
+        augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=2, erase=0.3)),
+    )
+    return replace(experiment, recipe=recipe, backbone=SMALLER[experiment.backbone]["smoke"], weights="")
+
+
+SIZED = {"paper": lambda experiment: experiment, "quick": _quick, "scratch": _scratch, "demo": _demo, "smoke": _smoke}
+"""A profile to the function that brings an experiment to its size."""
+
+
+def from_scratch() -> dict:
+    """The fields of a recipe that ``scratch`` sets; the others are the paper's."""
+    schedule = {"schedule": "onecycle", "epochs": 120, "warmup": 0.3, "fresh_momentum": False}
+    optimizer = {"optimizer": "adamw", "lr": 1e-3, "backbone_lr": None, "weight_decay": 5e-4}
+    return schedule | optimizer | {"precision": fast_precision()}
+
+
+def _sixteens(pixels: float) -> int:
+    """Up to a multiple of 16, so that every stage has half the size of the one before it, as in the papers."""
+    return 16 * math.ceil(pixels / 16)
+
+
+def _where_stated(stated: Augmentation, small: Augmentation) -> Augmentation:
+    """The small images' augmentation, but off where the stated recipe has it off."""
+    return Augmentation(**{name: value if getattr(stated, name) else 0 for name, value in asdict(small).items()})

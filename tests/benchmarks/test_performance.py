@@ -1,0 +1,184 @@
+"""Measuring: what is measured, that both packages would say the same, and what is shown of it."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from reidnb.benchmarks import cost, training as speed
+from reidnb.benchmarks import evaluation as performance
+from reidnb.benchmarks import figures as pictures
+from reidnb.study.comparison import PAPERS
+
+
+def test_sizes():
+    assert performance.sizes("paper", "market1501") == [
+        (842, 4933, 2048),
+        (1684, 9866, 2048),
+        (3368, 19732, 2048),
+        (11659, 82161, 512),
+    ]
+    assert performance.sizes("quick", "market1501") == performance.sizes("paper", "market1501")[:3]
+    assert performance.sizes("smoke", "street-small") == [(52, 308, 16), (105, 616, 16)]
+    with pytest.raises(ValueError, match="unknown profile 'tiny': known are smoke, demo, quick, paper"):
+        performance.sizes("tiny", "market1501")
+
+
+def test_random_problem():
+    problem = performance.random_problem((40, 130, 8), distances=True)
+    assert (problem.query.shape, problem.gallery.shape, problem.distances.shape) == ((40, 8), (130, 8), (40, 130))
+    squared = ((problem.query[3] - problem.gallery[7]) ** 2).sum()
+    assert float(problem.distances[3, 7]) == pytest.approx(float(squared), rel=1e-4)
+    assert (problem.ids[2] == 0).sum() == 43
+    again = performance.random_problem((40, 130, 8))
+    assert again.distances is None
+    np.testing.assert_array_equal(again.query, problem.query)
+
+
+def test_each_task_scores_the_same_ranking():
+    problem = performance.random_problem((40, 130, 8), distances=True)
+    product, given, evaluation, reranked = (performance.WORK[task](problem) for task in performance.TASKS)
+    assert math.isnan(product)
+    assert given == pytest.approx(evaluation)
+    assert reranked != evaluation
+
+
+def test_a_problem_that_does_not_fit_is_not_begun(monkeypatch):
+    monkeypatch.setattr(performance, "_available", lambda: 3e9)
+    monkeypatch.setattr(performance, "torchreid_path", lambda: "Python")
+    monkeypatch.setattr(performance, "measure", lambda *_, **__: {"seconds": 1.0, "megabytes": 2.0, "map": 0.5})
+    measured = performance.measure_all([(3368, 19732, 16)])
+    assert len(measured) == 7  # the bare product is nobody's
+    missing = measured[measured.note != ""]
+    assert missing[["task", "package"]].to_numpy().tolist() == [["re-ranking", "torchreid"]]
+    assert missing.note.iloc[0] == "needs about 13 GB, of 3 GB free"
+    assert math.isnan(missing.seconds.iloc[0])
+
+
+def test_without_torchreid_the_columns_are_empty(monkeypatch):
+    monkeypatch.setattr(performance, "torchreid_path", lambda: "")
+    monkeypatch.setattr(performance, "measure", lambda *_, **__: {"seconds": 1.0, "megabytes": 2.0, "map": 0.5})
+    table = pictures.compared(performance.measure_all([(20, 60, 16), (40, 120, 16)]))
+    assert len(table) == 6
+    assert table[("seconds", "reidnb")].eq(1).all()
+    assert table[("seconds", "torchreid")].isna().all()
+    assert table[("times faster", "")].isna().all()
+
+
+def test_torchreid_is_called_as_its_functions_are(monkeypatch):
+    """Stand-ins of torchreid's signatures: labels in its order, and distances whose squares are the squared ones."""
+    seen = {}
+
+    def evaluate_rank(distances, query_pids, gallery_pids, query_camids, gallery_camids, max_rank):
+        seen["ids"] = query_pids, query_camids, gallery_pids, gallery_camids
+        return None, distances.mean()
+
+    def squared(a, b):
+        return (a[:, None] - b[None]).square().sum(2)
+
+    def re_ranking(between, queries, images):
+        seen["shapes"] = between.shape, queries.shape, images.shape
+        return between**2
+
+    monkeypatch.setattr(performance, "_torchreid_functions", lambda: (evaluate_rank, squared, re_ranking))
+    problem = performance.random_problem((40, 130, 8), distances=True)
+    means = [performance._torchreid(task)(problem) for task in performance.TASKS[1:]]
+    np.testing.assert_allclose(means, float(problem.distances.mean()), rtol=1e-5)
+    assert all(a is b for a, b in zip(seen["ids"], problem.ids, strict=True))
+    assert seen["shapes"] == ((40, 130), (40, 40), (130, 130))
+
+
+def test_torchreid_is_found_without_importing_it(tmp_path, monkeypatch):
+    package = tmp_path / "torchreid"
+    for folder in ("metrics/rank_cylib", "utils"):
+        (package / folder).mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('must not be imported')")
+    (package / "metrics/rank.py").write_text(
+        "try:\n    from torchreid.metrics.rank_cylib.rank_cy import evaluate_cy\nexcept ImportError:\n"
+        "    def evaluate_rank(*a):\n        return 'python'\n"
+    )
+    (package / "metrics/distance.py").write_text("compute_distance_matrix = 1")
+    (package / "utils/rerank.py").write_text("re_ranking = 2")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert performance.torchreid_path() == "Python"
+    score, *others = performance._torchreid_functions()
+    assert (score(), others) == ("python", [1, 2])
+    (package / "metrics/rank_cylib/rank_cy.cpython-311.so").touch()
+    assert performance.torchreid_path() == "Cython"
+
+
+def measured() -> pd.DataFrame:
+    rows = []
+    for size in ((20, 60, 16), (40, 120, 16), (90, 400, 8)):
+        for task in performance.TASKS:
+            for package, seconds in (("reidnb", 1.0), ("torchreid", 8.0)):
+                if (package, task) != ("torchreid", "matrix product"):
+                    rows.append((*size, task, package, seconds * size[1], 1.0 * size[1], 0.5, ""))
+    columns = ["queries", "gallery", "dimensions", "task", "package", "seconds", "megabytes", "map", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_tables():
+    assert pictures.compared(measured())[("times faster", "")].eq(8).all()
+    assert pictures.overhead(measured()).ratio.tolist() == [1, 1, 1]
+
+
+def test_growth_draws_each_package_and_marks_other_dimensions():
+    figure = pictures.growth(measured(), "evaluation")
+    left, right = figure.axes
+    assert (left.get_xscale(), left.get_yscale(), left.get_xlabel()) == ("log", "log", "gallery images")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["reidnb", "torchreid", "bare matrix product"]
+    assert [list(line.get_xdata()) for line in left.get_lines()] == [[60, 120], [400]] * 3
+    assert len(right.get_lines()) == 4
+    plt.close(figure)
+    with pytest.raises(ValueError, match="'sorting' was not measured: there is matrix product, scores from distances"):
+        pictures.growth(measured(), "sorting")
+
+
+def test_each_paper_has_its_baseline_and_whole_network_to_measure():
+    found = speed.networks("paper", "bf16")
+    assert list(found) == [(paper, n) for paper in PAPERS for n in ("baseline", "whole network")]
+    assert {(e.recipe.precision, e.weights, e.profile) for e in found.values()} == {("bf16", "", "paper")}
+    assert found["wrcanet", "whole network"].options == {} != found["wrcanet", "baseline"].options
+    assert {e.recipe.precision for e in speed.networks("smoke").values()} == {"no"}
+
+
+def test_steps_are_measured_and_shown():
+    papers = ("hybrid_attention", "attention_driven")
+    found = speed.measure({n: e for n, e in speed.networks("smoke").items() if n[0] in papers}, steps=1, rounds=1)
+    assert (found.images_per_second > 0).all() and found.compiled.isna().all()
+    np.testing.assert_allclose(found.share, found["loop"] / found.images_per_second)
+    # All of one size here, so the first ResNet baseline is the measure of them all.
+    np.testing.assert_allclose(found.times, found.images_per_second[0] / found.images_per_second)
+    np.testing.assert_allclose(found.of_floor, found.images_per_second / found.floor)
+    assert set(found.bound) <= {"memory", "arithmetic"}
+    assert pictures.floors(found)["floor allows"].equals(found.floor)
+    table = pictures.costs(found)
+    assert "compiled" not in table and table["images/s"].equals(found.images_per_second)
+    figure = pictures.steps(found)
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == found.images_per_second.tolist()
+    assert list(axes.get_lines()[0].get_xdata()) == found["loop"].tolist()
+    plt.close(figure)
+
+
+def test_operations_are_shown_by_kind():
+    columns = ["launches", "bytes", "floor_bytes", "multiply_adds"]
+    kinds = pd.DataFrame([[3, 6e6, 4e6, 2e9], [1, 2e6, 0, 0]], ["convolution", "ReLU"], columns)
+    assert pictures.operations(kinds).loc["all"].tolist() == [4, 8, 4, 2]
+    figure = pictures.kinds(kinds)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ReLU", "convolution"]  # from below
+    assert [bar.get_width() for bar in axes.patches] == [25, 75, 25, 75]
+    plt.close(figure)
+    assert list(cost.COLUMNS) == columns
+
+
+@pytest.mark.slow
+def test_measure_in_a_process_of_its_own():
+    found = performance.measure((60, 300, 16), "evaluation", "reidnb", threads=1, repeats=1)
+    assert found["seconds"] > 0
+    problem = performance.random_problem((60, 300, 16))
+    assert found["map"] == pytest.approx(performance.WORK["evaluation"](problem))

@@ -1,0 +1,223 @@
+"""A study in a folder of its own that can be killed at any moment, and what there is to say of it afterwards."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import Process
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from reidnb.study import plan as study
+from reidnb.data import catalog
+from reidnb.training.experiments import Experiment, key
+from reidnb.study.comparison import one_experiment
+from reidnb.runs import run
+
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["reidnb.study"])  # and torch with it, once for all
+STUDY = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet", "tables": "table1", "seeds": 2}
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ("checkpoint.pt", "metrics.json", "model.safetensors")
+MOMENTS = [(moment, file) for file in FILES for moment in ("during", "before", "after")]
+TIMES = ("seconds", "images_per_second")
+READERS: dict[str, Callable[[Path], object]] = {
+    ".json": lambda path: json.loads(path.read_text()),
+    ".ipynb": lambda path: json.loads(path.read_text()),
+    ".csv": pd.read_csv,
+    ".npy": lambda path: np.load(path, allow_pickle=False),
+    ".npz": lambda path: dict(np.load(path, allow_pickle=False)),
+    ".pt": lambda path: torch.load(path, weights_only=True),
+    ".safetensors": load_file,
+    ".jpg": lambda path: Image.open(path).load(),
+    ".png": lambda path: Image.open(path).load(),
+    ".webp": lambda path: Image.open(path).load(),
+}
+
+
+@dataclass
+class Outcome:
+    """A line of the table."""
+
+    case: str
+    tried: int = 0
+    lost: int = 0
+    """Finished runs that are gone, runs that could not be ended, and checkpoints that were not gone on from."""
+    torn: int = 0
+    """Half-written files under a whole one's name."""
+    left: int = 0
+    """Hidden files and folders that are there in the end."""
+    equal: bool = True
+    said: str = ""
+    """The sentence that the user reads."""
+
+    def killed(self, place: "Place", process: Process) -> None:
+        """Count a kill, where it came before the end, and what it left half-written."""
+        self.tried += process.exitcode == -signal.SIGKILL
+        self.torn += place.torn()
+
+    def ended(self, place: "Place", code: int, equal: bool) -> None:
+        """Look at the place after its end, which should be well."""
+        self.lost += code != 0
+        self.torn += place.torn()
+        self.left += place.left()
+        self.equal &= equal
+
+
+class Place:
+    """A store of results and a cache in a folder of their own."""
+
+    def __init__(self, folder: Path, cache: Path | None = None):
+        self.results, self.cache = folder / "results", cache or folder / "cache"
+        self.log = folder / "log"
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self, work: Callable, *arguments) -> Process:
+        """``work`` in a process of its own, what it says (or raises) in the log."""
+        process = FORK.Process(target=self._work, args=(work, *arguments))
+        process.start()
+        return process
+
+    def do(self, work: Callable, *arguments) -> tuple[int, str]:
+        """The same, waited for: exit code, and what it said last."""
+        process = self.start(work, *arguments)
+        process.join(600)
+        return process.exitcode, (self.log.read_text().splitlines() or [""])[-1]
+
+    def environment(self) -> dict[str, str]:
+        return {"REIDNB_RESULTS": str(self.results), "REIDNB_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"}
+
+    def _work(self, work: Callable, *arguments) -> None:
+        os.environ |= self.environment()
+        torch.set_num_threads(1)
+        sys.stdout = sys.stderr = self.log.open("a", buffering=1)
+        try:
+            work(*arguments)
+        except (OSError, ValueError) as error:
+            print(f"{type(error).__name__}: {' '.join(str(error).splitlines())}")
+            os._exit(1)
+
+    def torn(self) -> int:
+        """How many files cannot be read."""
+        found = 0
+        places = [(top, path) for top in (self.results, self.cache) for path in top.rglob("*") if path.is_file()]
+        for path in (path for top, path in places if "/." not in f"/{path.relative_to(top)}"):
+            try:
+                READERS.get(path.suffix, Path.read_bytes)(path)
+            except Exception:  # every reader has its own errors for a broken file
+                print(f"torn: {path}")
+                found += 1
+        return found
+
+    def snakemake(self, settings: dict) -> subprocess.Popen:
+        """The study, started in a process group of its own."""
+        config = [f"{name}={value}" for name, value in settings.items()]
+        said = (self.results.parent / "said").open("a")
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--config", *config],
+            cwd=ROOT,
+            env=os.environ | self.environment(),
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+
+    def processes(self, words: str) -> list[int]:
+        """The processes of this place whose command line has ``words``."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                mine = f"REIDNB_RESULTS={self.results}".encode() in (path / "environ").read_bytes().split(b"\0")
+                if mine and words in (path / "cmdline").read_text():
+                    found.append(int(path.name))
+            except OSError:
+                continue  # it has just ended
+        return found
+
+    def left(self) -> int:
+        return sum(1 for top in (self.results, self.cache) for _ in top.rglob(".*"))
+
+    def content(self) -> dict[str, bytes]:
+        """Everything that two studies of the same experiments have in common, by name."""
+        found = {}
+        for path in sorted(path for path in self.results.rglob("*") if path.is_file()):
+            name = str(path.relative_to(self.results))
+            if path.name == "history.csv":
+                found[name] = pd.read_csv(path).drop(columns=list(TIMES)).to_csv().encode()
+            elif path.suffix == ".safetensors":  # whose header is in no order
+                found[name] = b"".join(n.encode() + t.numpy().tobytes() for n, t in sorted(load_file(path).items()))
+            elif name.startswith(("runs/", "tables/")) and path.suffix in (".json", ".npz", ".csv"):
+                found[name] = path.read_bytes() if path.name != "provenance.json" else b""
+        return found
+
+
+def experiment(seed: int = 0, dataset: str = "street-small") -> Experiment:
+    return one_experiment("wrcanet", {}, {}, dataset, "smoke", seed)
+
+
+def planned(seed: int = 0, dataset: str = "street-small", root: str = "") -> str:
+    """The key of its run."""
+    return key(experiment(seed, dataset), catalog.load(dataset, root or None))
+
+
+def train(seed: int = 0, moment: tuple[str, str] | None = None, dataset: str = "street-small", root: str = "") -> None:
+    """One experiment; killed at a ``moment``: ('during' | 'before' | 'after', the name of the file put in place)."""
+    if moment:
+        die(*moment)
+    run(experiment(seed, dataset), data_root=root or None, cpu=True)
+
+
+def kill(process: Process, folder: Path, sign: str, seconds: float) -> None:
+    """Kill a process so many seconds after a file that ``sign`` describes has appeared in the folder."""
+    while process.is_alive() and not any(folder.glob(sign)):
+        time.sleep(0.001)
+    process.join(seconds)
+    process.kill()
+    process.join()
+
+
+def die(when: str, name: str) -> None:
+    """Let this process kill itself when a file of ``name`` is half-written, or before or after it is put in place."""
+    real_replace, real_fsync = os.replace, os.fsync
+
+    def fsync(handle: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        if when == "during" and path.name.endswith(name):
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        real_fsync(handle)
+
+    def replace_(source: Path, target: Path) -> None:
+        if when == "before" and Path(target).name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real_replace(source, target)
+        if when == "after" and Path(target).name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace, os.fsync = replace_, fsync
+
+
+def undisturbed(folder: Path) -> Place:
+    """The study of two trainings that nobody disturbs, and its tables, made once."""
+    place = Place(folder / "undisturbed", folder / "cache")
+    if not (place.results / "tables").exists():
+        for seed in (0, 1):
+            assert place.do(train, seed)[0] == 0, place.log.read_text()
+        place.do(study.finished_tables, study.settings(STUDY))
+    return place
+
+
+def same(place: Place, calm: Place) -> bool:
+    """Whether each run and table of the place is that of the calm study."""
+    ours, theirs = place.content(), calm.content()
+    return bool(ours) and all(theirs.get(name) == content for name, content in ours.items())

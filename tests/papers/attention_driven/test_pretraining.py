@@ -1,0 +1,87 @@
+"""ImageNet pre-training on a miniature: three classes of a few coloured pictures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from reidnb.papers.attention_driven import pretraining
+from reidnb.papers.attention_driven.network import PRETRAINED, AttentionDriven, pretrained_file
+from reidnb.study.comparison import one_experiment
+from reidnb.runs import run
+from reidnb.training.loop import learning_rate
+
+TINY = replace(pretraining.RECIPE, size=(64, 32), epochs=1, identities=2, images=2)
+OPTIONS = {"backbone": "five-branch-eighth", "cpu": True, "say": lambda line: None}
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """Three classes of four pictures of other sizes and formats, below 'train'."""
+    random = np.random.default_rng(0)
+    for number, name in enumerate(("n01", "n02", "n03")):
+        folder = tmp_path / "imagenet" / "train" / name
+        folder.mkdir(parents=True)
+        for i in range(4):
+            picture = random.integers(0, 60, (40 + 10 * i, 50, 3)) + 60 * number
+            Image.fromarray(picture.astype(np.uint8)).save(folder / f"{i}.{'png' if i % 2 else 'jpg'}")
+    return tmp_path / "imagenet"
+
+
+def test_recipe_is_as_stated():
+    recipe = pretraining.RECIPE
+    assert (recipe.batch, recipe.epochs, recipe.size) == (32, 9, (384, 192))
+    np.testing.assert_allclose(
+        [learning_rate(recipe, e) for e in (0, 2.9, 3, 5, 6, 8)], [0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001]
+    )
+
+
+def test_pictures_are_read_like_an_array(imagenet):
+    found = pretraining.find_images(imagenet)
+    assert found.classes == ["n01", "n02", "n03"] and len(found.samples) == 12
+    pictures = pretraining.Pictures([path for path, _ in found.samples], (64, 32))
+    batch = pictures[np.array([5, 0, 5])]
+    assert len(pictures) == 12 and batch.shape == (3, 64, 32, 3) and batch.dtype == np.uint8
+    np.testing.assert_array_equal(batch[0], batch[2])
+    with Image.open(found.samples[5][0]) as image:
+        expected = np.asarray(image.resize((32, 64), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(batch[0], expected)
+
+
+def test_fine_tuning_starts_from_the_file(imagenet, tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDNB_CACHE", str(tmp_path / "cache"))
+    file = pretraining.pretrain(imagenet, recipe=TINY, **OPTIONS)
+    assert file == pretrained_file("five-branch-eighth") and list(file.parent.iterdir()) == [file]
+    state = load_file(file)
+    assert all(name.startswith(PRETRAINED) for name in state)
+    torch.manual_seed(0)
+    model = AttentionDriven(7, (64, 32), "five-branch-eighth", "imagenet")
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
+    assert set(own) == set(state)
+    assert all(torch.equal(own[name], state[name]) for name in own)
+    torch.manual_seed(0)
+    untrained = AttentionDriven(7, (64, 32), "five-branch-eighth")
+    assert not torch.equal(untrained.conv1.weight, model.conv1.weight)
+    torch.testing.assert_close(untrained.classifiers["fused"].weight.std(), model.classifiers["fused"].weight.std())
+
+
+def test_a_run_from_pretrained_weights(imagenet, tmp_path, street_small):
+    file = pretraining.pretrain(imagenet, recipe=TINY, target=tmp_path / "own.safetensors", **OPTIONS)
+    again = pretraining.pretrain("/nowhere", target=file)  # it is there already
+    assert again == file
+    experiment = one_experiment("attention_driven", {}, {"epochs": 1}, "street-small", "smoke", weights=str(file))
+    assert run(experiment, results=tmp_path, cpu=True, say=lambda line: None).metrics["queries"] > 0
+
+
+def test_wrong_folders_and_broken_pictures_are_told(imagenet, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        pretraining.pretrain(tmp_path / "nowhere", target=tmp_path / "x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty holds no folders of images, one a class"):
+        pretraining.find_images(tmp_path / "empty")
+    (imagenet / "train" / "n02" / "0.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"n02/0.jpg cannot be decoded"):
+        pretraining.pretrain(imagenet, recipe=TINY, target=tmp_path / "x.safetensors", **OPTIONS)

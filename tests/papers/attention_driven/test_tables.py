@@ -1,0 +1,133 @@
+"""The attention-driven network's tables, its runs with boxes, and table 12."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from reidnb import runs
+from reidnb import pose
+from reidnb.training.experiments import key
+from reidnb.papers.attention_driven.network import AttentionDriven
+from reidnb.papers.attention_driven import tables as attention_driven
+from reidnb.study.comparison import beside_published, experiments, find_table, one_experiment
+from reidnb.runs import boxes_of, by_region, run
+from reidnb.training.loop import learning_rate
+
+QUIET = {"say": lambda line: None, "cpu": True}
+
+
+def smoke(**options):
+    return one_experiment("attention_driven", options, {"epochs": 1}, "street-small", "smoke")
+
+
+@pytest.fixture(scope="module")
+def finished(street_small):
+    return run(smoke(), **QUIET)
+
+
+def test_every_reading_of_the_ledger_is_an_option():
+    signature = inspect.signature(AttentionDriven).parameters
+    for reading in attention_driven.READINGS:
+        assert signature[reading.option].default == reading.default
+        for value in reading.alternatives:
+            AttentionDriven(3, (64, 32), "five-branch-eighth", **{reading.option: value})
+
+
+def test_training_is_as_stated():
+    experiment = one_experiment("attention_driven", {}, {}, "market1501", "paper")
+    recipe = experiment.recipe
+    assert (experiment.backbone, experiment.weights) == ("five-branch", "imagenet")
+    assert (recipe.batch, recipe.epochs, recipe.optimizer, recipe.lr) == (32, 100, "sgd", 0.01)
+    rates = [learning_rate(recipe, epoch) for epoch in (0, 39, 40, 79, 80, 99)]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
+
+
+def test_tuned_values_are_the_data_sets_own():
+    rows = {
+        dataset: experiments("attention_driven", "table6", dataset, "paper")[-1][1].options
+        for dataset in ("market1501", "dukemtmc", "cuhk03-detected")
+    }
+    assert rows["market1501"] == rows["dukemtmc"] == {"intra_weight": 0.1, "beta": 0.0625}
+    assert rows["cuhk03-detected"] == {"intra_weight": 0.2, "beta": 0.0625}
+
+
+def test_rows_of_several_tables_are_one_run(street_small):
+    """Table 6's Intra+inter is also a row of tables 7, 8, 10 and 11; Aligned and Inter are rows of table 9."""
+
+    def keys(table):
+        found = experiments("attention_driven", table, "street-small", "smoke")
+        return {row.name: key(experiment, street_small) for row, experiment in found}
+
+    six, nine = keys("table6"), keys("table9")
+    assert six["Intra+inter"] == keys("table8")["With attention decomposition"] == keys("table10")["lambda=0.5"]
+    assert six["Intra+inter"] == keys("table11")["beta=5H/48"] == keys("table7")["Head (with intra-attention)"]
+    assert six["Aligned"] == nine["Concatenation"] and six["Inter"] == nine["Inter-attention"]
+    assert len(set(keys("table7").values())) == 2
+    assert len(set(keys("table10").values())) == 11 and len(set(keys("table11").values())) == 7
+
+
+def test_boxes_are_the_poses_at_the_experiments_beta(street_small):
+    poses = pose.complete(pose.load(street_small))
+    for beta in (0.0, 0.1):
+        boxes = boxes_of(smoke(beta=beta), street_small)
+        expected = pose.boxes(*poses.query, beta=beta) / np.array([32, 64, 32, 64])
+        np.testing.assert_allclose(boxes["query"], expected, atol=1e-6)
+    assert boxes["train"].shape == (len(street_small.train), 5, 4) and boxes["train"].dtype == np.float32
+    assert boxes_of(smoke(regions="strips"), street_small)["gallery"] is None
+    assert boxes_of(one_experiment("wrcanet", {}, {}, "street-small", "smoke"), street_small)["train"] is None
+
+
+def test_key_knows_where_the_joints_come_from(street_small, monkeypatch):
+    by_pose, by_strips = smoke(), smoke(regions="strips")
+    before = [key(e, street_small) for e in (by_pose, by_strips)]
+    monkeypatch.setattr(pose, "source_of", lambda data: "others")
+    after = [key(e, street_small) for e in (by_pose, by_strips)]
+    assert before[0] != after[0] and before[1] == after[1]
+
+
+def test_kept_model_gives_the_kept_numbers(finished, street_small):
+    query, gallery = runs.descriptors(finished, street_small)
+    scores = runs.metrics.evaluate(query, gallery, **runs.labels_of(street_small))
+    assert 100 * scores.map == pytest.approx(finished.metrics["map"], abs=0.01)
+
+
+def test_regions_of_one_run(finished, street_small):
+    found = by_region(finished, street_small)
+    assert set(found) == {"global", "head", "upper_body", "upper_leg", "lower_leg", "parts", "all"}
+    assert found["all"]["map"] == pytest.approx(finished.metrics["map"], abs=0.01)  # both halves have length 1
+    query, gallery = runs.descriptors(finished, street_small)
+    head = [torch.nn.functional.normalize(x[:, 256:384]) for x in (query, gallery)]
+    scores = runs.metrics.evaluate(*head, **runs.labels_of(street_small))
+    assert found["head"]["rank1"] == pytest.approx(100 * scores.rank(1), abs=0.01)
+    assert by_region(finished, street_small) == found
+
+
+def test_table_7_measures_regions(finished, street_small):
+    rows = find_table("attention_driven", "table7").rows
+    pairs = [(row, finished) for row in rows if "(with intra" in row.name]
+    frame = beside_published("attention_driven", "table7", "street-small", pairs).set_index("row")
+    found = by_region(finished, street_small)
+    assert frame.ours_map["Lower-Leg (with intra-attention)"] == found["lower_leg"]["map"]
+    assert frame.ours_map["Global+Part (with intra-attention)"] == finished.metrics["map"]
+    assert frame.published_map["Head (with intra-attention)"] == 26.76
+
+
+def test_strips_need_no_joints(street_small, monkeypatch):
+    monkeypatch.setattr(pose, "load", lambda data: pytest.fail("joints were asked for"))
+    done = run(replace(smoke(), options=attention_driven.BASELINE), **QUIET)
+    assert 0 <= done.metrics["map"] <= 100
+
+
+def test_table_12_measured_beside_printed():
+    frame = attention_driven.table12()
+    assert list(frame.index) == ["AlexNet", "VGG", "ResNet50", "GoogLeNet", "Basemodel", "Full model"]
+    assert frame.error_parameters_million.abs().max() < 7
+    assert frame.error_flops.abs().max() < 14
+    base, full = frame.loc["Basemodel"], frame.loc["Full model"]
+    assert base.parameters_million == pytest.approx(6.91, abs=0.01) and base.flops == pytest.approx(1.96e9, rel=0.01)
+    assert full.parameters_million == pytest.approx(10.29, abs=0.01) and full.flops == pytest.approx(2.70e9, rel=0.01)
+    # VGG's convolutions at 224x224 have 15.35e9 multiply-adds, its two inner layers 0.12e9.
+    assert frame.flops["VGG"] == pytest.approx(15.35e9 * 384 * 192 / 224**2 + 0.12e9, rel=0.01)

@@ -1,0 +1,68 @@
+"""How hard DRANet's hard examples are, and whether its channel attention is awake, on one smoke run."""
+
+import numpy as np
+import pytest
+import torch
+
+from reidnb.data import pixels
+from reidnb.data.augment import normalise
+from reidnb.training.experiments import Run
+from reidnb.papers.dranet.network import DRANet
+from reidnb.study.comparison import one_experiment
+from reidnb.papers.dranet import analysis as probes
+from reidnb.runs import load_model, run
+
+
+@pytest.fixture(scope="module")
+def finished(street_small) -> Run:
+    experiment = one_experiment("dranet", {}, {}, "street-small", "smoke")
+    return run(experiment, cpu=True, say=lambda line: None)
+
+
+def test_how_hard_names_training_images_from_each_map(finished, street_small):
+    size, count = finished.experiment.recipe.size, len(street_small.train)
+    labels = np.unique(street_small.train.pid, return_inverse=True)[1]
+    images = pixels.read(list(street_small.train.path), size)
+    with torch.inference_mode():
+        logits = load_model(finished, street_small)(normalise(torch.from_numpy(images)), torch.tensor(labels)).id_logits
+    table = probes.how_hard(finished, street_small).set_index("named from")
+    for row, name in zip(table.index[:3], "bcd", strict=True):
+        summed = sum(logits[f"{name}{part}"] for part in (1, 2, 3)).argmax(1).numpy()
+        assert table.loc[row, "right"] == pytest.approx(100 * np.mean(summed == labels))
+    assert len(table) == 4 and (table.images == count).all()
+    assert (table.low <= table.right).all() and (table.right <= table.high).all()
+
+
+def test_awake_counts_hidden_units_that_some_image_wakes(finished, street_small, monkeypatch):
+    model = load_model(finished, street_small)
+    images = pixels.read(list(street_small.train.path), finished.experiment.recipe.size)
+    with torch.inference_mode():
+        maps = model(normalise(torch.from_numpy(images))).maps
+    table = probes.awake(finished, street_small)
+    a = maps["stage4"].numpy()
+    a = a.repeat(3, 2) if a.shape[2] < 3 else a
+    for part, own in enumerate(np.array_split(a, 3, axis=2)):
+        hidden = own.mean((2, 3)) @ model.attention[part].w0.weight.detach().numpy().T
+        assert table.awake[part] == sum((hidden > 0).any(0)) and table["hidden units"][part] == hidden.shape[1]
+        limits = np.quantile(maps["m"][:, :, part].numpy(), (0.025, 0.975))
+        np.testing.assert_allclose(table.loc[part, ["m from", "m to"]].astype(float), limits, atol=1e-5)
+
+    for part in model.attention:
+        part.w0.weight.data.fill_(-1)  # the average of a map behind a ReLU is never below 0
+    monkeypatch.setattr(probes, "load_model", lambda *_: model)
+    table = probes.awake(finished, street_small)
+    assert (table.awake == 0).all() and (table[["m from", "m to"]] == 0.5).all(axis=None)
+
+
+def test_how_hard_makes_d_with_another_identitys_map(finished, street_small, monkeypatch):
+    asked = []
+    forward = DRANet.forward
+
+    def watched(model, images, labels=None):
+        asked.append(labels)
+        return forward(model, images, labels)
+
+    monkeypatch.setattr(DRANet, "forward", watched)
+    probes.how_hard(finished, street_small, count=20)
+    own, other = asked
+    assert len(own) == 20 and (other != own).all() and other.min() >= 0 and other.max() < street_small.train_ids

@@ -1,0 +1,78 @@
+"""Bad boxes by hand, and what each window carries."""
+
+import numpy as np
+import pytest
+import torch
+
+from reidnb import runs
+from reidnb.evaluation import metrics
+from reidnb.study.comparison import one_experiment
+from reidnb.papers.hybrid_attention import analysis as probes
+from reidnb.papers.hybrid_attention.analysis import AMOUNTS, bad_boxes
+
+
+def directions(seed: int = 0, count: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).choice([-1.0, 1.0], (count, 2))
+
+
+def pictures(count: int = 8, height: int = 20, width: int = 10) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def test_shifted_boxes_show_the_image_elsewhere_and_repeat_its_edge():
+    images = pictures()
+    moved = bad_boxes(images, "shift", 0.2, np.random.default_rng(0))
+    for image, got, (sx, sy) in zip(images, moved, directions(), strict=True):
+        rows = np.clip(np.arange(20) + int(4 * sy), 0, 19)  # 0.2 of 20 rows, 0.2 of 10 columns
+        columns = np.clip(np.arange(10) + int(2 * sx), 0, 9)
+        np.testing.assert_array_equal(got, image[rows][:, columns])
+    assert len(np.unique(directions(), axis=0)) == 4  # all four corners were tried
+
+
+def test_scaled_boxes_are_larger_or_smaller_about_the_centre():
+    ramp = np.broadcast_to(np.arange(20, dtype=np.uint8)[None, :, None, None] * 10, (8, 20, 10, 3)).copy()
+    scaled = bad_boxes(ramp, "scale", 0.25, np.random.default_rng(0)).astype(float)
+    for got, sign in zip(scaled, directions()[:, 0], strict=True):
+        factor = 1.25**sign
+        place = (np.arange(20) + 0.5 - 10) * factor + 10 - 0.5  # the row that is seen at each row
+        np.testing.assert_allclose(got[:, 5, 0], np.clip(place, 0, 19) * 10, atol=0.51)
+    assert len(set(directions()[:, 0])) == 2
+
+
+@pytest.mark.parametrize("kind", ["shift", "scale"])
+def test_no_amount_changes_nothing(kind):
+    images = pictures()
+    np.testing.assert_array_equal(bad_boxes(images, kind, 0.0, np.random.default_rng(0)), images)
+
+
+def test_wrong_boxes_are_named():
+    with pytest.raises(ValueError, match="kind='turn': allowed are 'shift', 'scale'"):
+        bad_boxes(pictures(), "turn", 0.1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"in \[0, 1\), got 1.5"):
+        bad_boxes(pictures(), "shift", 1.5, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def finished(street_small):
+    experiment = one_experiment("hybrid_attention", {"width": 16}, {"epochs": 1}, "street-small", "smoke")
+    return runs.run(experiment, say=lambda line: None, cpu=True)
+
+
+def test_box_probe_begins_at_the_runs_own_numbers_and_is_kept(finished, street_small, monkeypatch):
+    monkeypatch.setattr(probes, "AMOUNTS", (0.0, 0.25))
+    frame = probes.boxes(finished, street_small)
+    assert list(frame.kind) == ["shift", "shift", "scale", "scale"] and AMOUNTS[0] == 0
+    for _, line in frame[frame.amount == 0].iterrows():
+        assert line.rank1 == finished.metrics["rank1"] and line["map"] == finished.metrics["map"]
+    assert (frame[frame.amount > 0]["map"] != finished.metrics["map"]).all()
+    monkeypatch.setattr(probes, "descriptors", lambda *a, **k: pytest.fail("measured again"))
+    assert probes.boxes(finished, street_small).equals(frame)
+
+
+def test_each_windows_part_of_the_descriptor_is_scored_alone(finished, street_small):
+    frame = probes.windows(finished, street_small)
+    assert len(frame) == 21 and tuple(frame.iloc[-1][["first", "last"]]) == (0, 6)
+    alone = [torch.nn.functional.normalize(x[:, 7 * 16 : 8 * 16]) for x in runs.descriptors(finished, street_small)]
+    scores = metrics.evaluate(*alone, **runs.labels_of(street_small))
+    assert frame["map"][7] == pytest.approx(100 * scores.map, abs=1e-3)
+    assert frame["rank1"][7] == pytest.approx(100 * scores.rank(1), abs=1e-3)

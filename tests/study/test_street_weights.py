@@ -1,0 +1,60 @@
+"""The demo's initial weights on the street: what the package holds, how it is read, how it was made."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reidnb.study import street_weights
+from reidnb.papers.attention_driven.network import AttentionDriven
+from reidnb.models.backbone import WEIGHTS, Backbone
+from reidnb.study import comparison as tables
+
+
+def test_a_narrow_backbone_is_filled_with_its_file():
+    state = load_file(WEIGHTS / "resnet10-quarter.safetensors")
+    net = Backbone("resnet10-quarter", "street")
+    np.testing.assert_array_equal(net.stem[0].weight.detach(), state["conv1.weight"].float())
+    np.testing.assert_array_equal(net.stages[3][0].bn2.running_var, state["layer4.0.bn2.running_var"].float())
+    assert all(np.isfinite(value.numpy()).all() for value in state.values())
+
+
+def test_names_are_torchvisions_there_and_back():
+    net = Backbone("resnet10-quarter", "street")
+    state = street_weights.resnet_names(torch.nn.ModuleDict({"backbone": net}))
+    assert set(state) == set(load_file(WEIGHTS / "resnet10-quarter.safetensors"))
+
+
+def test_other_masks_keep_their_random_weights():
+    state = load_file(WEIGHTS / "five-branch-quarter.safetensors")
+    net = AttentionDriven(4, (96, 48), "five-branch-quarter", "street", decomposed=False)
+    np.testing.assert_array_equal(net.conv1.weight.detach(), state["conv1.weight"].float())
+    plain = AttentionDriven(4, (96, 48), "five-branch-quarter", "street", intra=False)
+    assert set(plain.state_dict()) < set(state) | {n for n in plain.state_dict() if n.startswith(("classif", "inter"))}
+
+
+def test_only_narrow_networks_have_them():
+    with pytest.raises(ValueError, match="no weights of the street for resnet50: there are for five-branch-quarter"):
+        Backbone("resnet50", "street")
+
+
+@pytest.mark.parametrize("paper", tables.PAPERS)
+def test_every_row_of_the_demo_on_the_street_starts_from_them(paper, street_small):
+    for table in tables.paper(paper).TABLES:
+        where = "street-small->street-other" if table.crosses else "street-small"
+        for _, experiment in tables.experiments(paper, table.name, where, "demo"):
+            assert experiment.weights == "street"
+            assert experiment.backbone in street_weights.LEARNT
+
+
+def test_they_are_made_by_training(street_small, tmp_path, monkeypatch):
+    def tiny(paper, options, recipe, dataset, profile, weights):
+        assert (dataset, profile, weights) == ("street-pretraining", "demo", "")
+        return tables.one_experiment(paper, options, {"epochs": 1}, "street-small", "smoke")
+
+    monkeypatch.setattr(street_weights, "one_experiment", tiny)
+    monkeypatch.setattr(street_weights.catalog, "load", lambda name, root=None: street_small)
+    path = street_weights.make("resnet10-quarter", tmp_path, say=lambda line: None)
+    made = load_file(path)
+    assert made["conv1.weight"].dtype == torch.float16
+    Backbone("resnet10-quarter", path)

@@ -1,0 +1,313 @@
+"""The batch study's plan, its tables of what is finished, a study by the clock, the GPU of a job, and the Snakefile."""
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, replace
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reidnb.study import devices, session, plan as study
+from reidnb import runs
+from reidnb.__main__ import main
+from reidnb.training.experiments import Run, results_dir
+from reidnb.study import comparison as tables
+from reidnb.study.comparison import one_experiment
+from reidnb.runs import run
+from reidnb.training.loop import learning_rate
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet"}
+
+
+def test_settings_from_a_command_line():
+    found = study.settings({"datasets": "market1501,dukemtmc", "tables": "table2", "papers": "wrcanet", "seeds": 3})
+    assert found.datasets == ("market1501", "dukemtmc")
+    assert study.chosen("wrcanet", found) == ["table2"]
+    assert study.settings({}).papers == tables.PAPERS
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"dataset": "street"}, "the study has no setting 'dataset': it has profile, datasets"),
+        ({"profile": "tiny"}, "unknown profile 'tiny': known are paper, quick, scratch, demo, smoke"),
+        ({"papers": "resnet"}, "unknown paper 'resnet'"),
+        ({"papers": "wrcanet", "tables": "table9"}, "no table 'table9' in wrcanet: known are readings, table1, table2"),
+        ({"seeds": 0}, "seeds is the number of trainings of each row, at least 1, found 0"),
+    ],
+)
+def test_wrong_settings_are_one_clear_sentence(config, message):
+    with pytest.raises(ValueError, match=message):
+        study.settings(config)
+
+
+def test_readings_only_when_named():
+    assert "readings" not in study.chosen("wrcanet", study.settings({}))
+    assert study.chosen("wrcanet", study.settings({"tables": "readings"})) == ["readings"]
+
+
+def test_an_experiment_of_several_tables_is_planned_once(street_small):
+    planned = study.plan(study.settings(SMALL))["wrcanet", "street-small"]
+    rows = [row for t in ("table1", "table2") for row in tables.find_table("wrcanet", t).rows]
+    assert len(rows) == 7
+    assert len(planned) == 5  # table 1's two rows are table 2's last, without and with re-ranking
+
+
+def test_a_missing_data_set_is_found_before_anything_is_trained(tmp_path):
+    with pytest.raises(FileNotFoundError, match="bounding_box_train"):
+        study.plan(study.settings({"datasets": "market1501", "root": str(tmp_path)}))
+
+
+def test_tables_of_what_is_finished(street_small, tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
+    settings = study.settings(SMALL | {"tables": "table2"})
+    (first, *_) = study.plan(settings)["wrcanet", "street-small"].values()
+    said: list[str] = []
+    assert study.finished_tables(settings, said.append) == 5
+    assert not (results_dir() / "tables").exists()
+    run(first, say=lambda line: None)
+    assert study.finished_tables(settings, said.append) == 4
+    assert "table2, ResNet-50+WRA)" in said[-4]
+    frame = pd.read_csv(results_dir() / "tables" / "wrcanet-table2-street-small-smoke.csv")
+    assert frame.set_index("row").seeds.to_dict()["ResNet-50"] == 1
+    assert frame.ours_map.notna().sum() == 1
+    about = (results_dir() / "tables" / "wrcanet-table2-street-small-smoke.json").read_text()
+    assert "Not finished: ResNet-50+WRA, ResNet-50+WRA+GP, " in about
+    claims = pd.read_csv(results_dir() / "tables" / "wrcanet-claims-street-small-smoke.csv")
+    assert set(claims.table) == {"table2"} and set(claims.verdict) == {"not run"}
+
+
+def test_the_most_telling_experiments_come_first(street_small):
+    asked = study.settings(SMALL | {"papers": "attention_driven,wrcanet", "tables": "table1,table2,table6", "seeds": 2})
+    pieces = session.in_order_of_value(asked)
+    planned = {key for experiments in study.plan(asked).values() for key in experiments}
+    assert len(pieces) == len(planned) and {piece.key for piece in pieces} == planned
+    seeds = [piece.experiment.seed for piece in pieces]
+    assert seeds == sorted(seeds)
+    first = [(piece.table, piece.row) for piece in pieces if piece.experiment.seed == 0]
+    assert first[:3] == [("table6", "Baseline"), ("table6", "Intra+inter"), ("table6", "Aligned")]
+    others = [piece for piece in pieces if piece.experiment.paper == "wrcanet"]
+    assert [piece.row for piece in others[:3]] == ["ResNet-50", "ResNet-50+WRA+MS+GP", "ResNet-50+WRA"]
+
+
+def _in_pieces(seconds: float, keep: str = "weights") -> pd.DataFrame:
+    """Table 1 of WRCANet, one training, by a clock that goes on by a second whenever it is looked at."""
+    clock = count()
+    asked = study.settings(SMALL | {"tables": "table1"})
+    return session.train(asked, seconds / 60, keep, cpu=True, clock=lambda: next(clock), say=lambda line: None)
+
+
+def test_a_study_in_pieces_of_time_ends_as_an_uninterrupted_one(street_small, tmp_path, monkeypatch):
+    ends = {}
+    for name, times, keep in (("whole", [100], "weights"), ("pieces", [0, 1.5, 1.5, 0], "descriptors")):
+        monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path / name))
+        states = [_in_pieces(seconds, keep).state.item() for seconds in times]
+        ends[name] = Run(next((tmp_path / name / "runs").iterdir()))
+    assert states == ["not begun", "stopped at epoch 1 of 2", "finished", "finished"]
+    whole, pieces = ends.values()
+    assert pieces.metrics == whole.metrics
+    np.testing.assert_array_equal(pieces.history.loss, whole.history.loss)
+
+    names = {file.name for file in pieces.folder.iterdir()}
+    assert "descriptors.npz" in names and not names & {"model.safetensors", "checkpoint.pt"}
+    for small, full in zip(*(runs.descriptors(run_, street_small) for run_ in (pieces, whole)), strict=True):
+        np.testing.assert_allclose(small, full, atol=1e-3, rtol=1e-2)
+    assert runs.reranked(pieces, street_small)["map"] == pytest.approx(runs.reranked(whole, street_small)["map"], abs=1)
+
+    for file in ("descriptors.npz", "metrics-reranked.json"):  # as if only the metrics had been kept
+        (pieces.folder / file).unlink()
+    with pytest.raises(FileNotFoundError, match=r"was kept without model\.safetensors: remove it and train again"):
+        runs.load_model(pieces, street_small)
+    said: list[str] = []
+    study.finished_tables(study.settings(SMALL | {"tables": "table1"}), said.append)
+    assert "no table1 of wrcanet" in said[0]
+
+
+def test_where_a_piece_stands_has_its_published_numbers_beside_it():
+    """DRANet's baseline on Market-1501: 91.5 rank-1, 77.5 mAP (table 4)."""
+    asked = study.Settings(profile="paper")
+    row, experiment = study.rows("dranet", "table4", "market1501", asked)[0]
+    piece = session.Piece("no-such-run", "table4", row.name, experiment)
+    line = session._row(piece, Run(Path("no-such-run")), "")
+    assert (line["published map"], line["published rank1"]) == ("77.50", "91.50")
+    assert {line[name] for name in ("map", "rank1", "minutes", "images/s")} == {""}
+    assert line["state"] == "not begun"
+    scores = {"map": 20.0, "map_trapezoid": 10.0, "rank1": 30.0}
+    done = SimpleNamespace(
+        is_finished=True,
+        metrics=scores,
+        history=pd.DataFrame({"seconds": [60.0, 30.0], "images_per_second": [5.0, 7.0]}),
+    )
+    line = session._row(piece, done, "")
+    assert [line[name] for name in ("map", "rank1", "minutes", "images/s")] == ["20.00", "30.00", "1.5", "6"]
+    other = replace(piece, table="table6", experiment=replace(experiment, paper="hybrid_attention", options={}))
+    assert session._row(other, done, "")["map"] == "10.00"  # by the definition of that paper
+    unprinted = replace(piece, row="a row of ours")
+    assert session._row(unprinted, Run(Path("no-such-run")), "")["published map"] == ""
+
+
+def test_an_experiment_that_fails_is_named_and_the_others_go_on(street_small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
+
+    def fail(experiment, **options):
+        if experiment.options.get("wra") == "":
+            raise MemoryError("too little memory")
+
+    monkeypatch.setattr(session, "run", fail)
+    arguments = [f"--{name}={value}" for name, value in SMALL.items()]
+    assert main(["study", *arguments, "--tables=table2"]) == 1
+    table = capsys.readouterr().out.splitlines()[-6:]
+    assert "failed: too little memory" in table[1] and all("not begun" in line for line in table[2:])
+
+
+def test_a_study_says_what_is_wrong_in_a_sentence(capsys):
+    assert main(["study", "--papers", "resnet"]) == 1
+    assert main(["study", "--keep", "all"]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("reidnb: unknown paper 'resnet'")
+    assert told[1] == "reidnb: keep='all': allowed are 'weights', 'descriptors', 'metrics'"
+
+
+def test_one_experiment_from_the_command_line(monkeypatch, capsys, tmp_path):
+    asked = []
+    found = SimpleNamespace(metrics={"map": 12.345, "rank1": 50.0}, folder=tmp_path)
+    monkeypatch.setattr(runs, "run", lambda experiment, **options: asked.append((experiment, options)) or found)
+    expected = one_experiment("dranet", {"rsam": False}, {"epochs": 3}, "street-small", "smoke", 2)
+    given = {"paper": "dranet", "options": {"rsam": False}, "recipe": {"epochs": 3}, "profile": "smoke", "seed": 2}
+    assert main(["run", json.dumps(given | {"dataset": "street-small", "data_root": "here"})]) == 0
+    assert main(["run", json.dumps(asdict(expected))]) == 0
+    assert main(["run", json.dumps({"experiment": asdict(expected)})]) == 0
+    assert [experiment for experiment, _ in asked] == [expected] * 3
+    assert asked[0][1] == {"data_root": "here"}
+    assert "mAP 12.35, rank-1 50.00" in capsys.readouterr().out
+    assert main(["run", '{"papers": "dranet"}']) == 1
+    assert "run has no parameter 'papers': it has paper, options" in capsys.readouterr().err
+
+
+def test_from_scratch_is_the_stated_network_on_one_schedule_for_all_rows():
+    rows = tables.experiments("hybrid_attention", "table6", "market1501", "scratch")
+    stated = tables.experiments("hybrid_attention", "table6", "market1501", "paper")
+    assert len({(e.recipe.epochs, e.recipe.lr, e.recipe.warmup, e.recipe.optimizer) for _, e in rows}) == 1
+    for (_, ours), (_, theirs) in zip(rows, stated, strict=True):
+        assert (ours.weights, ours.backbone, ours.options) == ("", theirs.backbone, theirs.options)
+        assert (ours.recipe.size, ours.recipe.batch) == (theirs.recipe.size, theirs.recipe.batch)
+        assert ours.recipe.augmentation == theirs.recipe.augmentation
+    rates = [learning_rate(rows[0][1].recipe, epoch) for epoch in (0, 36, 120)]  # up for 0.3 of 120 epochs, then down
+    assert rates == pytest.approx([1e-3 / 25, 1e-3, 1e-7])
+    made = SimpleNamespace(experiment=rows[0][1], provenance={"device": "a GPU"})
+    assert "from scratch (random initial weights)" in tables.caption("hybrid_attention", "table6", [(rows[0][0], made)])
+
+
+@pytest.mark.slow
+def test_a_study_needs_only_what_trains():
+    lacking = ["matplotlib", "papermill", "snakemake", "pytorch_grad_cam", "jinja2", "h5py", "cv2", "IPython"]
+    lines = ["import sys", f"sys.modules.update(dict.fromkeys({lacking}))", "import reidnb.__main__, reidnb.session"]
+    lines += ["from reidnb.papers import tables", "[tables.paper(name) for name in tables.PAPERS]"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def _hold(names, told):
+    with devices.one_gpu(names) as name:
+        told.send(name)
+        time.sleep(3600)  # until it is killed
+
+
+def test_jobs_hold_gpus_of_their_own_and_a_killed_one_leaves_its_own():
+    context = multiprocessing.get_context("spawn")
+    ears, jobs = [], []
+
+    def start() -> None:
+        ear, told = context.Pipe(duplex=False)
+        ears.append(ear)
+        jobs.append(context.Process(target=_hold, args=(["0", "1"], told), daemon=True))
+        jobs[-1].start()
+
+    start(), start()
+    held = [ear.recv() for ear in ears]
+    assert sorted(held) == ["0", "1"]
+    start()
+    assert not ears[2].poll(2)  # it waits
+    jobs[0].kill()
+    assert ears[2].recv() == held[0]
+    for job in jobs:
+        job.kill()
+
+
+def test_slurm_jobs_that_are_each_shown_gpu_0_do_not_wait_for_each_other(monkeypatch):
+    def hold() -> None:
+        with devices.one_gpu(["0"]):
+            pass
+
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with devices.one_gpu(["0"]):
+        monkeypatch.setenv("SLURM_JOB_ID", "8")
+        other = threading.Thread(target=hold, daemon=True)
+        other.start()
+        other.join(20)
+        assert not other.is_alive()
+
+
+def test_gpus_are_those_that_cuda_shows(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
+    assert devices.gpus() == ["2", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.gpus() == []
+    with pytest.raises(ValueError, match="this machine has none to give"), devices.one_gpu([]):
+        pass
+
+
+def _snakemake(*config: str) -> subprocess.CompletedProcess:
+    call = [sys.executable, "-m", "snakemake", "--dry-run", "--config", *config]
+    return subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_snakefile_has_a_job_for_each_experiment(street_small):
+    done = _snakemake("profile=smoke", "datasets=street-small", "papers=wrcanet")
+    assert done.returncode == 0, done.stderr
+    counts = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if line.startswith("experiment "))
+    assert counts == {"experiment": "5"}
+
+
+@pytest.mark.slow
+def test_snakefile_says_what_is_wrong_in_a_sentence():
+    done = _snakemake("profil=smoke")
+    assert done.returncode != 0
+    assert "the study has no setting 'profil'" in done.stdout + done.stderr
+
+
+def test_a_table_across_data_sets_goes_to_each_other_one_of_the_study(monkeypatch):
+    named = study.settings({"papers": "hybrid_attention", "datasets": "dukemtmc,market1501", "tables": "table8"})
+    assert study.main_table("hybrid_attention", "dukemtmc", named) == ("table8", "dukemtmc->market1501")
+    assert study.main_table("hybrid_attention", "market1501", named) == ("table8", "market1501->dukemtmc")
+    whole = study.settings({"papers": "hybrid_attention"})
+    assert study.main_table("hybrid_attention", "street", whole) == ("table6", "street")
+    assert study.main_table("hybrid_attention", "street", replace(whole, tables=("table8",))) == (
+        "table8",
+        "street->street-other",
+    )
+
+
+def test_a_table_across_data_sets_needs_two():
+    alone = study.settings({"papers": "hybrid_attention", "datasets": "market1501", "tables": "table8"})
+    with pytest.raises(ValueError, match="table8 tests on another data set than it trains on: name two"):
+        study.plan(alone)
+
+
+def test_a_table_across_data_sets_trains_nothing_of_its_own(street_small):
+    small = SMALL | {"papers": "hybrid_attention", "datasets": "street-small,street-other"}
+    both = study.settings(small | {"tables": "table6,table8"})
+    planned = study.planned("hybrid_attention", "street-small", both)
+    assert planned == [("table6", "street-small"), ("table8", "street-small->street-other")]
+    rows = {table: study.rows("hybrid_attention", table, where, both) for table, where in planned}
+    assert [e for _, e in rows["table6"]] == [e for _, e in rows["table8"]]

@@ -1,0 +1,91 @@
+"""Trackers: which are asked for, what they are told, and that they are no part of a result."""
+
+import accelerate.tracking
+import pytest
+from accelerate.tracking import GeneralTracker
+from accelerate.utils import LoggerType
+
+from reidnb.training import tracking
+from reidnb.study.comparison import one_experiment
+from reidnb.runs import run
+
+SMOKE = one_experiment("wrcanet", {"wra": "", "gp": False, "ms": False}, {}, "street-small", "smoke")
+
+
+class Listener(GeneralTracker):
+    """Stands in for TensorBoard and keeps what it hears."""
+
+    name = "tensorboard"
+    requires_logging_directory = True
+    heard: dict = {}  # noqa: RUF012
+
+    def __init__(self, run_name, logging_dir, **options):
+        super().__init__()
+        self.heard |= {"place": (run_name, str(logging_dir)), "steps": {}, "finished": 0}
+
+    @property
+    def tracker(self):
+        return self
+
+    def store_init_configuration(self, values):
+        self.heard["settings"] = values
+
+    def log(self, values, step=None, **options):
+        self.heard["steps"].setdefault(step, {}).update(values)
+
+    def finish(self):
+        self.heard["finished"] += 1
+
+
+@pytest.fixture
+def listener(monkeypatch):
+    monkeypatch.setattr(accelerate.tracking, "_available_trackers", [LoggerType.TENSORBOARD])
+    monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "tensorboard", Listener)
+    monkeypatch.setattr(Listener, "heard", {})
+    return Listener
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"), [("", []), ("0", []), ("1", ["tensorboard"]), (" TensorBoard,", ["tensorboard"])]
+)
+def test_trackers_are_asked_for_by_the_environment(listener, monkeypatch, asked, found):
+    monkeypatch.setenv("REIDNB_TRACKER", asked)
+    assert tracking.wanted() == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("tensorboard,excel", "REIDNB_TRACKER='excel': known are tensorboard, wandb, mlflow, trackio"),
+        ("mlflow", "REIDNB_TRACKER='mlflow' is not installed: pip install mlflow, or unset it"),
+    ],
+)
+def test_what_cannot_track_is_told_before_anything_is_trained(listener, monkeypatch, tmp_path, asked, message):
+    monkeypatch.setenv("REIDNB_TRACKER", asked)
+    with pytest.raises(ValueError, match=message):
+        run(SMOKE, results=tmp_path, cpu=True)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_tracker_hears_settings_epochs_and_metrics(listener, monkeypatch, tmp_path):
+    monkeypatch.setenv("REIDNB_TRACKER", "1")
+    done = run(SMOKE, results=tmp_path, cpu=True, say=lambda line: None)
+    heard = listener.heard
+    assert heard["place"] == (tracking.PROJECT, str(done.folder))
+    assert heard["settings"]["recipe.lr"] == SMOKE.recipe.lr and heard["settings"]["options.gp"] is False
+    for epoch, row in done.history.set_index("epoch").iterrows():
+        assert heard["steps"][epoch]["loss"] == pytest.approx(row["loss"])
+        assert {"lr", "images_per_second"} <= set(heard["steps"][epoch])
+    assert heard["steps"][len(done.history)]["map"] == done.metrics["map"]
+    assert heard["finished"] == 1
+
+
+def test_settings_are_told_flat():
+    assert tracking.flat({"a": {"b": 1, "c": {"d": (2, 3)}}, "e": None}) == {"a.b": 1, "a.c.d": "(2, 3)", "e": "None"}
+
+
+def test_tensorboard_writes_into_the_runs_folder(monkeypatch, tmp_path):
+    pytest.importorskip("tensorboard")
+    monkeypatch.setenv("REIDNB_TRACKER", "tensorboard")
+    done = run(SMOKE, results=tmp_path, cpu=True, say=lambda line: None)
+    assert list((done.folder / tracking.PROJECT).glob("events.*"))
