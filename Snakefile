@@ -9,10 +9,9 @@ import json
 import sys
 from dataclasses import asdict
 
-from reidnb import study
-from reidnb.devices import gpus
-from reidnb.files import check_writable
-from reidnb.experiments import results_dir
+from reidnb.files import check_writable, results_dir
+from reidnb.study import plan as study
+from reidnb.study.devices import gpus
 
 try:
     SETTINGS = study.settings(config)

@@ -90,8 +90,8 @@ def _notebook(chosen: argparse.Namespace) -> bool:
     # Not on every machine that trains.
     from papermill import PapermillExecutionError, execute_notebook
 
-    from .study.devices import gpus, one_gpu
     from .files import check_writable, unfinished
+    from .study.devices import gpus, one_gpu
 
     with one_gpu(gpus()) if chosen.gpu else nullcontext() as name:
         if name is not None:
@@ -122,10 +122,11 @@ RUN |= {"weights": None, "data_root": "", "experiment": None}
 def _run(chosen: argparse.Namespace) -> None:
     from accelerate import PartialState
 
-    from .training import distributed
-    from .training.experiments import from_json
-    from .study.comparison import one_experiment
+    from .papers import find_paper
+    from .papers.experiments import checked, one_experiment
     from .runs import run
+    from .training import distributed
+    from .training.experiment import from_json
 
     given = chosen.parameters
     if not isinstance(given, dict):
@@ -134,12 +135,13 @@ def _run(chosen: argparse.Namespace) -> None:
         given = {"experiment": given}
     if unknown := sorted(set(given) - set(RUN)):
         raise ValueError(f"run has no parameter {unknown[0]!r}: it has {', '.join(RUN)}")
-    *row, root, experiment = (RUN | given).values()
-    found = run(from_json(experiment) if experiment else one_experiment(*row), data_root=root)
-    if not distributed.alone():
+    name, *row, root, written = (RUN | given).values()
+    experiment = checked(from_json(written)) if written else one_experiment(find_paper(name), *row)
+    result = run(experiment, catalog.load(experiment.dataset, root))
+    if distributed.is_distributed():
         PartialState().destroy_process_group()
-    if distributed.first():
-        print(f"mAP {found.metrics['map']:.2f}, rank-1 {found.metrics['rank1']:.2f}: {found.folder}")
+    if distributed.is_main_process():
+        print(f"mAP {result.metrics['map']:.2f}, rank-1 {result.metrics['rank1']:.2f}: {result.folder}")
 
 
 def _study(chosen: argparse.Namespace) -> bool:
@@ -154,10 +156,11 @@ def _study(chosen: argparse.Namespace) -> bool:
 
 
 def _report(chosen: argparse.Namespace) -> None:
-    from .training.experiments import all_runs, results_dir, update_summary
+    from .files import results_dir
+    from .papers import PAPERS
     from .report import page as report  # matplotlib and jinja2 are not on every machine that trains
     from .report.tables import to_csv
-    from .study.comparison import PAPERS, ledger
+    from .results import all_runs, update_summary
     from .study.plan import finished_tables, settings
 
     if chosen.study:
@@ -166,14 +169,14 @@ def _report(chosen: argparse.Namespace) -> None:
     results = results_dir()
     results.mkdir(parents=True, exist_ok=True)
     update_summary(all_runs(results), results / "runs.csv")
-    for paper in PAPERS:
-        to_csv(ledger(paper), results / f"readings-{paper}.csv")
+    for name, paper in PAPERS.items():
+        to_csv(paper.ledger(), results / f"readings-{name}.csv")
     print(report.build(results))
 
 
 def _weights(chosen: argparse.Namespace) -> None:
     from . import weight_files
-    from .training.experiments import results_dir
+    from .files import results_dir
     from .models.backbone import SHAPES, resnet
 
     path = weight_files.existing_file(chosen.file)

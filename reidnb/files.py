@@ -62,10 +62,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def once(target: Path, name: str = "*") -> Iterator[bool]:
-    """Whether ``target`` is still to be made, which of several jobs that need it one is told, and the others wait for.
+def create_once(target: Path, name: str = "*") -> Iterator[bool]:
+    """Yield True in the one job that must create ``target``; the others wait, then get False.
 
-    What killed makers left unfinished beside it, of ``name``, is gone then. Errors as ``locked``.
+    Unfinished files of ``name`` that killed jobs left beside it are removed first. Errors as ``locked``.
     """
     if target.exists():
         yield False
@@ -105,3 +105,15 @@ def _reason(error: Exception) -> str:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(word in str(error) for word in words):
         return "the disk is full"
     return (error.strerror or str(error).splitlines()[0]) if isinstance(error, OSError) else ""
+
+
+def results_dir() -> Path:
+    """``$REIDNB_RESULTS``, or the checkout's ``results``, or ``results`` in the working directory."""
+    checkout = Path(__file__).resolve().parents[1]
+    default = checkout / "results" if (checkout / "pyproject.toml").exists() else Path("results")
+    return Path(os.environ.get("REIDNB_RESULTS") or default).expanduser().resolve()
+
+
+def cache_dir() -> Path:
+    """Where made and decoded data is kept: ``$REIDNB_CACHE``, or ``~/.cache/reidnb``."""
+    return Path(os.environ.get("REIDNB_CACHE") or Path.home() / ".cache" / "reidnb").expanduser()

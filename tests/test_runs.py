@@ -11,13 +11,14 @@ import reidnb
 from reidnb import runs
 from reidnb.data import catalog
 from reidnb.data.augment import Augmentation
-from reidnb.training.experiments import Experiment, key
-from reidnb.study.comparison import one_experiment
-from reidnb.training.profiles import at_profile
-from reidnb.runs import load_model, reranked, run
+from reidnb.papers.experiments import key, one_experiment
+from reidnb.rescoring import reranked
+from reidnb.runs import load_model, run
+from reidnb.training.experiment import Experiment
 from reidnb.training.loop import make_accelerator
+from reidnb.training.profiles import at_profile
 
-QUIET = {"say": lambda line: None, "cpu": True}
+QUIET = {"log": lambda line: None, "cpu": True}
 
 
 def smoke(**options) -> Experiment:

@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 
 from reidnb import weight_files
 from reidnb.__main__ import main
-from reidnb.training.experiments import Run, key, to_json, weights_of
 from reidnb.models.backbone import Backbone
+from reidnb.papers.experiments import key, one_experiment
+from reidnb.results import Run, weights_of
 from reidnb.study import comparison as tables
-from reidnb.study.comparison import one_experiment
+from reidnb.training.experiment import to_json
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from ..papers.experiments import build, by_pose
 from ..training.distributed import Losses
-from ..training.experiments import Experiment, build, by_pose
+from ..training.experiment import Experiment
+from ..training.recipe import make_optimizer
 from ..training.stepping import eager_step
-from ..training.loop import make_optimizer
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """The type in which each of Accelerate's precisions multiplies."""

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from .training import OTHER_STEPS
-from ..report import page as report
 from ..figures import style
+from ..report import page as report
+from .training import OTHER_STEPS
 
 PRODUCT = "matrix product"
 

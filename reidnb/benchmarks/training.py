@@ -1,4 +1,4 @@
-"""What a training step costs: each paper's whole network beside its baseline, on this machine (`performance.ipynb`).
+"""What a training step costs: each paper's full network beside its baseline, on this machine (`performance.ipynb`).
 
 A batch of random images stays on the device, so that network, losses and optimiser are all there is to measure; what
 the whole training loop reaches is set beside it. The networks take turns, so that whatever else the machine does meets
@@ -17,12 +17,13 @@ import torch
 from accelerate import Accelerator
 from tqdm.auto import tqdm
 
-from . import cost
 from ..data.augment import normalise
-from ..training.experiments import Experiment, build, by_pose
-from ..study import comparison as tables
-from ..training.stepping import CAPTURED, CHOICES, Stepper
+from ..papers import PAPERS
+from ..papers.experiments import build, by_pose, experiments, one_experiment
+from ..training.experiment import Experiment
 from ..training.loop import make_accelerator, prepared, train
+from ..training.stepping import CAPTURED, CHOICES, Stepper
+from . import cost
 
 IDENTITIES = 751
 """Market-1501's, for the classifiers."""
@@ -33,15 +34,15 @@ BOXES = ((0, 0, 1, 1), (0.2, 0, 0.8, 0.25), (0.1, 0.2, 0.9, 0.5), (0.15, 0.45, 0
 
 
 def networks(profile: str, precision: str = "") -> dict[tuple[str, str], Experiment]:
-    """By paper and name: of each paper the first row of its main table, its baseline, and the whole network.
+    """By paper and name: of each paper the first row of its main table, its baseline, and the full network.
 
     ``precision`` replaces the profile's; initial weights are random.
     """
     found = {}
-    for paper in tables.PAPERS:
-        planned = tables.experiments(paper, tables.paper(paper).MAIN, "market1501", profile, weights="")
-        whole = tables.one_experiment(paper, {}, {}, "market1501", profile, weights="")
-        found |= {(paper, "baseline"): planned[0][1], (paper, "whole network"): whole}
+    for name, paper in PAPERS.items():
+        planned = experiments(paper, paper.main, "market1501", profile, weights="")
+        full = one_experiment(paper, {}, {}, "market1501", profile, weights="")
+        found |= {(name, "baseline"): planned[0][1], (name, "full network"): full}
     changes = {"precision": precision} if precision else {}
     return {name: replace(e, recipe=replace(e.recipe, **changes)) for name, e in found.items()}
 
@@ -140,7 +141,7 @@ def _loop(experiment: Experiment, accelerator: Accelerator) -> Callable[[int], f
                 accelerator=accelerator,
                 checkpoint=Path(folder) / "checkpoint.pt",
                 boxes=boxes,
-                say=lambda line: None,
+                log=lambda line: None,
             )
         return float(history.images_per_second.iloc[1])
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import once
+from ..files import cache_dir, create_once
 from . import cuhk03, market, msmt17
-from .dataset import DISTRACTOR, JUNK, Counts, ReidData, cache_dir, check_counts
+from .dataset import DISTRACTOR, JUNK, Counts, ReidData, check_counts
 
 __all__ = [
     "DATA_SETS",
@@ -25,7 +25,6 @@ __all__ = [
     "Counts",
     "DataSet",
     "ReidData",
-    "cache_dir",
     "data_set",
     "load",
     "locate",
@@ -63,7 +62,7 @@ def _street(name: str) -> DataSet:
         from .. import street  # needs OpenCV, which a machine that only trains may lack
 
         folder = cache_dir() / name
-        with once(folder, name):  # a street that is there is still looked at: are its parameters these?
+        with create_once(folder, name):  # a street that is there is still looked at: are its parameters these?
             return street.make(folder, **STREETS[name])
 
     return DataSet(make, _read_street)

@@ -20,9 +20,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from ..files import once, unfinished
+from ..files import cache_dir, create_once, unfinished
 from . import market
-from .dataset import SINGLE_SHOT, Counts, ReidData, cache_dir, find
+from .dataset import SINGLE_SHOT, Counts, ReidData, find
 
 if TYPE_CHECKING:
     import h5py
@@ -92,7 +92,7 @@ def extract(mat: Path, boxes: str) -> Path:
     stat = mat.stat()
     digest = hashlib.sha256(f"{mat}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()[:16]
     folder = cache_dir() / "cuhk03" / f"{digest}-{boxes}"
-    with once(folder) as missing:
+    with create_once(folder) as missing:
         if missing:
             with _opened(mat) as file, unfinished(folder) as place:
                 place.mkdir()

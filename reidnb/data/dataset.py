@@ -85,11 +85,6 @@ def check_counts(data: ReidData, expected: Counts) -> None:
         )
 
 
-def cache_dir() -> Path:
-    """Where made and decoded data is kept: ``$REIDNB_CACHE``, or ``~/.cache/reidnb``."""
-    return Path(os.environ.get("REIDNB_CACHE") or Path.home() / ".cache" / "reidnb").expanduser()
-
-
 def find(root: Path, names: tuple[str, ...], holds: Callable[[Path], Path | None], needs: str) -> Path:
     """The data set under the user's data root.
 

@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..files import once, write_atomically
-from .catalog import cache_dir
+from ..files import cache_dir, create_once, write_atomically
 
 PIECE = 1024
 """Images that are decoded before they are written."""
@@ -32,7 +31,7 @@ def decode(paths: list[str], size: tuple[int, int], cache: Path | None = None) -
     """
     folder = (cache or cache_dir()) / "pixels"
     target = folder / f"{_key(paths, size)}.npy"
-    with once(target) as missing:
+    with create_once(target) as missing:
         if missing:
             write_atomically(target, lambda file: _decode_all(paths, size, file))
     return np.load(target, mmap_mode="r")

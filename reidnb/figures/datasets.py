@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ..data.augment import MEAN, STD, Augmentation, augment
 from ..data.catalog import DISTRACTOR, JUNK, ReidData
-from . import heatmaps, style
 from ..report import show
+from . import heatmaps, style
 
 SPLITS = ("train", "query", "gallery")
 KINDS = {

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..files import once, write_atomically
-from ..data.catalog import ReidData, cache_dir
+from ..data.catalog import ReidData
+from ..files import cache_dir, create_once, write_atomically
 from .canonical import THRESHOLD, fill, typical
 from .files import FOLDERS, read_npz, read_openpose
 
@@ -38,7 +38,7 @@ class Poses:
 
 
 def load(
-    data: ReidData, source: str | Path = "", *, weights: str | Path = "", say: Callable[[str], None] = print
+    data: ReidData, source: str | Path = "", *, weights: str | Path = "", log: Callable[[str], None] = print
 ) -> Poses:
     """The joints of the images of ``data``, with gaps (see ``complete``).
 
@@ -55,11 +55,11 @@ def load(
     for split in FOLDERS:
         paths = list(getattr(data, split).path)
         target = cache_dir() / "joints" / f"{data.name}-{split}-{_key(name, paths)}.npz"
-        with once(target) as missing:
+        with create_once(target) as missing:
             if missing:
                 if kind == "keypointrcnn":
                     what = f"{len(paths)} images of {data.name} {split}"
-                    say(f"finding the joints of {what} with Keypoint R-CNN, once")
+                    log(f"finding the joints of {what} with Keypoint R-CNN, once")
                     from . import detector  # torchvision's detectors take a while to import
 
                     joints = detector.detect(paths, target.with_suffix(""), weights, detector.SIDE)

@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from PIL import Image
 
+from ..figures import style
 from ..files import write_atomically
 from ..study import claims
 from ..study import comparison as printed
-from ..figures import style
 from . import tables
 
 PAPERS = {
@@ -230,7 +230,7 @@ def _runs(frame: pd.DataFrame) -> dict | None:
 
 
 def _about(path: Path) -> dict:
-    """What is known of a table or figure: what the side-car does not say, the name does."""
+    """What is known of a table or figure: what the side-car does not log, the name does."""
     paper, table, *_ = [*path.stem.split("-"), ""]
     known = {"paper": paper, "table": table} if path.suffix == ".csv" else {}
     side = path.with_suffix(".json")

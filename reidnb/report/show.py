@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ..data import catalog, pixels
 from ..data.augment import normalise
-from ..training.experiments import Run, results_dir
-from ..runs import load_model
 from ..figures import heatmaps, ranking
+from ..files import results_dir
+from ..results import Run
+from ..runs import load_model
 from . import page as report
 
 SHOWN = (128, 64)

@@ -176,7 +176,7 @@ def save(
     A table without published numbers beside ours is kept as it is. Returns the path of the .csv.
     """
     if results is None:
-        from ..training.experiments import results_dir  # everything else here needs only the frame
+        from ..files import results_dir  # everything else here needs only the frame
 
         results = results_dir()
     # 'a->b' is no name for a file.

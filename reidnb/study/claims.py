@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from ..evaluation.significance import Interval, over_seeds, paired_bootstrap
-from ..training.experiments import Run
-from .comparison import Row, Score, find_table, origin, paper, printed_dataset, published, scores
+from ..papers.paper import Paper, Row
+from ..results import Run
+from .comparison import Score, origin, printed_dataset, scores
 
 HOLDS, AGAINST, UNDECIDED, NOT_RUN = VERDICTS = ("holds", "against", "undecided", "not run")
 COLUMNS = (
@@ -19,32 +18,8 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Claim:
-    """One sentence of a paper about rows of one of its tables: each better row has more than its worse one."""
-
-    text: str
-    where: str
-    table: str
-    pairs: tuple[tuple[str, str], ...]
-    """(better row, worse row), as the rows are named in the table."""
-    metrics: tuple[str, ...] = ("map", "rank1")
-    datasets: tuple[str, ...] = ()
-    """The printed data sets of which it is said; empty where of all."""
-
-
-def above(best: str, *others: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of a claim that one row is better than each of the others."""
-    return tuple((best, other) for other in others)
-
-
-def rising(*rows: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of a claim that each row is better than the one before it."""
-    return tuple((better, worse) for worse, better in pairwise(rows))
-
-
 def checklist(
-    paper_name: str, dataset: str, runs: Mapping[str, Sequence[tuple[Row, Run]]], data_root: str | None = None
+    paper: Paper, dataset: str, runs: Mapping[str, Sequence[tuple[Row, Run]]], data_root: str | None = None
 ) -> pd.DataFrame:
     """A row for each claim about the tables in ``runs`` (table to its runs) and each of the claim's metrics.
 
@@ -60,20 +35,20 @@ def checklist(
     The intervals of a claim of n pairs have the level 1 - 0.05 / n (Bonferroni), so that all together have 95 %.
     """
     lines = []
-    for claim in paper(paper_name).CLAIMS:
+    for claim in paper.claims:
         if claim.table not in runs:
             continue
-        table = find_table(paper_name, claim.table)
+        table = paper.table(claim.table)
         source = printed_dataset(table, dataset)
         if claim.datasets and source not in claim.datasets:
             continue
-        printed = published(paper_name, claim.table).query("dataset == @source and kind == 'run'").set_index("row")
-        own = scores(table, dataset, runs[claim.table], data_root)
+        printed = paper.published(claim.table).query("dataset == @source and kind == 'run'").set_index("row")
+        by_row = scores(table, dataset, runs[claim.table], data_root)
         for metric in claim.metrics:
             if printed[metric].notna().any():  # no mAP by the single-shot protocol
                 line = {"claim": claim.text, "where": claim.where, "table": claim.table, "metric": metric}
                 line |= {"published_dataset": source, "published": _printed(claim.pairs, printed[metric])}
-                lines.append(line | _measured(claim.pairs, metric, own))
+                lines.append(line | _measured(claim.pairs, metric, by_row))
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -83,11 +58,11 @@ def counts(frame: pd.DataFrame) -> dict[str, int]:
     It holds when both do, and is against when one is.
     """
     worst = (AGAINST, NOT_RUN, UNDECIDED, HOLDS)
-    whole = [min(found, key=worst.index) for _, found in frame.groupby("claim").verdict]
-    return {verdict: whole.count(verdict) for verdict in VERDICTS}
+    verdicts = [min(of_claim, key=worst.index) for _, of_claim in frame.groupby("claim").verdict]
+    return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
 
 
-def note(paper_name: str, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple[Row, Run]]], dataset: str) -> str:
+def note(paper: Paper, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple[Row, Run]]], dataset: str) -> str:
     """A checklist's caption: what its numbers are, and what its intervals cover."""
     printed = ", ".join(dict.fromkeys(frame.published_dataset))
     first = "" if dataset in set(frame.published_dataset) else ", the first that its tables print"
@@ -100,7 +75,7 @@ def note(paper_name: str, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple
     kinds = {over.split()[-1] if over else "" for over in frame[frame.verdict != NOT_RUN].over}
     return " ".join(
         (
-            f"What the text of {paper(paper_name).TITLE} claims of its tables, in points: the better row minus the"
+            f"What the text of {paper.title} claims of its tables, in points: the better row minus the"
             f" worse. Published: on {printed}{first}.",
             origin([one for table in runs.values() for one in table], dataset),
             "Holds: the whole 95 % interval lies above 0. Against: below 0. Of a claim about several pairs of rows the"
@@ -111,23 +86,25 @@ def note(paper_name: str, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple
 
 
 def _printed(pairs: Sequence[tuple[str, str]], values: pd.Series) -> float:
-    found = [values[better] - values[worse] for better, worse in pairs if {better, worse} <= {*values.index}]
-    return round(min(found), 2) if found else math.nan
+    differences = [values[better] - values[worse] for better, worse in pairs if {better, worse} <= {*values.index}]
+    return round(min(differences), 2) if differences else math.nan
 
 
-def _measured(pairs: Sequence[tuple[str, str]], metric: str, own: Mapping[str, Sequence[Score]]) -> dict[str, object]:
-    compared = {pair: _compare(own[pair[0]], own[pair[1]], metric, 1 - 0.05 / len(pairs)) for pair in pairs}
+def _measured(
+    pairs: Sequence[tuple[str, str]], metric: str, by_row: Mapping[str, Sequence[Score]]
+) -> dict[str, object]:
+    compared = {pair: _compare(by_row[pair[0]], by_row[pair[1]], metric, 1 - 0.05 / len(pairs)) for pair in pairs}
     if None in compared.values():
         return {"verdict": NOT_RUN, "over": ""}
     better, worse = least = min(compared, key=lambda pair: compared[pair][0])
     difference, interval, over = compared[least]
     line = {"ours": round(difference, 2), "better": better, "worse": worse, "over": over, "verdict": UNDECIDED}
-    intervals = [found for _, found, _ in compared.values()]
+    intervals = [interval for _, interval, _ in compared.values()]
     if interval:
         line |= {"low": round(interval.low, 2), "high": round(interval.high, 2)}
-    if any(found and found.high < 0 for found in intervals):
+    if any(each and each.high < 0 for each in intervals):
         line["verdict"] = AGAINST
-    elif all(found and found.low > 0 for found in intervals):
+    elif all(each and each.low > 0 for each in intervals):
         line["verdict"] = HOLDS
     return line
 

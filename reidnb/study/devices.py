@@ -8,7 +8,7 @@ from itertools import cycle
 
 from filelock import FileLock, Timeout
 
-from ..data.catalog import cache_dir
+from ..files import cache_dir
 
 
 def gpus() -> list[str]:

@@ -11,16 +11,21 @@ from functools import cache
 import pandas as pd
 
 from ..data import catalog
-from ..training.experiments import Experiment, Run, key
-from . import claims, comparison as tables
-from ..training.profiles import PROFILES
+from ..papers import PAPERS, find_paper
+from ..papers.experiments import experiments, key, test_set, train_set
+from ..papers.paper import Row
+from ..results import Run
 from ..runs import finished
+from ..training.experiment import Experiment
+from ..training.profiles import PROFILES
+from . import claims
+from .comparison import beside_published, caption
 
 ELSEWHERE = {"street": "street-other"}
 """Where a study of this data set alone tests the models of a table that trains on one and tests on another."""
 
 
-Runs = list[tuple[tables.Row, Run]]
+Runs = list[tuple[Row, Run]]
 """Rows of a table, each with a finished run: a row stands once for each seed."""
 
 
@@ -30,7 +35,7 @@ class Settings:
 
     profile: str = "demo"
     datasets: tuple[str, ...] = ("street",)
-    papers: tuple[str, ...] = tables.PAPERS
+    papers: tuple[str, ...] = tuple(PAPERS)
     tables: tuple[str, ...] = ()
     """Names of tables, in whichever papers have them; all but 'readings' when empty."""
     seeds: int = 1
@@ -65,7 +70,7 @@ def _several(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _tables(paper: str) -> list[str]:
-    return [*(table.name for table in tables.paper(paper).TABLES), "readings"]
+    return [*(table.name for table in find_paper(paper).tables), "readings"]
 
 
 def chosen(paper: str, settings: Settings) -> list[str]:
@@ -87,7 +92,7 @@ def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
             for table, where in shown
             for _, experiment in rows(paper, table, where, settings)
         }
-        for name in {tested for _, where in shown for tested in tables.sides(where)}:
+        for name in {tested for _, where in shown for tested in (train_set(where), test_set(where))}:
             data(name, settings.root)
     return found
 
@@ -101,19 +106,19 @@ def planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, str
     across = [f"{dataset}->{name}" for name in others if name]
     found = []
     for table in chosen(paper, settings):
-        found += [(table, where) for where in (across if tables.find_table(paper, table).crosses else [dataset])]
+        found += [(table, where) for where in (across if find_paper(paper).table(table).is_cross_domain else [dataset])]
     if settings.tables and not found and chosen(paper, settings):
         raise ValueError(f"{chosen(paper, settings)[0]} tests on another data set than it trains on: name two")
     return found
 
 
 def main_table(paper: str, dataset: str, settings: Settings) -> tuple[str, str]:
-    """The table that a paper's notebook shows, its ``MAIN`` where the study has it, and the name of what it shows."""
+    """The table that a paper's notebook shows, its main one where the study has it, and the name of what it shows."""
     shown = planned(paper, dataset, settings)
-    return next((pair for pair in shown if pair[0] == tables.paper(paper).MAIN), shown[0])
+    return next((pair for pair in shown if pair[0] == find_paper(paper).main), shown[0])
 
 
-def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> int:
+def finished_tables(settings: Settings, log: Callable[[str], None] = print) -> int:
     """Write every table of the study from the runs that are finished, and the claims about them.
 
     Returns how many experiments are not finished. A row without a run stands without numbers of ours. A table that
@@ -128,16 +133,16 @@ def finished_tables(settings: Settings, say: Callable[[str], None] = print) -> i
             if not runs:
                 continue
             try:
-                frame = tables.beside_published(paper, table, where, runs, settings.root or None)
+                frame = beside_published(find_paper(paper), table, where, runs, settings.root or None)
             except FileNotFoundError as error:
-                say(f"no {table} of {paper}: {error}")
+                log(f"no {table} of {paper}: {error}")
                 continue
             _write_table(frame, paper, table, where, runs, settings)
             claimed.setdefault(where, {})[table] = runs
         for where, found in claimed.items():
             _write_claims(paper, where, found, settings)
     for name, row in missing.items():
-        say(f"not finished: {name} ({row})")
+        log(f"not finished: {name} ({row})")
     return len(missing)
 
 
@@ -145,7 +150,7 @@ def _finished(paper: str, table: str, where: str, settings: Settings) -> tuple[R
     """A table's finished runs; and of the others the keys, with their table and row."""
     runs, lacking = [], {}
     for row, experiment in rows(paper, table, where, settings):
-        if run := finished(experiment, settings.root):
+        if run := finished(experiment, data(experiment.dataset, settings.root)):
             runs.append((row, run))
         else:
             lacking[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
@@ -155,21 +160,21 @@ def _finished(paper: str, table: str, where: str, settings: Settings) -> tuple[R
 def _write_table(frame: pd.DataFrame, paper: str, table: str, where: str, runs: Runs, settings: Settings) -> None:
     from ..report.tables import save  # matplotlib and jinja2 are not on every machine that trains
 
-    found = tables.find_table(paper, table)
-    note = tables.caption(paper, table, runs, where)
+    shown = find_paper(paper).table(table)
+    note = caption(find_paper(paper), table, runs, where)
     done = Counter(row.name for row, _ in runs)
-    lacking = [row.name for row in found.rows if done[row.name] < settings.seeds]
+    lacking = [row.name for row in shown.rows if done[row.name] < settings.seeds]
     if lacking:
         note += f" Not finished: {', '.join(lacking)}."
-    save(frame, paper, table, where, settings.profile, caption=note, title=found.title)
+    save(frame, paper, table, where, settings.profile, caption=note, title=shown.title)
 
 
 def _write_claims(paper: str, where: str, found: dict[str, Runs], settings: Settings) -> None:
     from ..report.tables import save
 
-    frame = claims.checklist(paper, where, found, settings.root or None)
+    frame = claims.checklist(find_paper(paper), where, found, settings.root or None)
     if len(frame):
-        note, title = claims.note(paper, frame, found, where), "What the paper says of its tables"
+        note, title = claims.note(find_paper(paper), frame, found, where), "What the paper says of its tables"
         save(frame, paper, "claims", where, settings.profile, caption=note, title=title)
 
 
@@ -180,10 +185,10 @@ def pairs(settings: Settings) -> list[tuple[str, str]]:
 
 def rows(
     paper: str, table: str, dataset: str, settings: Settings, seeds: Sequence[int] | None = None
-) -> list[tuple[tables.Row, Experiment]]:
+) -> list[tuple[Row, Experiment]]:
     """A table's rows and experiments as the study has them, with all of its seeds or some."""
     seeds = range(settings.seeds) if seeds is None else seeds
-    return tables.experiments(paper, table, dataset, settings.profile, seeds, settings.weights)
+    return experiments(find_paper(paper), table, dataset, settings.profile, seeds, settings.weights)
 
 
 @cache

@@ -12,14 +12,19 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ..training import distributed
-from . import plan as study
-from ..training.experiments import Experiment, Run, key, results_dir
+from ..files import results_dir
 from ..models.options import check
-from . import comparison as tables
+from ..papers import PAPERS
+from ..papers.experiments import key
+from ..papers.paper import Row
+from ..results import Run
 from ..runs import KEEP, run
-from ..training.stepping import choose
+from ..training import distributed
+from ..training.experiment import Experiment
 from ..training.loop import history_of, make_accelerator
+from ..training.stepping import choose
+from . import plan as study
+from .comparison import by_definition
 
 FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 """What one experiment may raise without ending the others."""
@@ -51,7 +56,7 @@ def in_order_of_value(settings: study.Settings) -> list[Piece]:
     found: dict[str, Piece] = {}
     for seed in range(settings.seeds):
         for paper, dataset in study.pairs(settings):
-            main = tables.paper(paper).MAIN
+            main = PAPERS[paper].main
             for table, where in sorted(study.planned(paper, dataset, settings), key=lambda shown: shown[0] != main):
                 for row, experiment in _most_telling_first(study.rows(paper, table, where, settings, [seed])):
                     name = key(experiment, study.data(experiment.dataset, settings.root))
@@ -59,7 +64,7 @@ def in_order_of_value(settings: study.Settings) -> list[Piece]:
     return list(found.values())
 
 
-def _most_telling_first(rows: list[tuple[tables.Row, Experiment]]) -> list[tuple[tables.Row, Experiment]]:
+def _most_telling_first(rows: list[tuple[Row, Experiment]]) -> list[tuple[Row, Experiment]]:
     whole = [pair for pair in rows[1:] if not pair[0].options and not pair[0].recipe]
     return [*rows[:1], *whole, *(pair for pair in rows[1:] if pair not in whole)]
 
@@ -72,7 +77,7 @@ def train(
     step: str = "auto",
     cpu: bool = False,
     clock: Callable[[], float] = time.monotonic,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """Run the study's experiments until the time is up, and return a row for each: where it stands, what it took and
     reached, and what its paper prints (comparable in the ``paper`` profile from ImageNet weights only).
@@ -82,7 +87,7 @@ def train(
     named, and the others go on. Raises ValueError for a ``step`` that cannot be taken here, and in one of several
     processes; several GPUs share one training by ``python -m reidnb run``.
     """
-    if not distributed.alone():
+    if distributed.is_distributed():
         raise ValueError("a study trains in one process: start it without accelerate launch")
     check("keep", keep, KEEP)
     choose(step, make_accelerator(cpu=cpu))
@@ -98,14 +103,22 @@ def train(
 
         failure = ""
         if not kept.is_finished and clock() < deadline:
-            say(f"[{number}/{len(pieces)}] {piece.table}, {piece.row}, {experiment.dataset}, seed {experiment.seed}")
+            log(f"[{number}/{len(pieces)}] {piece.table}, {piece.row}, {experiment.dataset}, seed {experiment.seed}")
             try:
-                run(experiment, data_root=settings.root, cpu=cpu, keep=keep, step=step, after_epoch=stop, say=say)
+                run(
+                    experiment,
+                    study.data(experiment.dataset, settings.root),
+                    cpu=cpu,
+                    keep=keep,
+                    step=step,
+                    after_epoch=stop,
+                    log=log,
+                )
             except TimeUp:
-                say("the time is up; the next call goes on here")
+                log("the time is up; the next call goes on here")
             except FAILURES as error:
                 failure = (str(error) or type(error).__name__).splitlines()[0]
-                say(f"failed: {failure}")
+                log(f"failed: {failure}")
         rows.append(_row(piece, kept, failure))
     return pd.DataFrame(rows)
 
@@ -115,7 +128,7 @@ def _row(piece: Piece, kept: Run, failure: str) -> dict:
     history = kept.history if kept.is_finished else history_of(kept.folder / "checkpoint.pt")
     ours = dict.fromkeys(METRICS, math.nan)
     if kept.is_finished:
-        ours = tables.by_definition(tables.find_table(experiment.paper, piece.table), kept.metrics, METRICS)
+        ours = by_definition(PAPERS[experiment.paper].table(piece.table), kept.metrics, METRICS)
     stopped = f"stopped at epoch {len(history)} of {epochs}" if len(history) else "not begun"
     return {
         "paper": experiment.paper,
@@ -135,6 +148,6 @@ def _row(piece: Piece, kept: Run, failure: str) -> dict:
 
 def _published(piece: Piece) -> dict[str, float]:
     """What the paper prints for the piece's row on its data set; NaN where it prints nothing."""
-    printed = tables.published(piece.experiment.paper, piece.table)
+    printed = PAPERS[piece.experiment.paper].published(piece.table)
     lines = printed[(printed.row == piece.row) & (printed.dataset == piece.experiment.dataset)]
     return {name: float(lines[name].iloc[0]) if len(lines) and name in lines else math.nan for name in METRICS}

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..data import catalog
-from ..training.experiments import Run
 from ..files import write_atomically
-from ..papers.attention_driven.network import PRETRAINED
 from ..models.backbone import WEIGHTS
-from .comparison import one_experiment
+from ..papers import PAPERS
+from ..papers.attention_driven.network import PRETRAINED
+from ..papers.experiments import one_experiment
 from ..runs import load_model, run
 
 EPOCHS = 30
@@ -48,16 +48,17 @@ LEARNT: dict[str, tuple[str, dict, Callable[[nn.Module], dict[str, Tensor]]]] = 
 }
 
 
-def make(name: str, folder: Path = WEIGHTS, say: Callable[[str], None] = print) -> Path:
+def make(name: str, folder: Path = WEIGHTS, log: Callable[[str], None] = print) -> Path:
     """Train (or read) the network of ``name`` and write ``<name>.safetensors``, in half precision, into ``folder``."""
     paper, options, kept = LEARNT[name]
-    stated = one_experiment(paper, options, {"epochs": EPOCHS}, "street-pretraining", "demo", weights="")
-    finished: Run = run(replace(stated, backbone=name), say=say)
-    state = kept(load_model(finished, catalog.load("street-pretraining")))
+    stated = one_experiment(PAPERS[paper], options, {"epochs": EPOCHS}, "street-pretraining", "demo", weights="")
+    data = catalog.load("street-pretraining")
+    finished = run(replace(stated, backbone=name), data, log=log)
+    state = kept(load_model(finished, data))
     half = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in state.items()}
     path = folder / f"{name}.safetensors"
     write_atomically(path, lambda file: save_file(half, str(file)))
-    say(f"{path}: rank-1 {finished.metrics['rank1']:.1f}, mAP {finished.metrics['map']:.1f} on its own street")
+    log(f"{path}: rank-1 {finished.metrics['rank1']:.1f}, mAP {finished.metrics['map']:.1f} on its own street")
     return path
 
 

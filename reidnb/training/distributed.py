@@ -35,23 +35,23 @@ HANDLERS = (
 """How Accelerate spreads a training over processes."""
 
 
-def alone() -> bool:
-    """Whether no launcher has started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", 1)) == 1
+def is_distributed() -> bool:
+    """Whether a launcher has started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
-def first() -> bool:
-    """Whether this process is the one that speaks for all."""
+def is_main_process() -> bool:
+    """Whether this is the process that writes and reports for all."""
     return int(os.environ.get("RANK", 0)) == 0
 
 
-def share(batch: int, accelerator: Accelerator) -> slice:
+def local_rows(batch: int, accelerator: Accelerator) -> slice:
     """This process's rows of a global batch. Raises ValueError where it does not divide."""
     processes = accelerator.num_processes
     if batch % processes:
         raise ValueError(f"a batch of {batch} images cannot be shared by {processes} processes equally")
-    own = batch // processes
-    return slice(own * accelerator.process_index, own * (accelerator.process_index + 1))
+    size = batch // processes
+    return slice(size * accelerator.process_index, size * (accelerator.process_index + 1))
 
 
 def synchronised(model: nn.Module, accelerator: Accelerator) -> nn.Module:
@@ -62,24 +62,24 @@ def synchronised(model: nn.Module, accelerator: Accelerator) -> nn.Module:
 
 
 def gathered(output: Output, accelerator: Accelerator) -> Output:
-    """What the losses see of a process's share, of the global batch; the gradient flows to the process's own rows.
+    """The outputs of the global batch, from those of each process; the gradient flows to a process's local rows.
 
-    Each process has the same loss L and the gradient of L by its own rows only, so the sum over the processes is the
+    Each process has the same loss L and the gradient of L by its local rows only, so the sum over the processes is the
     gradient of L. ``DistributedDataParallel`` takes the mean: L is multiplied by the number of processes.
     """
     if accelerator.num_processes == 1:
         return output
 
-    def whole(own: Tensor) -> Tensor:
-        parts = list(accelerator.gather(own.detach()).split(len(own)))
-        parts[accelerator.process_index] = own
+    def gather(local: Tensor) -> Tensor:
+        parts = list(accelerator.gather(local.detach()).split(len(local)))
+        parts[accelerator.process_index] = local
         return torch.cat(parts)
 
     logits, embeddings = output.id_logits, output.embeddings
     return replace(
         output,
-        id_logits={name: whole(x) for name, x in logits.items()},
-        embeddings={name: whole(x) for name, x in embeddings.items()},
+        id_logits={name: gather(x) for name, x in logits.items()},
+        embeddings={name: gather(x) for name, x in embeddings.items()},
     )
 
 
@@ -94,18 +94,18 @@ class Losses(nn.Module):
         self.model, self.accelerator = model, accelerator
 
     def forward(self, images: Tensor, labels: Tensor, **also: Tensor) -> dict[str, Tensor]:
-        own = share(len(labels), self.accelerator)
-        output = self.model(images, labels[own], **also)
+        rows = local_rows(len(labels), self.accelerator)
+        output = self.model(images, labels[rows], **also)
         return self.model.loss(gathered(output, self.accelerator), labels)
 
 
-def agreed(value: object, accelerator: Accelerator) -> object:
+def broadcast(value: object, accelerator: Accelerator) -> object:
     """The main process's value, in every process."""
     return value if accelerator.num_processes == 1 else broadcast_object_list([value])[0]
 
 
 @contextmanager
-def held(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+def exclusive_run(folder: Path, accelerator: Accelerator) -> Iterator[None]:
     """The main process alone is in ``folder`` (``files.locked``), from before any process begins until all are done.
 
     A process that fails does not wait for the others: its launcher ends them.

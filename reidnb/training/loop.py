@@ -5,126 +5,30 @@ checkpoint, at the end of an epoch, to the same result, bit for bit on a CPU. Se
 (``distributed``).
 """
 
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from . import distributed
-from ..data.augment import Augmentation, apply, draw, mirror, move, normalise
+from ..data.augment import apply, draw, move
 from ..data.pixels import reader, upload
-from ..data.sampler import pk_batches, shuffled_batches
 from ..files import write_atomically
+from . import distributed
+from .recipe import Recipe, epoch_batches, learning_rate, make_optimizer
 from .stepping import Stepper, choose, forget, set_rate
 
 CHECK_EVERY = 50
-"""Steps between two looks at the losses: looking makes a GPU wait."""
+"""Steps between finite-loss checks; each check synchronises the GPU."""
 CHECKPOINT_EVERY = 30.0
-"""Seconds between two checkpoints on a GPU, which trains an epoch in a few times what writing one takes."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: everything of an experiment that is neither model nor data."""
-
-    size: tuple[int, int] = (384, 192)
-    """Height and width of the images in pixels."""
-    epochs: int = 120
-    sampler: str = "pk"
-    """'pk' (``identities`` x ``images`` a batch) or 'shuffle' (a batch of as many images)."""
-    identities: int = 16
-    images: int = 4
-    optimizer: str = "adam"
-    """'adam', 'adamw' or 'sgd'."""
-    lr: float = 3.5e-4
-    backbone_lr: float | None = None
-    """Rate of the model's ``backbone``, which follows the same schedule; None: that of all the rest."""
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    schedule: str = "steps"
-    """'steps' (linear warm-up, then a factor at each milestone) or 'onecycle' (Smith & Topin 2018, cosine)."""
-    warmup: float = 10.0
-    """Epochs of linear warm-up (steps), or share of all epochs on the way up (onecycle)."""
-    warmup_from: float | None = None
-    """Rate of the first epoch of a warm-up in steps; None: where it ends, divided by its epochs."""
-    warmup_to: float | None = None
-    """Rate of its last epoch; None: ``lr``."""
-    milestones: tuple[int, ...] = (40, 70)
-    factor: float = 0.1
-    fresh_momentum: bool = False
-    """Whether each epoch begins with an optimiser that remembers nothing."""
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    flip_test: bool = False
-    """Whether the mirror image's descriptor is added to an image's at test time."""
-    normalise_test: bool = False
-    """Whether the descriptors are L2-normalised at test time."""
-    precision: str = "no"
-    """'no' (float32), 'bf16' or 'fp16', as Accelerate names them."""
-
-    @property
-    def batch(self) -> int:
-        """Images a step."""
-        return self.identities * self.images
-
-
-def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """The learning rate at a time counted in epochs from 0 (a fraction within an epoch)."""
-    if recipe.schedule == "onecycle":
-        up = recipe.warmup * recipe.epochs
-        if epoch < up:
-            low, high, share = recipe.lr / 25, recipe.lr, epoch / up
-        else:
-            low, high, share = recipe.lr / 1e4, recipe.lr, 1 - (epoch - up) / max(recipe.epochs - up, 1e-9)
-        return low + (high - low) * (1 - math.cos(math.pi * share)) / 2
-    if recipe.schedule != "steps":
-        raise ValueError(f"schedule={recipe.schedule!r}: allowed are 'steps', 'onecycle'")
-    passed = sum(epoch >= milestone for milestone in recipe.milestones)
-    rate = recipe.lr
-    if epoch < recipe.warmup:  # rises by whole epochs
-        end = recipe.lr if recipe.warmup_to is None else recipe.warmup_to
-        start = end / max(recipe.warmup, 1) if recipe.warmup_from is None else recipe.warmup_from
-        rate = start + (end - start) * int(epoch) / max(recipe.warmup - 1, 1)
-    return rate * recipe.factor**passed
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the model's trainable parameters; each group's ``scale`` multiplies the rate."""
-    parameters = [{"params": [p for p in model.parameters() if p.requires_grad], "scale": 1.0}]
-    if recipe.backbone_lr is not None:
-        own = {id(p) for p in model.backbone.parameters()}
-        backbone = [p for p in parameters[0]["params"] if id(p) in own]
-        rest = [p for p in parameters[0]["params"] if id(p) not in own]
-        parameters = [{"params": backbone, "scale": recipe.backbone_lr / recipe.lr}, {"params": rest, "scale": 1.0}]
-    # One pass over the parameters, on CPU and GPU, instead of a dozen: a tenth of a small network's step.
-    shared = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, **shared)
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, **shared)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, **shared)
-    raise ValueError(f"optimizer={recipe.optimizer!r}: allowed are 'adam', 'adamw', 'sgd'")
-
-
-def epoch_batches(recipe: Recipe, labels: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Image indices (steps, batch) of one epoch."""
-    if recipe.sampler == "pk":
-        return pk_batches(labels, recipe.identities, recipe.images, (seed, epoch))
-    if recipe.sampler == "shuffle":
-        return shuffled_batches(len(labels), recipe.batch, (seed, epoch))
-    raise ValueError(f"sampler={recipe.sampler!r}: allowed are 'pk', 'shuffle'")
+"""Seconds between two checkpoints on a GPU, where writing one can take as long as an epoch."""
 
 
 def make_accelerator(precision: str = "no", cpu: bool = False, **options) -> Accelerator:
@@ -157,7 +61,7 @@ def train(
     checkpoint_every: float | None = None,
     after_epoch: Callable[[nn.Module, int], None] | None = None,
     step: str = "auto",
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """Train ``model`` in place and return its history, a row per epoch; ``attrs["step"]`` says how steps were taken.
 
@@ -175,12 +79,12 @@ def train(
     """
     choose(step, accelerator)
     steps = len(epoch_batches(recipe, labels, seed, 0))  # bad sizes are found before anything is built
-    distributed.share(recipe.batch, accelerator)
+    distributed.local_rows(recipe.batch, accelerator)
     losses_of, optimizer = prepared(model, recipe, accelerator)
     history = _resume(checkpoint, model, optimizer)
     if history:
-        say(f"resumed after epoch {len(history)} of {recipe.epochs}")
-    stepper = Stepper(step, losses_of, optimizer, accelerator, say)
+        log(f"resumed after epoch {len(history)} of {recipe.epochs}")
+    stepper = Stepper(step, losses_of, optimizer, accelerator, log)
     load = _loader(pixels, labels, boxes, recipe, accelerator)
     keeper = _Checkpoints(checkpoint, checkpoint_every, len(history), accelerator)
 
@@ -196,10 +100,7 @@ def train(
         accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
         if len(history) == recipe.epochs or keeper.is_due:
             keeper.write(model, optimizer, history)
-        say(
-            f"epoch {epoch + 1:3d}/{recipe.epochs}  loss {row['loss']:.3f}  lr {row['lr']:.1e}"
-            f"  {row['images_per_second']:.0f} images/s"
-        )
+        log(_summary_line(row, recipe.epochs))
         try:
             if after_epoch:
                 after_epoch(model, epoch + 1)
@@ -209,6 +110,11 @@ def train(
     table = pd.DataFrame(history)
     table.attrs["step"] = stepper.choice
     return table
+
+
+def _summary_line(row: dict[str, float], epochs: int) -> str:
+    rates = f"lr {row['lr']:.1e}  {row['images_per_second']:.0f} images/s"
+    return f"epoch {row['epoch']:3d}/{epochs}  loss {row['loss']:.3f}  {rates}"
 
 
 def train_one_epoch(
@@ -256,7 +162,7 @@ def _loader(
     pixels: np.ndarray, labels: np.ndarray, boxes: np.ndarray | None, recipe: Recipe, accelerator: Accelerator
 ) -> Callable[[np.ndarray, torch.Generator], dict[str, Tensor]]:
     """A function from a batch's image indices and a generator to what ``Stepper`` takes, augmented, on the device."""
-    device, rows = accelerator.device, distributed.share(recipe.batch, accelerator)
+    device, rows = accelerator.device, distributed.local_rows(recipe.batch, accelerator)
     read = reader(pixels, device)
 
     def load(index: np.ndarray, generator: torch.Generator) -> dict[str, Tensor]:
@@ -269,44 +175,6 @@ def _loader(
         return batch
 
     return load
-
-
-@torch.inference_mode()
-def extract(
-    model: nn.Module,
-    pixels: np.ndarray,
-    *,
-    accelerator: Accelerator,
-    boxes: np.ndarray | None = None,
-    batch: int = 256,
-    flip: bool = False,
-    unit: bool = False,
-    change: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> Tensor:
-    """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3).
-
-    ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's; ``unit`` then divides by the length;
-    ``change`` is done to each batch of images. Several processes share the images; each has all descriptors.
-    """
-    torch.backends.cudnn.benchmark = False  # the last batch is of another size: a search for so few would not pay
-    model.eval()
-    model.to(device=accelerator.device, memory_format=torch.channels_last)
-    descriptors, processes, process = [], accelerator.num_processes, accelerator.process_index
-    for start in range(0, len(pixels), batch * processes):
-        rows = np.arange(start, min(start + batch * processes, len(pixels)))
-        # Equal shares; the last image fills what is short.
-        shares = np.pad(rows, (0, -len(rows) % processes), "edge").reshape(processes, -1)
-        cut = pixels[shares[process]]
-        images = normalise(upload(change(cut) if change else cut, accelerator.device))
-        also = {} if boxes is None else {"boxes": upload(boxes[shares[process]], images.device)}
-        with accelerator.autocast():
-            result = model(images, **also).descriptor.float()
-            if flip:
-                mirrored = {name: mirror(value) for name, value in also.items()}
-                result = result + model(images.flip(3), **mirrored).descriptor.float()
-        result = F.normalize(result) if unit else result
-        descriptors.append(accelerator.gather(result)[: len(rows)])
-    return torch.cat([result.cpu() for result in descriptors])
 
 
 def history_of(checkpoint: Path) -> pd.DataFrame:

@@ -9,8 +9,8 @@ from dataclasses import asdict, replace
 import torch
 
 from ..data.augment import Augmentation
-from .experiments import Experiment
-from .loop import Recipe
+from .experiment import Experiment
+from .recipe import PK, OneCycle, Recipe, Shuffle
 
 PROFILES = ("paper", "quick", "scratch", "demo", "smoke")
 SMALLER = {
@@ -62,8 +62,7 @@ def _quick(experiment: Experiment) -> Experiment:
         stated,
         size=(_sixteens(height / 2), _sixteens(width / 2)),
         epochs=16,
-        schedule="onecycle",
-        warmup=0.3,
+        schedule=OneCycle(warmup=0.3),
         fresh_momentum=False,
         optimizer="adamw",
         backbone_lr=None,
@@ -78,14 +77,14 @@ def _scratch(experiment: Experiment) -> Experiment:
     return replace(experiment, weights="", recipe=replace(experiment.recipe, **from_scratch()))
 
 
-def _short(stated: Recipe) -> Recipe:
-    """One cycle of AdamW with the stated sampler and test: where ``demo`` and ``smoke`` begin."""
+def _short(stated: Recipe, identities: int, images: int) -> Recipe:
+    """One cycle of AdamW with the stated kind of sampler and test: where ``demo`` and ``smoke`` begin."""
+    sampler = PK(identities, images) if isinstance(stated.sampler, PK) else Shuffle(identities * images)
     return Recipe(
         optimizer="adamw",
         lr=2e-3,
-        schedule="onecycle",
-        warmup=0.3,
-        sampler=stated.sampler,
+        schedule=OneCycle(warmup=0.3),
+        sampler=sampler,
         flip_test=stated.flip_test,
         normalise_test=stated.normalise_test,
     )
@@ -97,10 +96,9 @@ def _demo(experiment: Experiment) -> Experiment:
     street = experiment.dataset.startswith("street")
     divisor = 4 if street else 3
     recipe = replace(
-        _short(stated),
+        _short(stated, identities=8 if street else 16, images=4),
         size=(_sixteens(height / divisor), _sixteens(width / divisor)),
         epochs=3 if street else 12,
-        identities=8 if street else 16,
         augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=4, erase=0.25)),
         precision=fast_precision(),
     )
@@ -112,11 +110,9 @@ def _smoke(experiment: Experiment) -> Experiment:
     stated = experiment.recipe
     height, width = stated.size
     recipe = replace(
-        _short(stated),
+        _short(stated, identities=4, images=2),
         size=(_sixteens(height / 6), _sixteens(width / 6)),
         epochs=2,
-        identities=4,
-        images=2,
         augmentation=_where_stated(stated.augmentation, Augmentation(flip=0.5, pad=2, erase=0.3)),
     )
     return replace(experiment, recipe=recipe, backbone=SMALLER[experiment.backbone]["smoke"], weights="")
@@ -128,7 +124,7 @@ SIZED = {"paper": lambda experiment: experiment, "quick": _quick, "scratch": _sc
 
 def from_scratch() -> dict:
     """The fields of a recipe that ``scratch`` sets; the others are the paper's."""
-    schedule = {"schedule": "onecycle", "epochs": 120, "warmup": 0.3, "fresh_momentum": False}
+    schedule = {"schedule": OneCycle(warmup=0.3), "epochs": 120, "fresh_momentum": False}
     optimizer = {"optimizer": "adamw", "lr": 1e-3, "backbone_lr": None, "weight_decay": 5e-4}
     return schedule | optimizer | {"precision": fast_precision()}
 

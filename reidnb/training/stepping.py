@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import is_compiled_module
 from torch import Tensor, nn
 
-from ..data.catalog import cache_dir
+from ..files import cache_dir
 from ..models.options import check
 
 CHOICES = ("auto", "eager", "graph", "compiled", "compiled-graph")

@@ -11,13 +11,13 @@ from dataclasses import asdict
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 
-from .experiments import Experiment
+from .experiment import Experiment
 
 KNOWN = ("tensorboard", "wandb", "mlflow", "trackio")
 PROJECT = "reidnb"
 
 
-def wanted() -> list[str]:
+def requested_trackers() -> list[str]:
     """The trackers that ``$REIDNB_TRACKER`` names; '1' asks for TensorBoard. Its logs lie in each run's folder.
 
     Raises ValueError for one that is unknown or not installed.

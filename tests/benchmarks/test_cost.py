@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from reidnb.benchmarks import cost, training as speed
-from reidnb.training.experiments import build
+from reidnb.benchmarks import cost
+from reidnb.benchmarks import training as speed
+from reidnb.papers.experiments import build
 
 B, C, D, H, W = 2, 3, 4, 8, 6
 X, Y = B * C * H * W, B * D * H * W  # numbers of a convolution's input and output

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reidnb.benchmarks import cost, training as speed
+from reidnb.benchmarks import cost
 from reidnb.benchmarks import evaluation as performance
 from reidnb.benchmarks import figures as pictures
-from reidnb.study.comparison import PAPERS
+from reidnb.benchmarks import training as speed
+from reidnb.papers import PAPERS
 
 
 def test_sizes():

@@ -10,9 +10,11 @@ from miniatures import cuhk03_mat
 from reidnb import runs
 from reidnb.data import catalog
 from reidnb.evaluation.metrics import single_shot_cmc
-from reidnb.training.experiments import summary
+from reidnb.papers.experiments import one_experiment
+from reidnb.papers.paper import Row
 from reidnb.report import show, tables
-from reidnb.study.comparison import Row, beside_published, one_experiment
+from reidnb.results import summary
+from reidnb.study.comparison import beside_published
 
 NAME = "cuhk03-labeled"
 
@@ -24,7 +26,7 @@ def finished(tmp_path_factory, street_small):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalog.DATA_SETS, NAME, replace(catalog.DATA_SETS[NAME], counts=None))
         experiment = one_experiment("wrcanet", {}, {}, NAME, "smoke")
-        run = runs.run(experiment, data_root=root, say=lambda line: None, cpu=True)
+        run = runs.run(experiment, data_root=root, log=lambda line: None, cpu=True)
         return run, catalog.load(NAME, root)
 
 

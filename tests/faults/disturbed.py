@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from reidnb.study import plan as study
 from reidnb.data import catalog
-from reidnb.training.experiments import Experiment, key
-from reidnb.study.comparison import one_experiment
+from reidnb.papers.experiments import key, one_experiment
 from reidnb.runs import run
+from reidnb.study import plan as study
+from reidnb.training.experiment import Experiment
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["reidnb.study"])  # and torch with it, once for all

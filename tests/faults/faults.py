@@ -26,11 +26,11 @@ import pandas as pd
 from disturbed import MOMENTS, STUDY, Outcome, Place, experiment, kill, planned, same, train, undisturbed
 from faults_of_disks import disks, images
 
-from reidnb.study import plan as study
 from reidnb.data import catalog, pixels
-from reidnb.study.devices import one_gpu
-from reidnb.training.experiments import Run
+from reidnb.results import Run
 from reidnb.runs import run
+from reidnb.study import plan as study
+from reidnb.study.devices import one_gpu
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -79,12 +79,12 @@ def disks(folder: Path, repeats: int) -> Iterator[Outcome]:
 
 
 def _fill_after_an_epoch(ballast: Path) -> None:
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         print(line)
         if line.startswith("epoch   1"):
             _fill(ballast)
 
-    run(experiment(), cpu=True, say=say)
+    run(experiment(), cpu=True, log=log)
 
 
 def _fill(ballast: Path) -> None:

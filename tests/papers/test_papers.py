@@ -4,17 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reidnb.study.comparison import (
-    PAPERS,
-    beside_published,
-    caption,
-    experiments,
-    find_table,
-    ledger,
-    paper,
-    published,
-    run_table,
-)
+from reidnb.papers import PAPERS
+from reidnb.papers.experiments import experiments
+from reidnb.study.comparison import beside_published, caption, find_table, ledger, paper, published, run_table
 
 
 def test_table_2_has_the_five_rows_of_the_paper():
@@ -54,7 +46,7 @@ def test_readings_run_each_alternative_once():
 
 
 def test_smoke_table_beside_published():
-    runs = run_table("wrcanet", "table2", "street-small", "smoke", seeds=(0, 1), say=lambda line: None, cpu=True)
+    runs = run_table("wrcanet", "table2", "street-small", "smoke", seeds=(0, 1), log=lambda line: None, cpu=True)
     assert len(runs) == 10
     frame = beside_published("wrcanet", "table2", "street-small", runs)
     assert list(frame.seeds) == [2] * 5 and set(frame.published_dataset) == {"market1501"}

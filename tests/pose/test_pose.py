@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from reidnb import pose, street
-from reidnb.pose import canonical, skeleton
 from reidnb.figures import pose as figures
+from reidnb.pose import canonical, skeleton
 
 K = {joint: row for row, joint in enumerate(pose.JOINTS)}
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torchvision.models.detection import keypointrcnn_resnet50_fpn
 
-from reidnb.data import catalog
 from reidnb import pose, street
+from reidnb.data import catalog
 from reidnb.pose import detector, skeleton, sources
 
 K = {joint: row for row, joint in enumerate(pose.JOINTS)}
@@ -206,7 +206,7 @@ def test_keypoint_rcnn_finds_joints_once(folder, weights, net, tmp_path, monkeyp
     monkeypatch.setattr(detector, "SIDE", 64)
     monkeypatch.setattr(detector, "detector", lambda *_: net)
     said = []
-    poses = pose.load(folder, weights=weights, say=said.append)
+    poses = pose.load(folder, weights=weights, log=said.append)
     assert poses.source == f"keypointrcnn-64:{detector.digest(weights)}"
     assert len(said) == 3 and "2 images of folder train with Keypoint R-CNN, once" in said[0]
     image = torch.from_numpy(np.array(Image.open(folder.query.path[0]))).permute(2, 0, 1) / 255
@@ -220,7 +220,7 @@ def test_keypoint_rcnn_finds_joints_once(folder, weights, net, tmp_path, monkeyp
 
     # Kept: neither network nor pieces are needed again, and nothing is said.
     monkeypatch.setattr(detector, "detect", None)
-    assert np.array_equal(pose.load(folder, weights=weights, say=said.append).query.joints, poses.query.joints)
+    assert np.array_equal(pose.load(folder, weights=weights, log=said.append).query.joints, poses.query.joints)
     assert len(said) == 3
     assert not [path for path in (tmp_path / "cache" / "joints").iterdir() if path.is_dir()]
 
@@ -251,7 +251,7 @@ def test_missing_weights_say_where_they_belong(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     name = "keypointrcnn_resnet50_fpn_coco-fc266e95.pth"
     with pytest.raises(OSError, match=f"put {name} at .*checkpoints/{name}, .*joints.npz into the data set's folder"):
-        pose.load(folder, say=lambda _: None)
+        pose.load(folder, log=lambda _: None)
     assert pose.source_of(folder).endswith(":fc266e95")
     with pytest.raises(FileNotFoundError, match="weights /nowhere of Keypoint R-CNN: no such file"):
         pose.load(folder, weights="/nowhere")

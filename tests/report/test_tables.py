@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidnb.report import latex, page as report, tables
+from reidnb.report import latex, tables
+from reidnb.report import page as report
 
 NAN = np.nan
 CAPTION = "Ours: market1501, demo profile, from scratch, 2 seeds."

@@ -10,19 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from reidnb.training.experiments import Run
+from reidnb.papers import PAPERS
+from reidnb.papers.experiments import experiments
+from reidnb.results import Run
 from reidnb.study import claims
-from reidnb.study.comparison import (
-    PAPERS,
-    Score,
-    beside_published,
-    caption,
-    experiments,
-    find_table,
-    paper,
-    possible,
-    published,
-)
+from reidnb.study.comparison import Score, beside_published, caption, find_table, paper, possible, published
 
 AP = np.tile([0.2, 0.4, 0.6, 0.8], 10)
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reidnb.study import street_weights
-from reidnb.papers.attention_driven.network import AttentionDriven
 from reidnb.models.backbone import WEIGHTS, Backbone
+from reidnb.papers.attention_driven.network import AttentionDriven
 from reidnb.study import comparison as tables
+from reidnb.study import street_weights
 
 
 def test_a_narrow_backbone_is_filled_with_its_file():
@@ -54,7 +54,7 @@ def test_they_are_made_by_training(street_small, tmp_path, monkeypatch):
 
     monkeypatch.setattr(street_weights, "one_experiment", tiny)
     monkeypatch.setattr(street_weights.catalog, "load", lambda name, root=None: street_small)
-    path = street_weights.make("resnet10-quarter", tmp_path, say=lambda line: None)
+    path = street_weights.make("resnet10-quarter", tmp_path, log=lambda line: None)
     made = load_file(path)
     assert made["conv1.weight"].dtype == torch.float16
     Backbone("resnet10-quarter", path)

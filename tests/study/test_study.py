@@ -15,14 +15,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reidnb.study import devices, session, plan as study
 from reidnb import runs
 from reidnb.__main__ import main
-from reidnb.training.experiments import Run, results_dir
-from reidnb.study import comparison as tables
-from reidnb.study.comparison import one_experiment
+from reidnb.files import results_dir
+from reidnb.papers.experiments import one_experiment
+from reidnb.results import Run
 from reidnb.runs import run
-from reidnb.training.loop import learning_rate
+from reidnb.study import comparison as tables
+from reidnb.study import devices, session
+from reidnb.study import plan as study
+from reidnb.training.recipe import learning_rate
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet"}
@@ -74,7 +76,7 @@ def test_tables_of_what_is_finished(street_small, tmp_path, monkeypatch):
     said: list[str] = []
     assert study.finished_tables(settings, said.append) == 5
     assert not (results_dir() / "tables").exists()
-    run(first, say=lambda line: None)
+    run(first, log=lambda line: None)
     assert study.finished_tables(settings, said.append) == 4
     assert "table2, ResNet-50+WRA)" in said[-4]
     frame = pd.read_csv(results_dir() / "tables" / "wrcanet-table2-street-small-smoke.csv")
@@ -103,7 +105,7 @@ def _in_pieces(seconds: float, keep: str = "weights") -> pd.DataFrame:
     """Table 1 of WRCANet, one training, by a clock that goes on by a second whenever it is looked at."""
     clock = count()
     asked = study.settings(SMALL | {"tables": "table1"})
-    return session.train(asked, seconds / 60, keep, cpu=True, clock=lambda: next(clock), say=lambda line: None)
+    return session.train(asked, seconds / 60, keep, cpu=True, clock=lambda: next(clock), log=lambda line: None)
 
 
 def test_a_study_in_pieces_of_time_ends_as_an_uninterrupted_one(street_small, tmp_path, monkeypatch):

@@ -15,11 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from reidnb.training import distributed
-from reidnb.training.experiments import Run
 from reidnb.models.losses import batch_hard_triplet, id_loss
 from reidnb.models.output import Output
-from reidnb.training.loop import extract
+from reidnb.results import Run
+from reidnb.training import distributed
+from reidnb.training.extract import extract
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = str(ROOT / "tests" / "two_processes.py")
@@ -35,10 +35,10 @@ def process(index: int, processes: int, gather=None) -> SimpleNamespace:
 
 def test_shares_are_the_global_batch_in_order():
     rows = np.arange(12)
-    shares = [rows[distributed.share(12, process(i, 3))] for i in range(3)]
+    shares = [rows[distributed.local_rows(12, process(i, 3))] for i in range(3)]
     np.testing.assert_array_equal(np.concatenate(shares), rows)
     with pytest.raises(ValueError, match="a batch of 12 images cannot be shared by 5 processes equally"):
-        distributed.share(12, process(0, 5))
+        distributed.local_rows(12, process(0, 5))
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
@@ -57,7 +57,7 @@ def test_gradients_of_the_processes_add_up_to_that_of_the_global_loss(processes)
     for index in range(processes):
         by_width = {x.shape[1]: x for x in (logits, features)}
         accelerator = process(index, processes, lambda x, whole=by_width: whole[x.shape[1]])
-        own = distributed.share(8, accelerator)
+        own = distributed.local_rows(8, accelerator)
         logit, feature = (x[own].clone().requires_grad_() for x in (logits, features))
         total = loss(distributed.gathered(Output(feature, {"x": logit}, {"x": feature}), accelerator))
         total.backward()

@@ -15,16 +15,9 @@ from reidnb.data.augment import Augmentation
 from reidnb.files import write_atomically
 from reidnb.models.output import Output
 from reidnb.papers.wrcanet.network import WRCANet
-from reidnb.training.loop import (
-    Recipe,
-    epoch_batches,
-    extract,
-    history_of,
-    learning_rate,
-    make_accelerator,
-    make_optimizer,
-    train,
-)
+from reidnb.training.extract import extract
+from reidnb.training.loop import history_of, make_accelerator, train
+from reidnb.training.recipe import Recipe, epoch_batches, learning_rate, make_optimizer
 
 RECIPE = Recipe(
     size=(32, 16),
@@ -66,7 +59,7 @@ def run_tiny(folder: Path, recipe: Recipe = RECIPE, after_epoch=None, checkpoint
         checkpoint=folder / "checkpoint.pt",
         checkpoint_every=checkpoint_every,
         after_epoch=after_epoch,
-        say=lambda line: None,
+        log=lambda line: None,
     )
     torch.save(model.state_dict(), folder / "end.pt")
     return model, history
@@ -216,7 +209,7 @@ def test_nan_loss_names_epoch_step_and_part(tmp_path):
             seed=3,
             accelerator=make_accelerator(cpu=True),
             checkpoint=tmp_path / "c.pt",
-            say=lambda line: None,
+            log=lambda line: None,
         )
     assert not (tmp_path / "c.pt").exists()
 
@@ -236,7 +229,7 @@ def test_out_of_memory_names_the_batch(tmp_path):
             seed=3,
             accelerator=make_accelerator(cpu=True),
             checkpoint=tmp_path / "c.pt",
-            say=lambda line: None,
+            log=lambda line: None,
         )
 
 
@@ -346,7 +339,7 @@ def test_boxes_reach_the_model_with_their_image(tmp_path):
         accelerator=accelerator,
         checkpoint=tmp_path / "c.pt",
         boxes=boxes,
-        say=lambda line: None,
+        log=lambda line: None,
     )
     batches = epoch_batches(recipe, labels, 0, 0)
     np.testing.assert_array_equal(torch.stack(model.seen)[:, :, 0, 0], labels[batches] / 16)

@@ -19,13 +19,15 @@ from test_training import RECIPE, tiny_data, tiny_model
 from torch import nn
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-from reidnb.study import session
 from reidnb.benchmarks import training as speed
-from reidnb.training import stepping, loop as training
-from reidnb.training.experiments import build
 from reidnb.models.output import Output
+from reidnb.papers.experiments import build
+from reidnb.study import session
+from reidnb.training import loop as training
+from reidnb.training import stepping
+from reidnb.training.loop import make_accelerator, prepared, train
+from reidnb.training.recipe import Recipe, epoch_batches, make_optimizer
 from reidnb.training.stepping import CaptureError, Stepper, choose, forget, hold_rates, set_rate
-from reidnb.training.loop import Recipe, epoch_batches, make_accelerator, make_optimizer, prepared, train
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -76,7 +78,7 @@ def train_tiny(folder: Path, recipe: Recipe = EXACT, step: str = "eager", cpu: b
     torch.set_num_threads(1)
     model = tiny_model()
     accelerator = make_accelerator(recipe.precision, cpu=cpu)
-    options = {"say": lambda line: None} | options
+    options = {"log": lambda line: None} | options
     checkpoint = folder / f"{step}.pt"
     history = train(
         model, *tiny_data(), recipe, seed=3, accelerator=accelerator, checkpoint=checkpoint, step=step, **options
@@ -281,7 +283,7 @@ def broken(take, stream):
 def test_where_a_capture_fails_auto_goes_on_eagerly_and_graph_says_so(tmp_path, graphs, monkeypatch):
     monkeypatch.setattr(stepping, "record", broken)
     said = []
-    fallen_back = train_tiny(tmp_path, step="auto", say=said.append)
+    fallen_back = train_tiny(tmp_path, step="auto", log=said.append)
     message = "the step cannot be captured as a CUDA graph (operation not permitted when stream is capturing)"
     assert [line for line in said if not line.startswith("epoch")] == [f"{message}: training goes on eagerly"]
     assert fallen_back[1].attrs["step"] == "eager"
@@ -350,7 +352,7 @@ def test_compiled_training_is_the_eager_one_and_a_second_is_not_compiled_again(t
             accelerator=make_accelerator(cpu=True),
             checkpoint=tmp_path / f"{step}.pt",
             step=step.split()[0],
-            say=lambda line: None,
+            log=lambda line: None,
         )
         trained[step] = model, history
         if step == "compiled":

@@ -5,9 +5,9 @@ import pytest
 from accelerate.tracking import GeneralTracker
 from accelerate.utils import LoggerType
 
-from reidnb.training import tracking
-from reidnb.study.comparison import one_experiment
+from reidnb.papers.experiments import one_experiment
 from reidnb.runs import run
+from reidnb.training import tracking
 
 SMOKE = one_experiment("wrcanet", {"wra": "", "gp": False, "ms": False}, {}, "street-small", "smoke")
 
@@ -50,7 +50,7 @@ def listener(monkeypatch):
 )
 def test_trackers_are_asked_for_by_the_environment(listener, monkeypatch, asked, found):
     monkeypatch.setenv("REIDNB_TRACKER", asked)
-    assert tracking.wanted() == found
+    assert tracking.requested_trackers() == found
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_cannot_track_is_told_before_anything_is_trained(listener, monkeypa
 
 def test_a_tracker_hears_settings_epochs_and_metrics(listener, monkeypatch, tmp_path):
     monkeypatch.setenv("REIDNB_TRACKER", "1")
-    done = run(SMOKE, results=tmp_path, cpu=True, say=lambda line: None)
+    done = run(SMOKE, results=tmp_path, cpu=True, log=lambda line: None)
     heard = listener.heard
     assert heard["place"] == (tracking.PROJECT, str(done.folder))
     assert heard["settings"]["recipe.lr"] == SMOKE.recipe.lr and heard["settings"]["options.gp"] is False
@@ -87,5 +87,5 @@ def test_settings_are_told_flat():
 def test_tensorboard_writes_into_the_runs_folder(monkeypatch, tmp_path):
     pytest.importorskip("tensorboard")
     monkeypatch.setenv("REIDNB_TRACKER", "tensorboard")
-    done = run(SMOKE, results=tmp_path, cpu=True, say=lambda line: None)
+    done = run(SMOKE, results=tmp_path, cpu=True, log=lambda line: None)
     assert list((done.folder / tracking.PROJECT).glob("events.*"))

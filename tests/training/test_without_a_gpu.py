@@ -9,8 +9,9 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reidnb.benchmarks import training as speed
+from reidnb.papers.experiments import build, by_pose
 from reidnb.training.distributed import Losses
-from reidnb.training.experiments import Experiment, build, by_pose
+from reidnb.training.experiment import Experiment
 
 NETWORKS = speed.networks("smoke")
 ALONE = SimpleNamespace(num_processes=1, process_index=0)

@@ -12,8 +12,8 @@ from accelerate import notebook_launcher
 from torch import nn
 
 from reidnb import runs
-from reidnb.training.experiments import Experiment, build
-from reidnb.study.comparison import one_experiment
+from reidnb.papers.experiments import build, one_experiment
+from reidnb.training.experiment import Experiment
 
 # Not Adam, which makes whole steps of the rounding of gradients that are zero; and a low rate, as training magnifies
 # rounding, on some processors more than on others.

@@ -14,10 +14,13 @@ from torch import nn
 from ...data import pixels
 from ...data.augment import MEAN, normalise
 from ...data.catalog import ReidData
-from ...training.experiments import Run
+from ...evaluation.scores import evaluate
+from ...rescoring import descriptors
+from ...results import Run
+from ...runs import boxes_of, load_model
+from ...training.extract import extract
+from ...training.loop import make_accelerator
 from .branches import PARTS
-from ...runs import boxes_of, descriptors, evaluate, load_model
-from ...training.loop import extract, make_accelerator
 
 NOTHING = "nothing"
 

@@ -7,18 +7,18 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ...data import pixels
 from ... import pose
+from ...data import pixels
 from ...data.augment import normalise
 from ...data.catalog import ReidData
-from ...training.experiments import Run
-from .branches import PARTS, STRIPS
-from .analysis import NOTHING, weights
-from ...runs import boxes_of, load_model
 from ...figures import heatmaps, style
-from ...report import show
 from ...figures.pose import PART, SHOWN, outlines
 from ...figures.sheet import Sheet
+from ...report import show
+from ...results import Run
+from ...runs import boxes_of, load_model
+from .analysis import NOTHING, weights
+from .branches import PARTS, STRIPS
 
 NAMES = {name: name.replace("_", " ") for name in PARTS}
 BLOCKS = (2, 3, 4)

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...data.catalog import cache_dir
-from ...models.losses import id_loss
-from ...weight_files import read_state
+from ...files import cache_dir
 from ...models.backbone import street_weights
+from ...models.losses import id_loss
 from ...models.options import check
 from ...models.output import Output
+from ...weight_files import read_state
 from .branches import ATTENTION_WIDTHS, BODY_WIDTHS, PARTS, STRIPS, Branches, cut
 
 SHAPES = {"five-branch": 1.0, "five-branch-half": 0.5, "five-branch-quarter": 0.25, "five-branch-eighth": 0.125}

@@ -5,7 +5,7 @@
 images and their four strips, for there are no people to find; fine-tuning takes over all but classifiers and fusion.
 
     pretraining.pretrain("~/imagenet")                                  # some days on one GPU, goes on where it stopped
-    experiment = one_experiment("attention_driven", {}, {}, "market1501", "paper", weights="imagenet")
+    experiment = one_experiment(PAPER, {}, {}, "market1501", "paper", weights="imagenet")
 """
 
 from collections.abc import Callable
@@ -20,21 +20,19 @@ from torchvision.datasets import ImageFolder, ImageNet
 from ...data import pixels
 from ...data.augment import Augmentation
 from ...files import write_atomically
+from ...training.loop import make_accelerator, train
+from ...training.recipe import Recipe, Shuffle, Steps
 from .network import PRETRAINED, AttentionDriven, pretrained_file
-from ...training.loop import Recipe, make_accelerator, train
 
 RECIPE = Recipe(
     size=(384, 192),
     epochs=9,
-    sampler="shuffle",
-    identities=8,
-    images=4,
+    sampler=Shuffle(32),
     optimizer="sgd",
     lr=0.01,
     momentum=0.9,
     weight_decay=5e-4,
-    warmup=0,
-    milestones=(3, 6),
+    schedule=Steps(warmup=0, milestones=(3, 6)),
     augmentation=Augmentation(flip=0.5, pad=0, erase=0.0),
 )
 """Stated but for momentum, weight decay and the flip."""
@@ -90,7 +88,7 @@ def pretrain(
     target: Path | None = None,
     seed: int = 0,
     cpu: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Train the branches on the classes of ``root`` and return the file of their weights (.safetensors).
 
@@ -105,7 +103,7 @@ def pretrain(
     if target.exists():
         return target
     found = find_images(root)
-    say(f"pre-training on {len(found.samples)} images of {len(found.classes)} classes")
+    log(f"pre-training on {len(found.samples)} images of {len(found.classes)} classes")
     torch.manual_seed(seed)
     branches = (options or {}) | {"regions": "strips", "fusion": "concat"}
     model = AttentionDriven(len(found.classes), recipe.size, backbone, **branches)
@@ -120,7 +118,7 @@ def pretrain(
         seed=seed,
         accelerator=make_accelerator(recipe.precision, cpu),
         checkpoint=checkpoint,
-        say=say,
+        log=log,
     )
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
     kept = {name: value for name, value in state.items() if name.startswith(PRETRAINED)}

@@ -1,4 +1,4 @@
-"""The attention-driven network's tables and readings (``models/attention_driven.py`` is the network).
+"""The attention-driven network's tables and readings (``network`` has the modules).
 
 "Attention driven person re-identification", Yang et al., Pattern Recognition 86 (2019): Market-1501, DukeMTMC-reID and
 CUHK03 with the classic protocol. Table 2 states the data sets, which ``figures`` counts; table 12 is ``table12``.
@@ -13,11 +13,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...data.augment import Augmentation
-from ...training.experiments import Experiment
+from ...training.experiment import Experiment
+from ...training.recipe import Recipe, Shuffle, Steps
+from ..paper import Claim, Reading, Row, Table, above
 from .network import AttentionDriven, strips
-from ...training.loop import Recipe
-from ...study.claims import Claim, above
-from ...study.comparison import Reading, Row, Table
 
 TITLE = "Attention-driven multi-branch network"
 
@@ -26,15 +25,12 @@ TITLE = "Attention-driven multi-branch network"
 RECIPE = Recipe(
     size=(384, 192),
     epochs=100,
-    sampler="shuffle",
-    identities=8,
-    images=4,
+    sampler=Shuffle(32),
     optimizer="sgd",
     lr=0.01,
     momentum=0.9,
     weight_decay=5e-4,
-    warmup=0,
-    milestones=(40, 80),
+    schedule=Steps(warmup=0, milestones=(40, 80)),
     augmentation=Augmentation(flip=0.5, pad=0, erase=0.0),
 )
 
@@ -217,7 +213,7 @@ def table12() -> pd.DataFrame:
     the ratio of the areas, 384*192 / 224^2 = 1.469 (ResNet-50: 3.8e9 * 1.469 = 5.58e9); here every network is run at
     384x192. ``error_*`` are percent of the printed number.
     """
-    printed = pd.read_csv(files("reidnb.papers") / "published" / "attention_driven_table12.csv").set_index("row")
+    printed = pd.read_csv(files(__package__) / "table12.csv").set_index("row")
     with torch.device("meta"):  # shapes without numbers: nothing is computed
         vision = torchvision.models
         networks = {

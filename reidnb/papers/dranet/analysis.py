@@ -10,7 +10,7 @@ from torch import Tensor
 from ...data import catalog, pixels
 from ...data.augment import normalise
 from ...evaluation.significance import bootstrap
-from ...training.experiments import Run
+from ...results import Run
 from ...runs import load_model
 
 BATCH = 32

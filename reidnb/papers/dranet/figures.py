@@ -14,16 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
-from ...data import catalog, pixels
 from ... import street
+from ...data import catalog, pixels
 from ...data.augment import normalise
 from ...evaluation import activation
-from ...training.experiments import Experiment, Run, build
-from ...runs import load_model
-from ...training.loop import make_accelerator, train
 from ...figures import heatmaps, style
-from ...report import show
 from ...figures.cam import cam
+from ...report import show
+from ...results import Run
+from ...runs import load_model
+from ...training.experiment import Experiment
+from ...training.loop import make_accelerator, train
+from ..experiments import build
 
 BATCH = 32
 LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D (places hidden)"}
@@ -62,7 +64,7 @@ def watch(
             accelerator=make_accelerator(recipe.precision),
             checkpoint=Path(folder) / "checkpoint.pt",
             after_epoch=lambda bare, epoch: seen.update({epoch: masks(bare, images, labels)}),
-            say=lambda line: None,
+            log=lambda line: None,
         )
     return seen
 

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...models.losses import id_loss
 from ...models.backbone import Backbone
+from ...models.layers import same_parameters
+from ...models.losses import id_loss
 from ...models.options import check
 from ...models.output import Output
-from ...models.layers import same_parameters
 
 PARTS = 3
 """Horizontal parts of stage 4's map (figure 1)."""

@@ -1,4 +1,4 @@
-"""DRANet's tables and readings (``models/dranet.py`` is the network).
+"""DRANet's tables and readings (``network`` has the modules).
 
 "Dual Reverse Attention Networks for Person Re-identification" (Liu, Qi, Zhang, Shi): Market-1501, DukeMTMC-reID and
 CUHK03 with the new protocol. Only slides of it are public, without any training detail; ``RECIPE`` is that of PCB (Sun
@@ -8,26 +8,22 @@ et al. 2018), which the paper compares itself with and whose parts it takes.
 from dataclasses import replace
 
 from ...data.augment import Augmentation
-from ...training.experiments import Experiment
-from ...training.loop import Recipe
-from ...study.claims import Claim
-from ...study.comparison import Reading, Row, Table
+from ...training.experiment import Experiment
+from ...training.recipe import Recipe, Shuffle, Steps
+from ..paper import Claim, Reading, Row, Table
 
 TITLE = "Dual Reverse Attention Networks (DRANet)"
 
 RECIPE = Recipe(
     size=(384, 128),
     epochs=60,
-    sampler="shuffle",
-    identities=64,  # a batch of 64 images, whosever they are
-    images=1,
+    sampler=Shuffle(64),
     optimizer="sgd",
     lr=0.1,
     backbone_lr=0.01,
     momentum=0.9,
     weight_decay=5e-4,
-    warmup=0,
-    milestones=(40,),
+    schedule=Steps(warmup=0, milestones=(40,)),
     augmentation=Augmentation(flip=0.5, pad=0, erase=0),
 )
 
@@ -41,6 +37,7 @@ def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
 
 DATA_SETS = ("market1501", "dukemtmc", "cuhk03np-detected")
 OURS = (Row("Ours (DRANet)"),)
+BASELINE = {"rcam": False, "rsam": False}
 
 MAIN = "table4"
 """The table that the notebook shows with its figures."""
@@ -53,7 +50,7 @@ TABLES = (
         "table4",
         "Comparison of different reverse attention modules",
         (
-            Row("Baseline", {"rcam": False, "rsam": False}),
+            Row("Baseline", BASELINE),
             Row("Baseline+RCAM", {"rsam": False}),
             Row("Baseline+RSAM", {"rcam": False}),
             Row("Baseline+RCAM+RSAM"),

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from ...data.catalog import ReidData
-from ...training.experiments import Run
+from ...evaluation.scores import evaluate
 from ...files import write_atomically
-from ...runs import descriptors, evaluate, load_model
+from ...rescoring import descriptors
+from ...results import Run
+from ...runs import load_model
 
 KINDS = ("shift", "scale")
 AMOUNTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)

@@ -14,10 +14,10 @@ from matplotlib.patches import Rectangle
 
 from ...data.augment import normalise
 from ...data.catalog import ReidData
-from ...training.experiments import Run
-from .network import window_rows
-from ...runs import load_model
 from ...figures import heatmaps, style
+from ...results import Run
+from ...runs import load_model
+from .network import window_rows
 
 
 def alignment(run: Run, data: ReidData, image: np.ndarray) -> Figure:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...models.losses import batch_hard_triplet, id_loss
 from ...models.backbone import Backbone
+from ...models.losses import batch_hard_triplet, id_loss
 from ...models.options import check
 from ...models.output import Output
 

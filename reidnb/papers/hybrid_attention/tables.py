@@ -1,4 +1,4 @@
-"""The hybrid-attention network's tables and readings (``models/hybrid_attention.py`` is the network).
+"""The hybrid-attention network's tables and readings (``network`` has the modules).
 
 "Hybrid-attention guided network with multiple resolution features for person re-identification": Market-1501,
 DukeMTMC-reID, CUHK03 with the new protocol and MSMT17. Its mAP is the trapezoid one, as in its released code
@@ -6,10 +6,9 @@ DukeMTMC-reID, CUHK03 with the new protocol and MSMT17. Its mAP is the trapezoid
 """
 
 from ...data.augment import Augmentation
-from ...training.experiments import Experiment
-from ...training.loop import Recipe
-from ...study.claims import Claim, above, rising
-from ...study.comparison import Reading, Row, Table
+from ...training.experiment import Experiment
+from ...training.recipe import PK, Recipe, Steps
+from ..paper import Claim, Reading, Row, Table, above, rising
 
 TITLE = "Hybrid-attention guided network with multiple resolution features"
 
@@ -18,26 +17,20 @@ TITLE = "Hybrid-attention guided network with multiple resolution features"
 RECIPE = Recipe(
     size=(384, 128),
     epochs=150,
-    sampler="pk",
-    identities=16,
-    images=4,
+    sampler=PK(identities=16, images=4),
     optimizer="sgd",
     lr=0.01,
     momentum=0.9,
     nesterov=True,
     weight_decay=5e-4,
-    warmup=10,
-    warmup_from=3e-5,
-    warmup_to=3e-4,
-    milestones=(60, 90, 120),
-    factor=0.5,
+    schedule=Steps(warmup=10, milestones=(60, 90, 120), factor=0.5, warmup_from=3e-5, warmup_to=3e-4),
     fresh_momentum=True,
     augmentation=Augmentation(flip=0.5, pad=10, erase=0.5),
     flip_test=True,
     normalise_test=True,
 )
 
-WHOLE = (
+COMPLETE_READINGS = (
     Row(
         "as_printed",
         recipe={"nesterov": False, "fresh_momentum": False, "flip_test": False, "normalise_test": False},
@@ -45,7 +38,7 @@ WHOLE = (
     Row(
         "as_released",
         {"cam": "cbam", "activation": "leaky", "triplet": "level", "compared": "bn", "dropblock": ""},
-        {"warmup_from": 3e-4, "warmup_to": 0.01, "augmentation": {"pad": 0}},
+        {"schedule": {"warmup_from": 3e-4, "warmup_to": 0.01}, "augmentation": {"pad": 0}},
     ),
 )
 """What is printed and nothing beside it; and what the released code does wherever it is known."""
@@ -62,7 +55,7 @@ MAIN = "table6"
 # ResNet-50 with the ID loss (IDE). DropBlock stays in every row: section 4.4 trains all by the settings of section 4.1,
 # and the bag of tricks is random erasing, label smoothing and warm-up.
 BASELINE = {"stages": "4", "order": "", "local": "", "extractor": "gap"}
-NO_TRICKS = {"warmup": 0, "augmentation": {"erase": 0.0}}
+NO_TRICKS = {"schedule": {"warmup": 0}, "augmentation": {"erase": 0.0}}
 
 
 def _without_tricks(name: str, **parts: str) -> Row:
@@ -316,7 +309,7 @@ READINGS = (
         {"pad": 10},
         ({"pad": 0},),
         "the field's usual padding of 10 pixels; the released code does not crop. It erases half of the images",
-        in_recipe=True,
+        of="recipe",
     ),
     Reading(
         "warmup_from",
@@ -325,7 +318,7 @@ READINGS = (
         3e-5,
         (3e-4,),
         "as printed; the released code begins at 3e-4",
-        in_recipe=True,
+        of="schedule",
     ),
     Reading(
         "warmup_to",
@@ -334,7 +327,7 @@ READINGS = (
         3e-4,
         (0.01,),
         "as printed; a warm-up that ends where training goes on would be the usual one",
-        in_recipe=True,
+        of="schedule",
     ),
     Reading(
         "nesterov",
@@ -343,7 +336,7 @@ READINGS = (
         True,
         (False,),
         "the released code's",
-        in_recipe=True,
+        of="recipe",
     ),
     Reading(
         "fresh_momentum",
@@ -352,7 +345,7 @@ READINGS = (
         True,
         (False,),
         "the released code makes a new optimiser each epoch, whose momentum begins anew",
-        in_recipe=True,
+        of="recipe",
     ),
     Reading(
         "flip_test",
@@ -361,7 +354,7 @@ READINGS = (
         True,
         (False,),
         "the released code adds the vectors of the image and of its mirror image",
-        in_recipe=True,
+        of="recipe",
     ),
     Reading(
         "normalise_test",
@@ -370,6 +363,6 @@ READINGS = (
         True,
         (False,),
         "the released code divides the concatenation of all windows by its length",
-        in_recipe=True,
+        of="recipe",
     ),
 )

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...models.losses import batch_hard_triplet, id_loss
 from ...models.backbone import Backbone
+from ...models.layers import same_parameters
+from ...models.losses import batch_hard_triplet, id_loss
 from ...models.options import check
 from ...models.output import Output
-from ...models.layers import same_parameters
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 # Which of the six losses of eq. 4 are softmax and which are triplet: the two names are lost from the paper's text.

@@ -1,13 +1,12 @@
-"""WRCANet's tables and readings (``models/wrcanet.py`` is the network).
+"""WRCANet's tables and readings (``network`` has the modules).
 
 "Weak Reverse attention with Context Aware Network for Person Re-identification": Market-1501, DukeMTMC-reID and
 CUHK03 with the new protocol. Training details are not stated; ``RECIPE`` is the field's usual one.
 """
 
-from ...training.experiments import Experiment
-from ...training.loop import Recipe
-from ...study.claims import Claim
-from ...study.comparison import Reading, Row, Table
+from ...training.experiment import Experiment
+from ...training.recipe import PK, Recipe, Steps
+from ..paper import Claim, Reading, Row, Table
 
 TITLE = "Weak Reverse attention with Context Aware Network (WRCANet)"
 
@@ -15,14 +14,11 @@ TITLE = "Weak Reverse attention with Context Aware Network (WRCANet)"
 RECIPE = Recipe(
     size=(384, 192),
     epochs=120,
-    sampler="pk",
-    identities=16,
-    images=4,
+    sampler=PK(identities=16, images=4),
     optimizer="adam",
     lr=3.5e-4,
     weight_decay=5e-4,
-    warmup=10,
-    milestones=(40, 70),
+    schedule=Steps(warmup=10, milestones=(40, 70)),
 )
 
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from reidnb.papers.attention_driven.network import AttentionDriven, InterAttention, fuse, pretrained_file, strips
 from reidnb.papers.attention_driven.branches import BODY_WIDTHS, PARTS, Branches, IntraAttention, Unit, cut
+from reidnb.papers.attention_driven.network import AttentionDriven, InterAttention, fuse, pretrained_file, strips
 
 SIZE = (64, 32)
 

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 
 from reidnb.papers.attention_driven import pretraining
 from reidnb.papers.attention_driven.network import PRETRAINED, AttentionDriven, pretrained_file
-from reidnb.study.comparison import one_experiment
+from reidnb.papers.experiments import one_experiment
 from reidnb.runs import run
-from reidnb.training.loop import learning_rate
+from reidnb.training.recipe import learning_rate
 
 TINY = replace(pretraining.RECIPE, size=(64, 32), epochs=1, identities=2, images=2)
-OPTIONS = {"backbone": "five-branch-eighth", "cpu": True, "say": lambda line: None}
+OPTIONS = {"backbone": "five-branch-eighth", "cpu": True, "log": lambda line: None}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_run_from_pretrained_weights(imagenet, tmp_path, street_small):
     again = pretraining.pretrain("/nowhere", target=file)  # it is there already
     assert again == file
     experiment = one_experiment("attention_driven", {}, {"epochs": 1}, "street-small", "smoke", weights=str(file))
-    assert run(experiment, results=tmp_path, cpu=True, say=lambda line: None).metrics["queries"] > 0
+    assert run(experiment, results=tmp_path, cpu=True, log=lambda line: None).metrics["queries"] > 0
 
 
 def test_wrong_folders_and_broken_pictures_are_told(imagenet, tmp_path):

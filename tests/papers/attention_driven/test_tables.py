@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from reidnb import runs
-from reidnb import pose
-from reidnb.training.experiments import key
-from reidnb.papers.attention_driven.network import AttentionDriven
+from reidnb import pose, runs
 from reidnb.papers.attention_driven import tables as attention_driven
-from reidnb.study.comparison import beside_published, experiments, find_table, one_experiment
-from reidnb.runs import boxes_of, by_region, run
-from reidnb.training.loop import learning_rate
+from reidnb.papers.attention_driven.network import AttentionDriven
+from reidnb.papers.experiments import experiments, key, one_experiment
+from reidnb.rescoring import by_region
+from reidnb.runs import boxes_of, run
+from reidnb.study.comparison import beside_published, find_table
+from reidnb.training.recipe import learning_rate
 
-QUIET = {"say": lambda line: None, "cpu": True}
+QUIET = {"log": lambda line: None, "cpu": True}
 
 
 def smoke(**options):

@@ -6,17 +6,17 @@ import torch
 
 from reidnb.data import pixels
 from reidnb.data.augment import normalise
-from reidnb.training.experiments import Run
-from reidnb.papers.dranet.network import DRANet
-from reidnb.study.comparison import one_experiment
 from reidnb.papers.dranet import analysis as probes
+from reidnb.papers.dranet.network import DRANet
+from reidnb.papers.experiments import one_experiment
+from reidnb.results import Run
 from reidnb.runs import load_model, run
 
 
 @pytest.fixture(scope="module")
 def finished(street_small) -> Run:
     experiment = one_experiment("dranet", {}, {}, "street-small", "smoke")
-    return run(experiment, cpu=True, say=lambda line: None)
+    return run(experiment, cpu=True, log=lambda line: None)
 
 
 def test_how_hard_names_training_images_from_each_map(finished, street_small):

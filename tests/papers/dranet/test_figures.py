@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from reidnb import street
-from reidnb.training.experiments import Run
 from reidnb.papers.dranet import figures as hard_examples
+from reidnb.papers.experiments import one_experiment
 from reidnb.report import show
-from reidnb.study.comparison import one_experiment
+from reidnb.results import Run
 from reidnb.runs import load_model, run
 
 
 @pytest.fixture(scope="module")
 def finished() -> Run:
     experiment = one_experiment("dranet", {}, {}, "street-small", "smoke")
-    return run(experiment, cpu=True, say=lambda line: None)
+    return run(experiment, cpu=True, log=lambda line: None)
 
 
 @pytest.fixture(scope="module")

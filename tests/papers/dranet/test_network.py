@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidnb.models.backbone import Backbone
-from reidnb.papers.dranet.network import ChannelAttention, DRANet, PartClassifier, reverse, unit_interval
 from reidnb.papers.dranet import tables
+from reidnb.papers.dranet.network import ChannelAttention, DRANet, PartClassifier, reverse, unit_interval
 
 LABELS = torch.tensor([0, 1, 2, 3])
 VARIANTS = [{"rcam": c, "rsam": s} for c in (False, True) for s in (False, True)]

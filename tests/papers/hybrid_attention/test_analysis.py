@@ -6,7 +6,7 @@ import torch
 
 from reidnb import runs
 from reidnb.evaluation import metrics
-from reidnb.study.comparison import one_experiment
+from reidnb.papers.experiments import one_experiment
 from reidnb.papers.hybrid_attention import analysis as probes
 from reidnb.papers.hybrid_attention.analysis import AMOUNTS, bad_boxes
 
@@ -55,7 +55,7 @@ def test_wrong_boxes_are_named():
 @pytest.fixture(scope="module")
 def finished(street_small):
     experiment = one_experiment("hybrid_attention", {"width": 16}, {"epochs": 1}, "street-small", "smoke")
-    return runs.run(experiment, say=lambda line: None, cpu=True)
+    return runs.run(experiment, log=lambda line: None, cpu=True)
 
 
 def test_box_probe_begins_at_the_runs_own_numbers_and_is_kept(finished, street_small, monkeypatch):

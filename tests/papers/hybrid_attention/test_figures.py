@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from reidnb import runs
+from reidnb.papers.experiments import one_experiment
 from reidnb.papers.hybrid_attention import figures as pictures
-from reidnb.report import show
 from reidnb.papers.hybrid_attention.network import windows
-from reidnb.study.comparison import one_experiment
+from reidnb.report import show
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def _closed():
 @pytest.fixture(scope="module")
 def finished(street_small):
     experiment = one_experiment("hybrid_attention", {"width": 16}, {"epochs": 1}, "street-small", "smoke")
-    return runs.run(experiment, say=lambda line: None, cpu=True)
+    return runs.run(experiment, log=lambda line: None, cpu=True)
 
 
 @pytest.fixture(scope="module")

@@ -6,22 +6,14 @@ from dataclasses import replace
 import pytest
 
 from reidnb import runs
-from reidnb.training.experiments import build, key
-from reidnb.papers.hybrid_attention.network import HybridAttention
+from reidnb.papers.experiments import build, experiments, key, one_experiment
 from reidnb.papers.hybrid_attention import tables as paper
-from reidnb.study.comparison import (
-    beside_published,
-    caption,
-    experiments,
-    find_table,
-    one_experiment,
-    published,
-    run_table,
-)
+from reidnb.papers.hybrid_attention.network import HybridAttention
 from reidnb.runs import run
-from reidnb.training.loop import learning_rate
+from reidnb.study.comparison import beside_published, caption, find_table, published, run_table
+from reidnb.training.recipe import learning_rate
 
-QUIET = {"say": lambda line: None, "cpu": True}
+QUIET = {"log": lambda line: None, "cpu": True}
 
 
 def test_learning_rate_is_equation_5_at_every_boundary():

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torchvision
 
-from reidnb.papers.wrcanet import network as wrcanet
 from reidnb.models.backbone import Backbone
+from reidnb.papers.wrcanet import network as wrcanet
 from reidnb.papers.wrcanet.network import (
     GranularityFusion,
     ScaleFusion,

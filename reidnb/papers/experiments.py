@@ -1,0 +1,138 @@
+"""From a row of a paper's table to an experiment, and from an experiment to its network and its key.
+
+What makes an experiment is put together in one order: the paper's recipe, the complete reading, the row's changes, the
+profile, then the user's overrides.
+"""
+
+import hashlib
+import inspect
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import torch
+from torch import nn
+
+from .. import pose, weight_files
+from ..data.dataset import ReidData
+from ..training.experiment import Experiment, to_json
+from ..training.profiles import at_profile
+from ..training.recipe import with_changes
+from . import find_paper
+from .paper import Paper, Row
+
+GIVEN = {"identities", "size", "backbone", "weights"}
+"""Parameters of a network that come from the rest of an experiment."""
+
+
+def experiments(
+    paper: Paper,
+    table: str,
+    dataset: str,
+    profile: str,
+    seeds: Sequence[int] = (0,),
+    weights: str | None = None,
+    reading: str = "",
+) -> list[tuple[Row, Experiment]]:
+    """The experiments of a table's rows, in printed order, for each seed; ``weights`` replaces the profile's.
+
+    ``reading`` names one of the paper's complete readings, upon which the rows build; '' is the default.
+    """
+    asked = paper.table(table)
+    complete = {row.name: row for row in (Row(""), *paper.complete_readings)}
+    if reading not in complete:
+        raise ValueError(f"{paper.name} has no reading {reading!r}: known are {', '.join(map(repr, complete))}")
+    if "->" not in dataset and asked.is_cross_domain:
+        raise ValueError(f"{table} trains on one data set and tests on another: dataset={asked.datasets[0]!r}")
+    base = complete[reading]
+    return [
+        (row, _experiment(paper, base, row, train_set(dataset), profile, seed, weights))
+        for row in asked.rows
+        for seed in seeds
+    ]
+
+
+def _experiment(
+    paper: Paper, base: Row, row: Row, dataset: str, profile: str, seed: int, weights: str | None
+) -> Experiment:
+    stated = paper.experiment(base.options | row.options, dataset, seed)
+    recipe = with_changes(with_changes(stated.recipe, base.recipe), row.recipe)
+    return checked(at_profile(replace(stated, recipe=recipe), profile, weights))
+
+
+def one_experiment(
+    paper: Paper,
+    options: dict,
+    recipe: dict,
+    dataset: str,
+    profile: str,
+    seed: int = 0,
+    weights: str | None = None,
+) -> Experiment:
+    """A single experiment of a paper at a profile; ``recipe`` changes fields of its recipe by name."""
+    sized = _experiment(paper, Row(""), Row("", options), dataset, profile, seed, weights)
+    return replace(sized, recipe=with_changes(sized.recipe, recipe))
+
+
+def train_set(dataset: str) -> str:
+    """The data set that a model is trained on: the left one of 'a->b'."""
+    return dataset.partition("->")[0]
+
+
+def test_set(dataset: str) -> str:
+    """The data set that a model is tested on: the right one of 'a->b'."""
+    return dataset.partition("->")[2] or dataset
+
+
+def all_options(experiment: Experiment) -> dict:
+    """The experiment's options and, where it says nothing, the network's defaults."""
+    parameters = inspect.signature(find_paper(experiment.paper).network).parameters
+    return {name: p.default for name, p in parameters.items() if name not in GIVEN} | experiment.options
+
+
+def checked(experiment: Experiment) -> Experiment:
+    """The experiment itself. Raises ValueError for an unknown paper or an option that its network does not have."""
+    known = set(inspect.signature(find_paper(experiment.paper).network).parameters) - GIVEN
+    unknown = sorted(set(experiment.options) - known)
+    if unknown:
+        raise ValueError(f"{experiment.paper} has no option {unknown[0]!r}: its options are {', '.join(sorted(known))}")
+    return experiment
+
+
+def by_pose(experiment: Experiment) -> bool:
+    """Whether the network looks at regions around people's joints."""
+    return all_options(experiment).get("regions") == "pose"
+
+
+def build(experiment: Experiment, identities: int) -> nn.Module:
+    """The experiment's network with its initial weights."""
+    torch.manual_seed(experiment.seed)
+    return find_paper(experiment.paper).network(
+        identities,
+        size=experiment.recipe.size,
+        backbone=experiment.backbone,
+        weights=experiment.weights,
+        **experiment.options,
+    )
+
+
+def key(experiment: Experiment, data: ReidData) -> str:
+    """Name of the experiment's folder: a digest of the experiment and of the data set's file names and labels."""
+    checked(experiment)
+    # With the defaults written out, so that a default that changes in the code makes another run.
+    decided = asdict(experiment) | {
+        "options": all_options(experiment),
+        "weights": weight_files.identity(experiment.weights),
+    }
+    if by_pose(experiment):
+        decided["joints"] = pose.source_of(data)
+    return f"{experiment.paper}-{experiment.dataset}-{digest(to_json(decided), data)[:16]}"
+
+
+def digest(text: str, data: ReidData) -> str:
+    """Of a text and of the data set's file names and labels."""
+    result = hashlib.sha256(text.encode())
+    for table in (data.train, data.query, data.gallery):
+        names = table.path.map(os.path.basename)
+        result.update("\n".join(f"{n} {p} {c}" for n, p, c in zip(names, table.pid, table.camid, strict=True)).encode())
+    return result.hexdigest()

@@ -1,0 +1,157 @@
+"""What a paper is to this study: its network, recipe, tables, claims and readings, all of them data."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from itertools import pairwise
+
+import pandas as pd
+from torch import nn
+
+from ..training.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that the study runs: its printed name, the options of the paper's network, and changes of its recipe."""
+
+    name: str
+    options: dict = field(default_factory=dict)
+    recipe: dict = field(default_factory=dict)
+    """Fields of the recipe, by name; of sampler, schedule and augmentation, a dict of their own fields."""
+    rerank: bool = False
+    region: str = ""
+    """The part of the descriptor that is ranked alone, a name of the network's ``columns``; '' is all of it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper."""
+
+    name: str
+    """As in ``published.csv``: 'table2'."""
+    title: str
+    rows: tuple[Row, ...]
+    datasets: tuple[str, ...]
+    """The data sets that the paper prints; 'a->b' where it trains on one and tests on another."""
+    ap: str = "plain"
+    """The definition of average precision that its mAP most likely has: 'plain' or 'trapezoid'."""
+
+    @property
+    def is_cross_domain(self) -> bool:
+        """Whether it trains on one data set and tests on another."""
+        return any("->" in name for name in self.datasets)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A place where a paper is silent or garbled, and how it is read here: a row of the ledger."""
+
+    option: str
+    place: str
+    printed: str
+    default: object
+    alternatives: tuple[object, ...]
+    why: str
+    of: str = "network"
+    """What ``option`` belongs to: the 'network', the 'recipe', or the recipe's 'schedule'."""
+
+    def rows(self) -> list[Row]:
+        """A row for each alternative."""
+        return [self._row({self.option: value}) for value in self.alternatives]
+
+    def _row(self, change: dict) -> Row:
+        name = f"{self.option} = {change[self.option]!r}"
+        if self.of == "network":
+            return Row(name, options=change)
+        return Row(name, recipe=change if self.of == "recipe" else {self.of: change})
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of a paper about rows of one of its tables: each better row has more than its worse one."""
+
+    text: str
+    where: str
+    table: str
+    pairs: tuple[tuple[str, str], ...]
+    """(better row, worse row), as the rows are named in the table."""
+    metrics: tuple[str, ...] = ("map", "rank1")
+    datasets: tuple[str, ...] = ()
+    """The printed data sets of which it is said; empty where of all."""
+
+
+def above(best: str, *others: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of a claim that one row is better than each of the others."""
+    return tuple((best, other) for other in others)
+
+
+def rising(*rows: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of a claim that each row is better than the one before it."""
+    return tuple((better, worse) for worse, better in pairwise(rows))
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper of the study. ``papers/<name>`` has the code, ``notebooks/<name>.ipynb`` teaches it."""
+
+    name: str
+    title: str
+    citation: str
+    """Authors, title, venue, year."""
+    link: str
+    network: type[nn.Module]
+    experiment: Callable[[dict, str, int], Experiment]
+    """From the options of a row, a data set and a seed to the experiment as the paper states it."""
+    tables: tuple[Table, ...]
+    main: str
+    """The table that the notebook shows with its figures."""
+    claims: tuple[Claim, ...]
+    readings: tuple[Reading, ...]
+    baseline: dict
+    """Options of the baseline's network."""
+    complete_readings: tuple[Row, ...] = ()
+    """Readings of all open places at once: rows that every other row can build upon."""
+
+    def table(self, name: str) -> Table:
+        """The table of a name; 'readings' is made from the ledger. Raises ValueError for an unknown one."""
+        if name == "readings":
+            return readings_table(self.readings, self.complete_readings)
+        tables = {table.name: table for table in self.tables}
+        if name not in tables:
+            raise ValueError(f"{self.name} has no table {name!r}: known are {', '.join(tables)}, readings")
+        return tables[name]
+
+    def tables_for(self, dataset: str) -> list[Table]:
+        """The tables that a data set is for: those across data sets for 'a->b', otherwise the others."""
+        return [table for table in self.tables if table.is_cross_domain == ("->" in dataset)]
+
+    @cached_property
+    def _published(self) -> pd.DataFrame:
+        return pd.read_csv(files("reidnb.papers") / self.name / "published.csv")
+
+    def published(self, table: str) -> pd.DataFrame:
+        """The rows printed in a table: row, kind ('cited' or 'run'), dataset, and metrics in percent."""
+        frame = self._published
+        return frame[frame.table == table].drop(columns="table").reset_index(drop=True)
+
+    def ledger(self) -> pd.DataFrame:
+        """The ledger of readings: option, place, printed, readings, default, why."""
+        return pd.DataFrame(
+            {
+                "option": r.option,
+                "place": r.place,
+                "printed": r.printed,
+                "readings": ", ".join(repr(value) for value in (r.default, *r.alternatives)),
+                "default": repr(r.default),
+                "why": r.why,
+            }
+            for r in self.readings
+        )
+
+
+def readings_table(readings: Sequence[Reading], complete: Sequence[Row] = ()) -> Table:
+    """The full network at its defaults, once for each complete reading, and once for each alternative."""
+    rows = (Row("default"), *complete, *(row for reading in readings for row in reading.rows()))
+    return Table("readings", "The default reading against each alternative", rows, ())

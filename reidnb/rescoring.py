@@ -1,0 +1,90 @@
+"""Further metrics of finished runs: re-ranked, on another data set, by one region alone. Nothing is trained."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .data import pixels
+from .data.dataset import SINGLE_SHOT, ReidData
+from .evaluation import metrics
+from .evaluation.rerank import rerank
+from .evaluation.scores import check_rankable, evaluate, labels_of, nan_for_null, summarise
+from .papers.experiments import build, digest
+from .results import Run, read_metrics
+from .runs import boxes_of, extract_descriptors, load_model, write_json
+from .training.loop import make_accelerator
+
+
+def descriptors(
+    run: Run,
+    data: ReidData,
+    other: ReidData | None = None,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Query (Q, D) and gallery (G, D) descriptors of a finished run's model: of ``other``, or of its own ``data``.
+
+    ``change`` is done to each batch of decoded images (n, H, W, 3), query first.
+    """
+    kept = run.folder / "descriptors.npz"
+    if kept.exists() and other is None and change is None:
+        with np.load(kept, allow_pickle=False) as file:
+            return tuple(torch.from_numpy(file[split]).float() for split in ("query", "gallery"))
+    recipe = run.experiment.recipe
+    accelerator = make_accelerator(recipe.precision)
+    model = load_model(run, data)
+    tested = other or data
+    boxes = boxes_of(run.experiment, tested)
+    splits = {"query": tested.query, "gallery": tested.gallery}
+    return tuple(
+        extract_descriptors(
+            model, pixels.decode(list(table.path), recipe.size), recipe, accelerator, boxes[split], change
+        )
+        for split, table in splits.items()
+    )
+
+
+def reranked(run: Run, data: ReidData) -> dict:
+    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), kept beside them.
+
+    All NaN by the single-shot protocol: one image of an identity has no neighbours to be reciprocal with.
+    """
+    if data.protocol == SINGLE_SHOT:
+        return dict.fromkeys(run.metrics, math.nan)
+    file = run.folder / "metrics-reranked.json"
+    if not file.exists():
+        query, gallery = descriptors(run, data)
+        scores = metrics.evaluate_distances(rerank(query, gallery), **labels_of(data))
+        write_json(file, summarise(scores))
+    return read_metrics(file)
+
+
+def cross_domain(run: Run, data: ReidData, other: ReidData) -> dict:
+    """The metrics on ``other`` of a run that was trained on ``data``, kept beside the run; nothing is trained."""
+    file = run.folder / f"metrics-on-{other.name}-{digest('', other)[:8]}.json"
+    if not file.exists():
+        check_rankable(other)
+        query, gallery = descriptors(run, data, other)
+        write_json(file, evaluate(query, gallery, other))
+    return read_metrics(file)
+
+
+def by_region(run: Run, data: ReidData) -> dict[str, dict]:
+    """The metrics of each region's part of the run's descriptor alone, L2-normalised, kept beside the run's.
+
+    Its model names the regions' ``columns``; nothing is trained.
+    """
+    file = run.folder / "metrics-regions.json"
+    if not file.exists():
+        columns = build(replace(run.experiment, weights=""), data.train_ids).columns
+        query, gallery = descriptors(run, data)
+        by_name = {
+            name: evaluate(F.normalize(query[:, part]), F.normalize(gallery[:, part]), data)
+            for name, part in columns.items()
+        }
+        write_json(file, by_name)
+    return {name: nan_for_null(values) for name, values in json.loads(file.read_text()).items()}

@@ -1,0 +1,50 @@
+"""Descriptors of images by a trained network."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..data.augment import mirror, normalise
+from ..data.pixels import upload
+
+
+@torch.inference_mode()
+def extract(
+    model: nn.Module,
+    pixels: np.ndarray,
+    *,
+    accelerator: Accelerator,
+    boxes: np.ndarray | None = None,
+    batch: int = 256,
+    flip: bool = False,
+    unit: bool = False,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Tensor:
+    """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3).
+
+    ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's; ``unit`` then divides by the length;
+    ``change`` is done to each batch of images. Several processes share the images; each has all descriptors.
+    """
+    torch.backends.cudnn.benchmark = False  # the last batch is of another size: a search for so few would not pay
+    model.eval()
+    model.to(device=accelerator.device, memory_format=torch.channels_last)
+    descriptors, processes, process = [], accelerator.num_processes, accelerator.process_index
+    for start in range(0, len(pixels), batch * processes):
+        rows = np.arange(start, min(start + batch * processes, len(pixels)))
+        # Equal shares; the last image fills what is short.
+        shares = np.pad(rows, (0, -len(rows) % processes), "edge").reshape(processes, -1)
+        cut = pixels[shares[process]]
+        images = normalise(upload(change(cut) if change else cut, accelerator.device))
+        also = {} if boxes is None else {"boxes": upload(boxes[shares[process]], images.device)}
+        with accelerator.autocast():
+            result = model(images, **also).descriptor.float()
+            if flip:
+                mirrored = {name: mirror(value) for name, value in also.items()}
+                result = result + model(images.flip(3), **mirrored).descriptor.float()
+        result = F.normalize(result) if unit else result
+        descriptors.append(accelerator.gather(result)[: len(rows)])
+    return torch.cat([result.cpu() for result in descriptors])
