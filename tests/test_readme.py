@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from reidnb.__main__ import main
-from reidnb.study import comparison as tables
+from reidnb.papers import PAPERS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -128,8 +128,8 @@ def test_verbs_parse(page, monkeypatch):
 def test_loop_of_readme_names_the_main_tables():
     (line,) = (line for line in commands(README) if line.startswith("for job in"))
     jobs = [word.split("/") for word in line.removeprefix("for job in ").partition(";")[0].split()]
-    assert jobs == [[paper, tables.paper(paper).MAIN] for paper in tables.PAPERS]
-    rows = sum(len(tables.find_table(*job).rows) for job in jobs)
+    assert jobs == [[paper, PAPERS[paper].main] for paper in PAPERS]
+    rows = sum(len(PAPERS[job[0]].table(job[1]).rows) for job in jobs)
     assert f"every paper's main table ({rows} rows)" in " ".join(README.read_text("utf-8").split())
 
 
@@ -153,7 +153,7 @@ def test_notebook_parameters_exist():
 def test_citation_names_what_readme_links():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     readme = README.read_text("utf-8")
-    assert len(citation["references"]) == len(tables.PAPERS)
+    assert len(citation["references"]) == len(PAPERS)
     for reference in citation["references"]:
         assert reference["title"] and reference["authors"]
         address = reference.get("url") or ("doi" in reference and f"https://doi.org/{reference['doi']}")
@@ -161,4 +161,4 @@ def test_citation_names_what_readme_links():
 
 
 def _has_table(paper: str, name: str) -> bool:
-    return name == "readings" or name in (table.name for table in tables.paper(paper).TABLES)
+    return name == "readings" or name in (table.name for table in PAPERS[paper].tables)

@@ -8,26 +8,27 @@ import pytest
 import torch
 
 import reidnb
-from reidnb import runs
-from reidnb.data import catalog
+from reidnb import rescoring, runs
 from reidnb.data.augment import Augmentation
+from reidnb.papers import PAPERS
 from reidnb.papers.experiments import key, one_experiment
 from reidnb.rescoring import reranked
 from reidnb.runs import load_model, run
 from reidnb.training.experiment import Experiment
 from reidnb.training.loop import make_accelerator
 from reidnb.training.profiles import at_profile
+from reidnb.training.recipe import OneCycle
 
 QUIET = {"log": lambda line: None, "cpu": True}
 
 
 def smoke(**options) -> Experiment:
-    return one_experiment("wrcanet", options, {}, "street-small", "smoke")
+    return one_experiment(PAPERS["wrcanet"], options, {}, "street-small", "smoke")
 
 
 @pytest.fixture(scope="module")
 def finished(street_small):
-    return run(smoke(), **QUIET)
+    return run(smoke(), street_small, **QUIET)
 
 
 def test_a_run_keeps_what_a_reader_needs(finished):
@@ -54,28 +55,28 @@ def test_provenance_says_how_steps_were_taken(monkeypatch):
     assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["step"] == "eager, inductor, reduce-overhead"
 
 
-def test_a_finished_run_is_read_not_trained(finished, monkeypatch):
+def test_a_finished_run_is_read_not_trained(finished, monkeypatch, street_small):
     monkeypatch.setattr(runs, "train", lambda *a, **k: pytest.fail("trained again"))
-    again = run(smoke(), **QUIET)
+    again = run(smoke(), street_small, **QUIET)
     assert again.folder == finished.folder and again.metrics == finished.metrics
 
 
 def test_images_that_changed_since_the_plan_are_told_before_training(tmp_path, street_small):
     with pytest.raises(ValueError, match=r"images of street-small in .* are others than when the study was planned"):
-        run(smoke(), results=tmp_path, planned="wrcanet-street-small-0123456789abcdef", **QUIET)
+        run(smoke(), street_small, results=tmp_path, planned="wrcanet-street-small-0123456789abcdef", **QUIET)
     assert not any(tmp_path.iterdir())
-    assert run(smoke(), planned=key(smoke(), street_small), **QUIET).is_finished
+    assert run(smoke(), street_small, planned=key(smoke(), street_small), **QUIET).is_finished
 
 
-def test_a_checkpoint_of_a_finished_run_goes(finished):
+def test_a_checkpoint_of_a_finished_run_goes(finished, street_small):
     finished.checkpoint.write_bytes(b"left by a process that was killed at its last step")
-    run(smoke(), **QUIET)
+    run(smoke(), street_small, **QUIET)
     assert not finished.checkpoint.exists()
 
 
 def test_the_kept_model_gives_the_kept_numbers(finished, street_small):
     torch.manual_seed(99)
-    query, gallery = runs.descriptors(finished, street_small)
+    query, gallery = rescoring.descriptors(finished, street_small)
     top = finished.rankings["top"]
     distance = torch.cdist(query, gallery).numpy()
     pids, cams = street_small.gallery.pid.to_numpy(), street_small.gallery.camid.to_numpy()
@@ -129,11 +130,11 @@ def test_wrong_names_are_named():
     with pytest.raises(ValueError, match="unknown profile 'fast': known are paper, quick, scratch, demo, smoke"):
         at_profile(Experiment("wrcanet"), "fast")
     with pytest.raises(ValueError, match="a recipe has no field 'epoch': its fields are"):
-        one_experiment("wrcanet", {}, {"epoch": 3}, "street", "demo")
+        one_experiment(PAPERS["wrcanet"], {}, {"epoch": 3}, "street", "demo")
 
 
 def test_paper_profile_is_as_stated():
-    experiment = one_experiment("wrcanet", {}, {}, "market1501", "paper")
+    experiment = one_experiment(PAPERS["wrcanet"], {}, {}, "market1501", "paper")
     assert (experiment.backbone, experiment.weights) == ("resnet50", "imagenet")
     assert experiment.recipe.size == (384, 192) and experiment.recipe.epochs == 120
 
@@ -154,7 +155,7 @@ def test_quick_is_the_stated_network_and_batch_at_half_the_size(paper):
     assert (quick.options, quick.backbone) == (stated.options, stated.backbone)
     assert (recipe.batch, recipe.sampler) == (stated.recipe.batch, stated.recipe.sampler)
     assert (recipe.size, recipe.sampler, recipe.augmentation) == QUICK[paper]
-    assert (recipe.epochs, recipe.schedule, recipe.warmup, recipe.optimizer) == (16, "onecycle", 0.3, "adamw")
+    assert (recipe.epochs, recipe.schedule, recipe.optimizer) == (16, OneCycle(0.3), "adamw")
     assert (recipe.weight_decay, recipe.backbone_lr, recipe.precision) == (5e-4, None, "bf16")
 
 
@@ -180,7 +181,6 @@ def test_one_camera_only_is_told_before_training(tmp_path, street_small, monkeyp
     single = replace(
         street_small, gallery=street_small.gallery.assign(camid=1), query=street_small.query.assign(camid=1)
     )
-    monkeypatch.setattr(catalog, "load", lambda name, root: single)
     monkeypatch.setattr(runs, "train", lambda *a, **k: pytest.fail("trained first"))
     with pytest.raises(ValueError, match="camera"):
-        run(smoke(), results=tmp_path, **QUIET)
+        run(smoke(), single, results=tmp_path, **QUIET)

@@ -15,9 +15,11 @@ from safetensors.torch import save_file
 from reidnb import weight_files
 from reidnb.__main__ import main
 from reidnb.models.backbone import Backbone
+from reidnb.papers import PAPERS
 from reidnb.papers.experiments import key, one_experiment
 from reidnb.results import Run, weights_of
 from reidnb.study import comparison as tables
+from reidnb.study.comparison import caption
 from reidnb.training.experiment import to_json
 
 
@@ -113,7 +115,7 @@ def test_key_knows_weights_by_content(state, tmp_path, street_small):
         (tmp_path / folder).mkdir()
         save_file(state, tmp_path / folder / "w.safetensors")
     save_file(state | {"fc.bias": torch.ones(7)}, tmp_path / "other.safetensors")
-    experiment = one_experiment("wrcanet", {}, {}, "street-small", "smoke")
+    experiment = one_experiment(PAPERS["wrcanet"], {}, {}, "street-small", "smoke")
 
     def named(path):
         return key(replace(experiment, weights=str(tmp_path / path)), street_small)
@@ -138,7 +140,7 @@ def test_source_has_name_content_and_description(state, tmp_path):
 def run_from(folder, path, **provenance):
     """A finished run's folder, as far as its caption needs it."""
     folder.mkdir()
-    experiment = one_experiment("wrcanet", {}, {}, "market1501", "quick", weights=path)
+    experiment = one_experiment(PAPERS["wrcanet"], {}, {}, "market1501", "quick", weights=path)
     (folder / "experiment.json").write_text(to_json(vars(experiment) | {"recipe": _plain(experiment.recipe)}))
     (folder / "provenance.json").write_text(json.dumps({"device": "a GPU", **provenance}))
     return Run(folder)
@@ -155,12 +157,12 @@ def test_caption_says_what_a_file_is(state, tmp_path, monkeypatch, capsys):
         tmp_path / "run", str(tmp_path / "w.safetensors"), weights=weight_files.record(tmp_path / "w.safetensors")
     )
     digits = weight_files.sha256(tmp_path / "w.safetensors")[:8]
-    row = tables.find_table("wrcanet", "table2").rows[0]
+    row = PAPERS["wrcanet"].table("table2").rows[0]
     assert f"weights of w.safetensors ({digits}), 1 seed" in tables.origin([(row, run)])
     assert main(["weights", str(tmp_path / "w.safetensors"), "--describe", "ImageNet weights up to stage 3"]) == 0
     assert "fits resnet18" in capsys.readouterr().out
     assert f"ImageNet weights up to stage 3 (w.safetensors, {digits}), 1 seed" in tables.origin([(row, run)])
-    reasons = tables.caption("wrcanet", "table2", [(row, run)])
+    reasons = caption(PAPERS["wrcanet"], "table2", [(row, run)])
     assert "Not to be compared with the published numbers: quick profile, initial weights of a local file." in reasons
 
 

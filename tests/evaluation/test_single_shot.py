@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from miniatures import cuhk03_mat
 
-from reidnb import runs
+from reidnb import rescoring, runs
 from reidnb.data import catalog
 from reidnb.evaluation.metrics import single_shot_cmc
+from reidnb.evaluation.scores import labels_of
+from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
 from reidnb.papers.paper import Row
 from reidnb.report import show, tables
@@ -25,15 +27,15 @@ def finished(tmp_path_factory, street_small):
     cuhk03_mat(root / "cuhk03" / "cuhk03_release" / "cuhk-03.mat", street_small)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalog.DATA_SETS, NAME, replace(catalog.DATA_SETS[NAME], counts=None))
-        experiment = one_experiment("wrcanet", {}, {}, NAME, "smoke")
-        run = runs.run(experiment, data_root=root, log=lambda line: None, cpu=True)
+        experiment = one_experiment(PAPERS["wrcanet"], {}, {}, NAME, "smoke")
+        run = runs.run(experiment, catalog.load(NAME, root), log=lambda line: None, cpu=True)
         return run, catalog.load(NAME, root)
 
 
 def test_rank_k_without_map(finished):
     run, data = finished
-    query, gallery = runs.descriptors(run, data)
-    expected = single_shot_cmc(query, gallery, **runs.labels_of(data), repeats=10, seed=0)
+    query, gallery = rescoring.descriptors(run, data)
+    expected = single_shot_cmc(query, gallery, **labels_of(data), repeats=10, seed=0)
     found = run.metrics
     assert found["rank1"] == pytest.approx(100 * expected.cmc[0], abs=1e-3)
     assert all(math.isnan(found[name]) for name in ("map", "map_trapezoid", "minp"))
@@ -55,8 +57,8 @@ def test_tables_have_a_dash_for_map(finished):
     row = show.metrics(run).iloc[0]
     assert row["map"] == row["minp"] == "–" and row["rank1"] == round(run.metrics["rank1"], 1)
     assert math.isnan(summary([run])["map"][0])
-    assert np.isnan(list(runs.reranked(run, data).values())).all()
-    frame = beside_published("wrcanet", "table2", NAME, [(Row("ResNet-50+WRA+MS+GP"), run)])
+    assert np.isnan(list(rescoring.reranked(run, data).values())).all()
+    frame = beside_published(PAPERS["wrcanet"], "table2", NAME, [(Row("ResNet-50+WRA+MS+GP"), run)])
     ours = frame[frame.row == "ResNet-50+WRA+MS+GP"].iloc[0]
     assert math.isnan(ours.ours_map) and ours.ours_rank1 == pytest.approx(run.metrics["rank1"])
     frame = frame.assign(published_map=50.0, published_dataset=NAME)

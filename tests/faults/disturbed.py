@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from reidnb.data import catalog
+from reidnb.papers import PAPERS
 from reidnb.papers.experiments import key, one_experiment
 from reidnb.runs import run
 from reidnb.study import plan as study
@@ -27,7 +28,7 @@ from reidnb.training.experiment import Experiment
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["reidnb.study"])  # and torch with it, once for all
 STUDY = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet", "tables": "table1", "seeds": 2}
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FILES = ("checkpoint.pt", "metrics.json", "model.safetensors")
 MOMENTS = [(moment, file) for file in FILES for moment in ("during", "before", "after")]
 TIMES = ("seconds", "images_per_second")
@@ -162,7 +163,7 @@ class Place:
 
 
 def experiment(seed: int = 0, dataset: str = "street-small") -> Experiment:
-    return one_experiment("wrcanet", {}, {}, dataset, "smoke", seed)
+    return one_experiment(PAPERS["wrcanet"], {}, {}, dataset, "smoke", seed)
 
 
 def planned(seed: int = 0, dataset: str = "street-small", root: str = "") -> str:
@@ -174,7 +175,7 @@ def train(seed: int = 0, moment: tuple[str, str] | None = None, dataset: str = "
     """One experiment; killed at a ``moment``: ('during' | 'before' | 'after', the name of the file put in place)."""
     if moment:
         die(*moment)
-    run(experiment(seed, dataset), data_root=root or None, cpu=True)
+    run(experiment(seed, dataset), catalog.load(dataset, root or None), cpu=True)
 
 
 def kill(process: Process, folder: Path, sign: str, seconds: float) -> None:

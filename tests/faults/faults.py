@@ -32,7 +32,7 @@ from reidnb.runs import run
 from reidnb.study import plan as study
 from reidnb.study.devices import one_gpu
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def training(folder: Path, repeats: int) -> Iterator[Outcome]:
@@ -103,7 +103,7 @@ def two(folder: Path, repeats: int) -> Iterator[Outcome]:
 
 def _small_study() -> None:
     for seed in (0, 1):
-        run(experiment(seed), cpu=True)
+        run(experiment(seed), catalog.load(experiment(seed).dataset), cpu=True)
     study.finished_tables(study.settings(STUDY))
 
 

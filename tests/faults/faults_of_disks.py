@@ -10,6 +10,7 @@ from pathlib import Path
 
 from disturbed import STUDY, Outcome, Place, experiment, planned, same, train, undisturbed
 
+from reidnb.data import catalog
 from reidnb.runs import run
 
 
@@ -84,7 +85,7 @@ def _fill_after_an_epoch(ballast: Path) -> None:
         if line.startswith("epoch   1"):
             _fill(ballast)
 
-    run(experiment(), cpu=True, log=log)
+    run(experiment(), catalog.load(experiment().dataset), cpu=True, log=log)
 
 
 def _fill(ballast: Path) -> None:
@@ -130,4 +131,4 @@ def _image(place: Place, calm: Place, dataset: str, root: str, fault: str, when:
 
 
 def _planned(wanted: str, dataset: str, root: str) -> None:
-    run(experiment(1, dataset), data_root=root or None, planned=wanted, cpu=True)
+    run(experiment(1, dataset), catalog.load(dataset, root or None), planned=wanted, cpu=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import papermill
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 SMOKE = {"profile": "smoke", "dataset": "street-small"}
 
 

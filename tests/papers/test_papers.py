@@ -6,20 +6,20 @@ import pytest
 
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import experiments
-from reidnb.study.comparison import beside_published, caption, find_table, ledger, paper, published, run_table
+from reidnb.study.comparison import beside_published, caption, paper, published, run_table
 
 
 def test_table_2_has_the_five_rows_of_the_paper():
-    rows = [row.name for row, _ in experiments("wrcanet", "table2", "market1501", "paper")]
-    assert rows == list(published("wrcanet", "table2").row)
-    options = [e.options for _, e in experiments("wrcanet", "table2", "market1501", "paper")]
+    rows = [row.name for row, _ in experiments(PAPERS["wrcanet"], "table2", "market1501", "paper")]
+    assert rows == list(PAPERS["wrcanet"].published("table2").row)
+    options = [e.options for _, e in experiments(PAPERS["wrcanet"], "table2", "market1501", "paper")]
     assert options[0] == {"wra": "", "gp": False, "ms": False} and options[-1] == {}
 
 
 def test_published_numbers_are_the_printed_ones():
-    table2 = published("wrcanet", "table2").set_index("row")
+    table2 = PAPERS["wrcanet"].published("table2").set_index("row")
     assert table2.loc["ResNet-50", "map"] == 71.4 and table2.loc["ResNet-50+WRA+MS+GP", "rank1"] == 96.1
-    table1 = published("wrcanet", "table1")
+    table1 = PAPERS["wrcanet"].published("table1")
     assert len(table1) == 27 and (table1.kind == "cited").sum() == 23
 
 
@@ -33,34 +33,36 @@ def test_every_run_row_that_is_printed_is_run(name):
 
 
 def test_rows_of_several_tables_are_one_experiment():
-    full = experiments("wrcanet", "table2", "market1501", "demo")[-1][1]
-    assert full == experiments("wrcanet", "table1", "market1501", "demo")[0][1]
-    assert full == experiments("wrcanet", "readings", "market1501", "demo")[0][1]
+    full = experiments(PAPERS["wrcanet"], "table2", "market1501", "demo")[-1][1]
+    assert full == experiments(PAPERS["wrcanet"], "table1", "market1501", "demo")[0][1]
+    assert full == experiments(PAPERS["wrcanet"], "readings", "market1501", "demo")[0][1]
 
 
 def test_readings_run_each_alternative_once():
-    frame = ledger("wrcanet")
-    rows = find_table("wrcanet", "readings").rows
-    assert len(rows) == 1 + sum(len(r.alternatives) for r in paper("wrcanet").READINGS)
+    frame = PAPERS["wrcanet"].ledger()
+    rows = PAPERS["wrcanet"].table("readings").rows
+    assert len(rows) == 1 + sum(len(r.alternatives) for r in PAPERS["wrcanet"].readings)
     assert set(frame.columns) == {"option", "place", "printed", "readings", "default", "why"}
 
 
 def test_smoke_table_beside_published():
-    runs = run_table("wrcanet", "table2", "street-small", "smoke", seeds=(0, 1), log=lambda line: None, cpu=True)
+    runs = run_table(
+        PAPERS["wrcanet"], "table2", "street-small", "smoke", seeds=(0, 1), log=lambda line: None, cpu=True
+    )
     assert len(runs) == 10
-    frame = beside_published("wrcanet", "table2", "street-small", runs)
+    frame = beside_published(PAPERS["wrcanet"], "table2", "street-small", runs)
     assert list(frame.seeds) == [2] * 5 and set(frame.published_dataset) == {"market1501"}
     own = [run.metrics["map"] for row, run in runs if row.name == "ResNet-50"]
     assert frame.ours_map[0] == pytest.approx(np.mean(own)) and frame.spread_map[0] == pytest.approx(
         np.std(own, ddof=1)
     )
     assert frame.published_map[0] == 71.4
-    text = caption("wrcanet", "table2", runs)
+    text = caption(PAPERS["wrcanet"], "table2", runs)
     assert "from scratch" in text and "street-small" in text and "2 seeds" in text
 
 
 def test_table_without_runs_shows_published_numbers_alone():
-    frame = beside_published("wrcanet", "table1", "street-small", [])
+    frame = beside_published(PAPERS["wrcanet"], "table1", "street-small", [])
     assert (frame.kind == "cited").sum() == 6 and frame.ours_map.isna().all()
     assert pd.notna(frame.published_rank1).sum() == 7
 
@@ -69,4 +71,4 @@ def test_wrong_names_are_named():
     with pytest.raises(ValueError, match="unknown paper 'x': known are wrcanet"):
         paper("x")
     with pytest.raises(ValueError, match="wrcanet has no table 'table9': known are table1, table2, readings"):
-        find_table("wrcanet", "table9")
+        PAPERS["wrcanet"].table("table9")

@@ -14,7 +14,7 @@ from reidnb.papers import PAPERS
 from reidnb.papers.experiments import experiments
 from reidnb.results import Run
 from reidnb.study import claims
-from reidnb.study.comparison import Score, beside_published, caption, find_table, paper, possible, published
+from reidnb.study.comparison import Score, beside_published, caption, find_table, paper, published
 
 AP = np.tile([0.2, 0.4, 0.6, 0.8], 10)
 
@@ -86,7 +86,7 @@ def test_a_single_training_is_decided_over_its_queries(tmp_path):
         "ResNet-50+WRA+MS": [{"ap": AP + np.tile([0.4, 0.05, 0.05, -0.1], 10)}],
     }
     runs = runs_of(tmp_path, "wrcanet", "table2", numbers, dataset="street")
-    frame = claims.checklist("wrcanet", "street", {"table2": runs})
+    frame = claims.checklist(PAPERS["wrcanet"], "street", {"table2": runs})
     assert list(frame.columns) == list(claims.COLUMNS) and set(frame.table) == {"table2"}
     helps = line(frame, "(WRA) improves")
     assert (helps.published, helps.published_dataset) == (7.5, "market1501")
@@ -103,7 +103,7 @@ def test_a_single_training_is_decided_over_its_queries(tmp_path):
     missing = line(frame, "Without GP")
     assert missing.verdict == "not run" and pd.isna(missing.ours) and missing.published == 1.6
     assert claims.counts(frame) == {"holds": 0, "against": 1, "undecided": 3, "not run": 2}
-    note = claims.note("wrcanet", frame, {"table2": runs}, "street")
+    note = claims.note(PAPERS["wrcanet"], frame, {"table2": runs}, "street")
     assert "Published: on market1501, the first that its tables print. Ours: street, demo profile" in note
     assert "cover the choice of queries only, not the luck of training" in note
 
@@ -113,24 +113,24 @@ def test_several_trainings_are_decided_over_their_seeds(tmp_path):
     maps = {"ResNet-50": (40, 41, 42), "ResNet-50+WRA": (41, 43, 45), "ResNet-50+WRA+GP": (46, 49, 52)}
     numbers = {row: [{"map": m, "rank1": 50.0} for m in found] for row, found in maps.items()}
     runs = runs_of(tmp_path, "wrcanet", "table2", numbers, seeds=3)
-    frame = claims.checklist("wrcanet", "market1501", {"table2": runs})
+    frame = claims.checklist(PAPERS["wrcanet"], "market1501", {"table2": runs})
     helps, more = line(frame, "(WRA) improves"), line(frame, "(GP) improves")
     assert (helps.ours, helps.low, helps.high) == pytest.approx((2, -0.48, 4.48), abs=0.006)
     assert (more.ours, more.low, more.high) == pytest.approx((6, 3.52, 8.48), abs=0.006)
     assert (helps.verdict, more.verdict, more.over) == ("undecided", "holds", "3 seeds")
-    note = claims.note("wrcanet", frame, {"table2": runs}, "market1501")
+    note = claims.note(PAPERS["wrcanet"], frame, {"table2": runs}, "market1501")
     assert "Published: on market1501. Ours" in note and "cover the luck of training." in note
 
 
 def test_the_best_of_several_rows_has_to_be_better_than_each(tmp_path):
     """Ten pairs at 1 - 0.05 / 10 each; the narrowest is shown; the data set's own best lambda is asked."""
-    rows = [row.name for row in find_table("attention_driven", "table10").rows]
+    rows = [row.name for row in PAPERS["attention_driven"].table("table10").rows]
     numbers = {
         row: [{"rank1": 50.0 - n}, {"rank1": 50.0 - n}, {"rank1": 50.03 - 1.003 * n}] for n, row in enumerate(rows)
     }
     numbers["lambda=0.2"] = [{"rank1": 60.0 + s} for s in range(3)]
     runs = runs_of(tmp_path, "attention_driven", "table10", numbers, dataset="cuhk03-labeled", seeds=3)
-    frame = claims.checklist("attention_driven", "cuhk03-labeled", {"table10": runs})
+    frame = claims.checklist(PAPERS["attention_driven"], "cuhk03-labeled", {"table10": runs})
     assert set(frame.metric) == {"rank1"}  # single-shot: no mAP
     assert not frame.claim.str.contains("lambda = 0.1").any()
     best = line(frame, "lambda = 0.2", "rank1")
@@ -145,7 +145,9 @@ def test_the_best_of_several_rows_has_to_be_better_than_each(tmp_path):
 def test_without_an_interval_nothing_is_decided(tmp_path):
     numbers = {"Baseline": [{"rank1": 10.0}], "Aligned": [{"rank1": 90.0}]}
     runs = runs_of(tmp_path, "attention_driven", "table6", numbers, dataset="cuhk03-labeled")
-    found = line(claims.checklist("attention_driven", "cuhk03-labeled", {"table6": runs}), "Parts cut by pose", "rank1")
+    found = line(
+        claims.checklist(PAPERS["attention_driven"], "cuhk03-labeled", {"table6": runs}), "Parts cut by pose", "rank1"
+    )
     assert (found.ours, found.over, found.verdict) == (80, "", "undecided") and pd.isna(found.low)
 
 
@@ -156,15 +158,15 @@ def test_seeds_that_differ_alike_decide_nothing(tmp_path):
         "ResNet-50+WRA": [{"rank1": 45.0 + s} for s in range(3)],
     }
     runs = runs_of(tmp_path, "wrcanet", "table2", numbers, seeds=3)
-    frame = claims.checklist("wrcanet", "market1501", {"table2": runs})
+    frame = claims.checklist(PAPERS["wrcanet"], "market1501", {"table2": runs})
     found = line(frame, "(WRA) improves", "rank1")
     assert (found.ours, found.over, found.verdict) == (5, "", "undecided") and pd.isna(found.low)
     assert line(frame, "(WRA) improves").verdict == "not run"  # without a number there is no difference
 
 
 def test_tables_across_data_sets_are_for_two_data_sets():
-    assert [table.name for table in possible("hybrid_attention", "market1501->dukemtmc")] == ["table8"]
-    alone = {table.name for table in possible("hybrid_attention", "street")}
+    assert [table.name for table in PAPERS["hybrid_attention"].tables_for("market1501->dukemtmc")] == ["table8"]
+    alone = {table.name for table in PAPERS["hybrid_attention"].tables_for("street")}
     assert {"table6", "boxes"} < alone and "table8" not in alone
 
 
@@ -205,22 +207,22 @@ def test_only_what_is_like_the_paper_is_compared_with_it(tmp_path, changes, reas
     numbers = {"ResNet-50": [{"ap": AP + 0.214}]}  # 71.4, as printed
     whole = {"profile": "paper", "weights": "imagenet", "dataset": "market1501"} | changes
     runs = runs_of(tmp_path, "wrcanet", "table2", numbers, **whole)
-    frame = beside_published("wrcanet", "table2", whole["dataset"], runs)
+    frame = beside_published(PAPERS["wrcanet"], "table2", whole["dataset"], runs)
     assert not frame.comparable.any() and frame.low_map.isna().all()
-    text = caption("wrcanet", "table2", runs)
+    text = caption(PAPERS["wrcanet"], "table2", runs)
     assert f"Not to be compared with the published numbers: {reason}" in text and "Within" not in text
 
 
 def test_intervals_of_a_table_like_the_papers(tmp_path):
     alike = {"profile": "paper", "weights": "imagenet"}
     runs = runs_of(tmp_path / "one", "wrcanet", "table2", {"ResNet-50": [{"ap": AP + 0.214}]}, **alike)
-    first = beside_published("wrcanet", "table2", "market1501", runs).iloc[0]
+    first = beside_published(PAPERS["wrcanet"], "table2", "market1501", runs).iloc[0]
     # Over the 40 queries: 71.4 -+ 1.96 * 22.36 / sqrt(40).
     assert first.comparable and (first.low_map, first.high_map) == pytest.approx((64.5, 78.3), abs=1)
     assert (first.low_rank1, first.high_rank1) == (100, 100)
-    assert "over the queries of one training, not over its luck" in caption("wrcanet", "table2", runs)
+    assert "over the queries of one training, not over its luck" in caption(PAPERS["wrcanet"], "table2", runs)
     three = {"ResNet-50": [{"map": m, "rank1": 50.0} for m in (40, 41, 42)]}
     runs = runs_of(tmp_path / "three", "wrcanet", "table2", three, seeds=3, **alike)
-    first = beside_published("wrcanet", "table2", "market1501", runs).iloc[0]
+    first = beside_published(PAPERS["wrcanet"], "table2", "market1501", runs).iloc[0]
     assert (first.low_map, first.high_map) == pytest.approx((41 - 2.484, 41 + 2.484), abs=1e-3)
-    assert "over 3 seeds" in caption("wrcanet", "table2", runs)
+    assert "over 3 seeds" in caption(PAPERS["wrcanet"], "table2", runs)

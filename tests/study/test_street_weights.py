@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from reidnb.models.backbone import WEIGHTS, Backbone
+from reidnb.papers import PAPERS
 from reidnb.papers.attention_driven.network import AttentionDriven
-from reidnb.study import comparison as tables
+from reidnb.papers.experiments import experiments, one_experiment
 from reidnb.study import street_weights
 
 
@@ -38,11 +39,11 @@ def test_only_narrow_networks_have_them():
         Backbone("resnet50", "street")
 
 
-@pytest.mark.parametrize("paper", tables.PAPERS)
+@pytest.mark.parametrize("paper", PAPERS)
 def test_every_row_of_the_demo_on_the_street_starts_from_them(paper, street_small):
-    for table in tables.paper(paper).TABLES:
+    for table in PAPERS[paper].tables:
         where = "street-small->street-other" if table.crosses else "street-small"
-        for _, experiment in tables.experiments(paper, table.name, where, "demo"):
+        for _, experiment in experiments(PAPERS[paper], table.name, where, "demo"):
             assert experiment.weights == "street"
             assert experiment.backbone in street_weights.LEARNT
 
@@ -50,7 +51,7 @@ def test_every_row_of_the_demo_on_the_street_starts_from_them(paper, street_smal
 def test_they_are_made_by_training(street_small, tmp_path, monkeypatch):
     def tiny(paper, options, recipe, dataset, profile, weights):
         assert (dataset, profile, weights) == ("street-pretraining", "demo", "")
-        return tables.one_experiment(paper, options, {"epochs": 1}, "street-small", "smoke")
+        return one_experiment(PAPERS[paper], options, {"epochs": 1}, "street-small", "smoke")
 
     monkeypatch.setattr(street_weights, "one_experiment", tiny)
     monkeypatch.setattr(street_weights.catalog, "load", lambda name, root=None: street_small)

@@ -18,15 +18,16 @@ import pytest
 from reidnb import runs
 from reidnb.__main__ import main
 from reidnb.files import results_dir
-from reidnb.papers.experiments import one_experiment
+from reidnb.papers import PAPERS
+from reidnb.papers.experiments import experiments, one_experiment
 from reidnb.results import Run
 from reidnb.runs import run
-from reidnb.study import comparison as tables
 from reidnb.study import devices, session
 from reidnb.study import plan as study
+from reidnb.study.comparison import caption
 from reidnb.training.recipe import learning_rate
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"profile": "smoke", "datasets": "street-small", "papers": "wrcanet"}
 
 
@@ -34,7 +35,7 @@ def test_settings_from_a_command_line():
     found = study.settings({"datasets": "market1501,dukemtmc", "tables": "table2", "papers": "wrcanet", "seeds": 3})
     assert found.datasets == ("market1501", "dukemtmc")
     assert study.chosen("wrcanet", found) == ["table2"]
-    assert study.settings({}).papers == tables.PAPERS
+    assert study.settings({}).papers == tuple(PAPERS)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_readings_only_when_named():
 
 def test_an_experiment_of_several_tables_is_planned_once(street_small):
     planned = study.plan(study.settings(SMALL))["wrcanet", "street-small"]
-    rows = [row for t in ("table1", "table2") for row in tables.find_table("wrcanet", t).rows]
+    rows = [row for t in ("table1", "table2") for row in PAPERS["wrcanet"].table(t).rows]
     assert len(rows) == 7
     assert len(planned) == 5  # table 1's two rows are table 2's last, without and with re-ranking
 
@@ -76,7 +77,7 @@ def test_tables_of_what_is_finished(street_small, tmp_path, monkeypatch):
     said: list[str] = []
     assert study.finished_tables(settings, said.append) == 5
     assert not (results_dir() / "tables").exists()
-    run(first, log=lambda line: None)
+    run(first, street_small, log=lambda line: None)
     assert study.finished_tables(settings, said.append) == 4
     assert "table2, ResNet-50+WRA)" in said[-4]
     frame = pd.read_csv(results_dir() / "tables" / "wrcanet-table2-street-small-smoke.csv")
@@ -182,8 +183,8 @@ def test_a_study_says_what_is_wrong_in_a_sentence(capsys):
 def test_one_experiment_from_the_command_line(monkeypatch, capsys, tmp_path):
     asked = []
     found = SimpleNamespace(metrics={"map": 12.345, "rank1": 50.0}, folder=tmp_path)
-    monkeypatch.setattr(runs, "run", lambda experiment, **options: asked.append((experiment, options)) or found)
-    expected = one_experiment("dranet", {"rsam": False}, {"epochs": 3}, "street-small", "smoke", 2)
+    monkeypatch.setattr(runs, "run", lambda experiment, data: asked.append((experiment, data)) or found)
+    expected = one_experiment(PAPERS["dranet"], {"rsam": False}, {"epochs": 3}, "street-small", "smoke", 2)
     given = {"paper": "dranet", "options": {"rsam": False}, "recipe": {"epochs": 3}, "profile": "smoke", "seed": 2}
     assert main(["run", json.dumps(given | {"dataset": "street-small", "data_root": "here"})]) == 0
     assert main(["run", json.dumps(asdict(expected))]) == 0
@@ -196,9 +197,9 @@ def test_one_experiment_from_the_command_line(monkeypatch, capsys, tmp_path):
 
 
 def test_from_scratch_is_the_stated_network_on_one_schedule_for_all_rows():
-    rows = tables.experiments("hybrid_attention", "table6", "market1501", "scratch")
-    stated = tables.experiments("hybrid_attention", "table6", "market1501", "paper")
-    assert len({(e.recipe.epochs, e.recipe.lr, e.recipe.warmup, e.recipe.optimizer) for _, e in rows}) == 1
+    rows = experiments(PAPERS["hybrid_attention"], "table6", "market1501", "scratch")
+    stated = experiments(PAPERS["hybrid_attention"], "table6", "market1501", "paper")
+    assert len({(e.recipe.epochs, e.recipe.lr, e.recipe.schedule, e.recipe.optimizer) for _, e in rows}) == 1
     for (_, ours), (_, theirs) in zip(rows, stated, strict=True):
         assert (ours.weights, ours.backbone, ours.options) == ("", theirs.backbone, theirs.options)
         assert (ours.recipe.size, ours.recipe.batch) == (theirs.recipe.size, theirs.recipe.batch)
@@ -206,14 +207,16 @@ def test_from_scratch_is_the_stated_network_on_one_schedule_for_all_rows():
     rates = [learning_rate(rows[0][1].recipe, epoch) for epoch in (0, 36, 120)]  # up for 0.3 of 120 epochs, then down
     assert rates == pytest.approx([1e-3 / 25, 1e-3, 1e-7])
     made = SimpleNamespace(experiment=rows[0][1], provenance={"device": "a GPU"})
-    assert "from scratch (random initial weights)" in tables.caption("hybrid_attention", "table6", [(rows[0][0], made)])
+    assert "from scratch (random initial weights)" in caption(
+        PAPERS["hybrid_attention"], "table6", [(rows[0][0], made)]
+    )
 
 
 @pytest.mark.slow
 def test_a_study_needs_only_what_trains():
     lacking = ["matplotlib", "papermill", "snakemake", "pytorch_grad_cam", "jinja2", "h5py", "cv2", "IPython"]
     lines = ["import sys", f"sys.modules.update(dict.fromkeys({lacking}))", "import reidnb.__main__, reidnb.session"]
-    lines += ["from reidnb.papers import tables", "[tables.paper(name) for name in tables.PAPERS]"]
+    lines += ["from reidnb.papers import tables", "[tables.paper(name) for name in PAPERS]"]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -21,7 +21,7 @@ from reidnb.results import Run
 from reidnb.training import distributed
 from reidnb.training.extract import extract
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = str(ROOT / "tests" / "two_processes.py")
 
 

@@ -17,17 +17,25 @@ from reidnb.models.output import Output
 from reidnb.papers.wrcanet.network import WRCANet
 from reidnb.training.extract import extract
 from reidnb.training.loop import history_of, make_accelerator, train
-from reidnb.training.recipe import Recipe, epoch_batches, learning_rate, make_optimizer
+from reidnb.training.recipe import (
+    PK,
+    OneCycle,
+    Recipe,
+    Shuffle,
+    Steps,
+    epoch_batches,
+    learning_rate,
+    make_optimizer,
+    with_changes,
+)
 
 RECIPE = Recipe(
     size=(32, 16),
     epochs=4,
-    identities=4,
-    images=2,
+    sampler=PK(identities=4, images=2),
     optimizer="adamw",
     lr=1e-3,
-    schedule="onecycle",
-    warmup=0.3,
+    schedule=OneCycle(warmup=0.3),
     augmentation=Augmentation(0.5, 2, 0.3),
 )
 
@@ -66,7 +74,7 @@ def run_tiny(folder: Path, recipe: Recipe = RECIPE, after_epoch=None, checkpoint
 
 
 def test_steps_schedule_by_hand():
-    recipe = Recipe(lr=1.0, warmup=10, milestones=(40, 70), epochs=120)
+    recipe = Recipe(lr=1.0, schedule=Steps(warmup=10, milestones=(40, 70)), epochs=120)
     for epoch, rate in [
         (0, 0.1),
         (0.99, 0.1),
@@ -82,10 +90,10 @@ def test_steps_schedule_by_hand():
 
 def test_warmup_between_two_given_rates_by_hand():
     """From 0.1 in the first epoch to 0.4 in the fourth, the last of the warm-up; then 1."""
-    recipe = Recipe(lr=1.0, warmup=4, warmup_from=0.1, warmup_to=0.4, milestones=(6,), epochs=8)
+    recipe = Recipe(lr=1.0, schedule=Steps(warmup=4, warmup_from=0.1, warmup_to=0.4, milestones=(6,)), epochs=8)
     rates = [learning_rate(recipe, epoch) for epoch in range(8)]
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 1.0, 1.0, 0.1, 0.1])
-    assert learning_rate(replace(recipe, warmup=0), 0) == 1.0
+    assert learning_rate(with_changes(recipe, {"schedule": {"warmup": 0}}), 0) == 1.0
 
 
 def test_fresh_momentum_forgets_at_each_epoch(tmp_path):
@@ -94,7 +102,7 @@ def test_fresh_momentum_forgets_at_each_epoch(tmp_path):
         for fresh in (False, True):
             folder = tmp_path / f"{epochs}-{fresh}"
             folder.mkdir()
-            recipe = replace(RECIPE, optimizer="sgd", schedule="steps", warmup=0, epochs=epochs, fresh_momentum=fresh)
+            recipe = replace(RECIPE, optimizer="sgd", schedule=Steps(warmup=0), epochs=epochs, fresh_momentum=fresh)
             model, _ = run_tiny(folder, recipe)
             ends[epochs, fresh] = model.backbone.stem[0].weight.detach()
     assert torch.equal(ends[1, False], ends[1, True])  # there is nothing to forget before the first
@@ -102,7 +110,7 @@ def test_fresh_momentum_forgets_at_each_epoch(tmp_path):
 
 
 def test_onecycle_is_torchs():
-    recipe = Recipe(lr=2e-3, schedule="onecycle", warmup=0.3, epochs=10)
+    recipe = Recipe(lr=2e-3, schedule=OneCycle(warmup=0.3), epochs=10)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
     torchs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=1001, pct_start=0.3, final_div_factor=400)
     theirs = []
@@ -140,7 +148,7 @@ def test_checkpoints_that_are_far_apart_lose_no_epoch_to_a_stop(tmp_path):
 
 
 def test_bf16_and_shuffled_batches_train_too(tmp_path):
-    _, history = run_tiny(tmp_path, replace(RECIPE, epochs=1, precision="bf16", sampler="shuffle"))
+    _, history = run_tiny(tmp_path, replace(RECIPE, epochs=1, precision="bf16", sampler=Shuffle(8)))
     assert np.isfinite(history.loss).all()
 
 
@@ -250,9 +258,12 @@ def test_full_disk_is_named_and_keeps_the_file_before(tmp_path):
     ("change", "message"),
     [
         ({"optimizer": "lion"}, "optimizer='lion': allowed are"),
-        ({"schedule": "magic"}, "schedule='magic': allowed are"),
-        ({"sampler": "all"}, "sampler='all': allowed are"),
-        ({"identities": 9}, "takes 9 identities a batch, the training set has 8"),
+        ({"schedule": "magic"}, "schedule='magic': a recipe's schedule is a Steps or OneCycle"),
+        ({"sampler": "all"}, "sampler='all': a recipe's sampler is a PK or Shuffle"),
+        ({"precision": "fp8"}, "precision='fp8': allowed are 'no', 'bf16', 'fp16'"),
+        ({"epochs": 0}, "epochs=0: a training has at least one epoch"),
+        ({"lr": -1.0}, "lr=-1.0: a learning rate is positive"),
+        ({"sampler": PK(9, 2)}, "takes 9 identities a batch, the training set has 8"),
     ],
 )
 def test_wrong_recipes_are_named(tmp_path, change, message):
@@ -275,7 +286,7 @@ def test_backbone_has_a_rate_of_its_own_on_the_same_schedule(tmp_path, monkeypat
             return super().step(*arguments, **options)
 
     monkeypatch.setattr(torch.optim, "SGD", Watched)
-    rates = {"optimizer": "sgd", "lr": 0.1, "backbone_lr": 0.01, "schedule": "steps", "warmup": 0, "milestones": (2,)}
+    rates = {"optimizer": "sgd", "lr": 0.1, "backbone_lr": 0.01, "schedule": Steps(warmup=0, milestones=(2,))}
     model, history = run_tiny(tmp_path, replace(RECIPE, epochs=3, **rates))
     steps = len(taken) // 3
     np.testing.assert_allclose(taken, [[0.01, 0.1]] * 2 * steps + [[0.001, 0.01]] * steps)

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_training import RECIPE, tiny_data, tiny_model
 from torch import nn
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+from training.test_loop import RECIPE, tiny_data, tiny_model
 
 from reidnb.benchmarks import training as speed
 from reidnb.models.output import Output
@@ -26,12 +26,12 @@ from reidnb.study import session
 from reidnb.training import loop as training
 from reidnb.training import stepping
 from reidnb.training.loop import make_accelerator, prepared, train
-from reidnb.training.recipe import Recipe, epoch_batches, make_optimizer
+from reidnb.training.recipe import Recipe, Steps, epoch_batches, make_optimizer
 from reidnb.training.stepping import CaptureError, Stepper, choose, forget, hold_rates, set_rate
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-EXACT = replace(RECIPE, epochs=3, lr=2**-10, schedule="steps", warmup=0, milestones=(1,), factor=0.5)
+EXACT = replace(RECIPE, epochs=3, lr=2**-10, schedule=Steps(warmup=0, milestones=(1,), factor=0.5))
 """Its rates are float32 numbers, so a graph that reads them as such takes the very steps of an eager training."""
 OPTIMIZERS = {
     "adam": {"optimizer": "adam"},

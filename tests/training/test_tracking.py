@@ -5,11 +5,12 @@ import pytest
 from accelerate.tracking import GeneralTracker
 from accelerate.utils import LoggerType
 
+from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
 from reidnb.runs import run
 from reidnb.training import tracking
 
-SMOKE = one_experiment("wrcanet", {"wra": "", "gp": False, "ms": False}, {}, "street-small", "smoke")
+SMOKE = one_experiment(PAPERS["wrcanet"], {"wra": "", "gp": False, "ms": False}, {}, "street-small", "smoke")
 
 
 class Listener(GeneralTracker):
@@ -60,16 +61,18 @@ def test_trackers_are_asked_for_by_the_environment(listener, monkeypatch, asked,
         ("mlflow", "REIDNB_TRACKER='mlflow' is not installed: pip install mlflow, or unset it"),
     ],
 )
-def test_what_cannot_track_is_told_before_anything_is_trained(listener, monkeypatch, tmp_path, asked, message):
+def test_what_cannot_track_is_told_before_anything_is_trained(
+    listener, monkeypatch, tmp_path, asked, message, street_small
+):
     monkeypatch.setenv("REIDNB_TRACKER", asked)
     with pytest.raises(ValueError, match=message):
-        run(SMOKE, results=tmp_path, cpu=True)
+        run(SMOKE, street_small, results=tmp_path, cpu=True)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_tracker_hears_settings_epochs_and_metrics(listener, monkeypatch, tmp_path):
+def test_a_tracker_hears_settings_epochs_and_metrics(listener, monkeypatch, tmp_path, street_small):
     monkeypatch.setenv("REIDNB_TRACKER", "1")
-    done = run(SMOKE, results=tmp_path, cpu=True, log=lambda line: None)
+    done = run(SMOKE, street_small, results=tmp_path, cpu=True, log=lambda line: None)
     heard = listener.heard
     assert heard["place"] == (tracking.PROJECT, str(done.folder))
     assert heard["settings"]["recipe.lr"] == SMOKE.recipe.lr and heard["settings"]["options.gp"] is False
@@ -84,8 +87,8 @@ def test_settings_are_told_flat():
     assert tracking.flat({"a": {"b": 1, "c": {"d": (2, 3)}}, "e": None}) == {"a.b": 1, "a.c.d": "(2, 3)", "e": "None"}
 
 
-def test_tensorboard_writes_into_the_runs_folder(monkeypatch, tmp_path):
+def test_tensorboard_writes_into_the_runs_folder(monkeypatch, tmp_path, street_small):
     pytest.importorskip("tensorboard")
     monkeypatch.setenv("REIDNB_TRACKER", "tensorboard")
-    done = run(SMOKE, results=tmp_path, cpu=True, log=lambda line: None)
+    done = run(SMOKE, street_small, results=tmp_path, cpu=True, log=lambda line: None)
     assert list((done.folder / tracking.PROJECT).glob("events.*"))

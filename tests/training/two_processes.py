@@ -12,13 +12,15 @@ from accelerate import notebook_launcher
 from torch import nn
 
 from reidnb import runs
+from reidnb.data import catalog
+from reidnb.papers import PAPERS
 from reidnb.papers.experiments import build, one_experiment
 from reidnb.training.experiment import Experiment
 
 # Not Adam, which makes whole steps of the rounding of gradients that are zero; and a low rate, as training magnifies
 # rounding, on some processors more than on others.
 SGD = {"epochs": 3, "optimizer": "sgd", "lr": 0.005}
-EXPERIMENT: Experiment = one_experiment("wrcanet", {}, SGD, "street-small", "smoke")
+EXPERIMENT: Experiment = one_experiment(PAPERS["wrcanet"], {}, SGD, "street-small", "smoke")
 
 
 def without_batchnorm(experiment: Experiment, identities: int) -> nn.Module:
@@ -47,7 +49,7 @@ def train(folder: Path, epochs: int | None = None) -> None:
         if epoch == epochs:
             raise Stop
 
-    runs.run(EXPERIMENT, results=folder, cpu=True, after_epoch=stop)
+    runs.run(EXPERIMENT, catalog.load(EXPERIMENT.dataset), results=folder, cpu=True, after_epoch=stop)
 
 
 def main(how: str, folder: Path, port: str) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from reidnb.data import pixels
 from reidnb.data.augment import MEAN, normalise
+from reidnb.papers import PAPERS
 from reidnb.papers.attention_driven import analysis as probes
 from reidnb.papers.attention_driven import figures as parts
 from reidnb.papers.attention_driven.branches import PARTS, STRIPS
@@ -15,9 +16,9 @@ from reidnb.runs import boxes_of, load_model, run
 
 
 @pytest.fixture(scope="module")
-def finished():
-    experiment = one_experiment("attention_driven", {}, {"epochs": 1}, "street-small", "smoke")
-    return run(experiment, cpu=True, log=lambda line: None)
+def finished(street_small):
+    experiment = one_experiment(PAPERS["attention_driven"], {}, {"epochs": 1}, "street-small", "smoke")
+    return run(experiment, street_small, cpu=True, log=lambda line: None)
 
 
 def test_hide_fills_one_box_with_the_mean_colour():
@@ -77,7 +78,7 @@ def test_every_figure_has_its_pictures(finished, street_small):
 
 
 def test_runs_without_pose_have_no_part_to_hide(street_small):
-    strips = one_experiment("attention_driven", {"regions": "strips"}, {"epochs": 1}, "street-small", "smoke")
-    done = run(strips, cpu=True, log=lambda line: None)
+    strips = one_experiment(PAPERS["attention_driven"], {"regions": "strips"}, {"epochs": 1}, "street-small", "smoke")
+    done = run(strips, street_small, cpu=True, log=lambda line: None)
     with pytest.raises(ValueError, match="the run 'strips' has no parts by pose"):
         probes.hidden_parts({"strips": done}, street_small)

@@ -8,13 +8,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from reidnb.papers import PAPERS
 from reidnb.papers.attention_driven import pretraining
 from reidnb.papers.attention_driven.network import PRETRAINED, AttentionDriven, pretrained_file
 from reidnb.papers.experiments import one_experiment
 from reidnb.runs import run
-from reidnb.training.recipe import learning_rate
+from reidnb.training.recipe import Shuffle, learning_rate
 
-TINY = replace(pretraining.RECIPE, size=(64, 32), epochs=1, identities=2, images=2)
+TINY = replace(pretraining.RECIPE, size=(64, 32), epochs=1, sampler=Shuffle(4))
 OPTIONS = {"backbone": "five-branch-eighth", "cpu": True, "log": lambda line: None}
 
 
@@ -72,8 +73,10 @@ def test_a_run_from_pretrained_weights(imagenet, tmp_path, street_small):
     file = pretraining.pretrain(imagenet, recipe=TINY, target=tmp_path / "own.safetensors", **OPTIONS)
     again = pretraining.pretrain("/nowhere", target=file)  # it is there already
     assert again == file
-    experiment = one_experiment("attention_driven", {}, {"epochs": 1}, "street-small", "smoke", weights=str(file))
-    assert run(experiment, results=tmp_path, cpu=True, log=lambda line: None).metrics["queries"] > 0
+    experiment = one_experiment(
+        PAPERS["attention_driven"], {}, {"epochs": 1}, "street-small", "smoke", weights=str(file)
+    )
+    assert run(experiment, street_small, results=tmp_path, cpu=True, log=lambda line: None).metrics["queries"] > 0
 
 
 def test_wrong_folders_and_broken_pictures_are_told(imagenet, tmp_path):

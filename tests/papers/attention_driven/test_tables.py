@@ -7,25 +7,28 @@ import numpy as np
 import pytest
 import torch
 
-from reidnb import pose, runs
+from reidnb import pose, rescoring
+from reidnb.evaluation import metrics
+from reidnb.evaluation.scores import labels_of
+from reidnb.papers import PAPERS
 from reidnb.papers.attention_driven import tables as attention_driven
 from reidnb.papers.attention_driven.network import AttentionDriven
 from reidnb.papers.experiments import experiments, key, one_experiment
 from reidnb.rescoring import by_region
 from reidnb.runs import boxes_of, run
-from reidnb.study.comparison import beside_published, find_table
+from reidnb.study.comparison import beside_published
 from reidnb.training.recipe import learning_rate
 
 QUIET = {"log": lambda line: None, "cpu": True}
 
 
 def smoke(**options):
-    return one_experiment("attention_driven", options, {"epochs": 1}, "street-small", "smoke")
+    return one_experiment(PAPERS["attention_driven"], options, {"epochs": 1}, "street-small", "smoke")
 
 
 @pytest.fixture(scope="module")
 def finished(street_small):
-    return run(smoke(), **QUIET)
+    return run(smoke(), street_small, **QUIET)
 
 
 def test_every_reading_of_the_ledger_is_an_option():
@@ -37,7 +40,7 @@ def test_every_reading_of_the_ledger_is_an_option():
 
 
 def test_training_is_as_stated():
-    experiment = one_experiment("attention_driven", {}, {}, "market1501", "paper")
+    experiment = one_experiment(PAPERS["attention_driven"], {}, {}, "market1501", "paper")
     recipe = experiment.recipe
     assert (experiment.backbone, experiment.weights) == ("five-branch", "imagenet")
     assert (recipe.batch, recipe.epochs, recipe.optimizer, recipe.lr) == (32, 100, "sgd", 0.01)
@@ -47,7 +50,7 @@ def test_training_is_as_stated():
 
 def test_tuned_values_are_the_data_sets_own():
     rows = {
-        dataset: experiments("attention_driven", "table6", dataset, "paper")[-1][1].options
+        dataset: experiments(PAPERS["attention_driven"], "table6", dataset, "paper")[-1][1].options
         for dataset in ("market1501", "dukemtmc", "cuhk03-detected")
     }
     assert rows["market1501"] == rows["dukemtmc"] == {"intra_weight": 0.1, "beta": 0.0625}
@@ -58,7 +61,7 @@ def test_rows_of_several_tables_are_one_run(street_small):
     """Table 6's Intra+inter is also a row of tables 7, 8, 10 and 11; Aligned and Inter are rows of table 9."""
 
     def keys(table):
-        found = experiments("attention_driven", table, "street-small", "smoke")
+        found = experiments(PAPERS["attention_driven"], table, "street-small", "smoke")
         return {row.name: key(experiment, street_small) for row, experiment in found}
 
     six, nine = keys("table6"), keys("table9")
@@ -77,7 +80,7 @@ def test_boxes_are_the_poses_at_the_experiments_beta(street_small):
         np.testing.assert_allclose(boxes["query"], expected, atol=1e-6)
     assert boxes["train"].shape == (len(street_small.train), 5, 4) and boxes["train"].dtype == np.float32
     assert boxes_of(smoke(regions="strips"), street_small)["gallery"] is None
-    assert boxes_of(one_experiment("wrcanet", {}, {}, "street-small", "smoke"), street_small)["train"] is None
+    assert boxes_of(one_experiment(PAPERS["wrcanet"], {}, {}, "street-small", "smoke"), street_small)["train"] is None
 
 
 def test_key_knows_where_the_joints_come_from(street_small, monkeypatch):
@@ -89,8 +92,8 @@ def test_key_knows_where_the_joints_come_from(street_small, monkeypatch):
 
 
 def test_kept_model_gives_the_kept_numbers(finished, street_small):
-    query, gallery = runs.descriptors(finished, street_small)
-    scores = runs.metrics.evaluate(query, gallery, **runs.labels_of(street_small))
+    query, gallery = rescoring.descriptors(finished, street_small)
+    scores = metrics.evaluate(query, gallery, **labels_of(street_small))
     assert 100 * scores.map == pytest.approx(finished.metrics["map"], abs=0.01)
 
 
@@ -98,17 +101,17 @@ def test_regions_of_one_run(finished, street_small):
     found = by_region(finished, street_small)
     assert set(found) == {"global", "head", "upper_body", "upper_leg", "lower_leg", "parts", "all"}
     assert found["all"]["map"] == pytest.approx(finished.metrics["map"], abs=0.01)  # both halves have length 1
-    query, gallery = runs.descriptors(finished, street_small)
+    query, gallery = rescoring.descriptors(finished, street_small)
     head = [torch.nn.functional.normalize(x[:, 256:384]) for x in (query, gallery)]
-    scores = runs.metrics.evaluate(*head, **runs.labels_of(street_small))
+    scores = metrics.evaluate(*head, **labels_of(street_small))
     assert found["head"]["rank1"] == pytest.approx(100 * scores.rank(1), abs=0.01)
     assert by_region(finished, street_small) == found
 
 
 def test_table_7_measures_regions(finished, street_small):
-    rows = find_table("attention_driven", "table7").rows
+    rows = PAPERS["attention_driven"].table("table7").rows
     pairs = [(row, finished) for row in rows if "(with intra" in row.name]
-    frame = beside_published("attention_driven", "table7", "street-small", pairs).set_index("row")
+    frame = beside_published(PAPERS["attention_driven"], "table7", "street-small", pairs).set_index("row")
     found = by_region(finished, street_small)
     assert frame.ours_map["Lower-Leg (with intra-attention)"] == found["lower_leg"]["map"]
     assert frame.ours_map["Global+Part (with intra-attention)"] == finished.metrics["map"]
@@ -117,7 +120,7 @@ def test_table_7_measures_regions(finished, street_small):
 
 def test_strips_need_no_joints(street_small, monkeypatch):
     monkeypatch.setattr(pose, "load", lambda data: pytest.fail("joints were asked for"))
-    done = run(replace(smoke(), options=attention_driven.BASELINE), **QUIET)
+    done = run(replace(smoke(), options=attention_driven.BASELINE), street_small, **QUIET)
     assert 0 <= done.metrics["map"] <= 100
 
 

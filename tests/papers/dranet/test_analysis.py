@@ -6,6 +6,7 @@ import torch
 
 from reidnb.data import pixels
 from reidnb.data.augment import normalise
+from reidnb.papers import PAPERS
 from reidnb.papers.dranet import analysis as probes
 from reidnb.papers.dranet.network import DRANet
 from reidnb.papers.experiments import one_experiment
@@ -15,8 +16,8 @@ from reidnb.runs import load_model, run
 
 @pytest.fixture(scope="module")
 def finished(street_small) -> Run:
-    experiment = one_experiment("dranet", {}, {}, "street-small", "smoke")
-    return run(experiment, cpu=True, log=lambda line: None)
+    experiment = one_experiment(PAPERS["dranet"], {}, {}, "street-small", "smoke")
+    return run(experiment, street_small, cpu=True, log=lambda line: None)
 
 
 def test_how_hard_names_training_images_from_each_map(finished, street_small):

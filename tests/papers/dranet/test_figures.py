@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from reidnb import street
+from reidnb.papers import PAPERS
 from reidnb.papers.dranet import figures as hard_examples
 from reidnb.papers.experiments import one_experiment
 from reidnb.report import show
@@ -17,9 +18,9 @@ from reidnb.runs import load_model, run
 
 
 @pytest.fixture(scope="module")
-def finished() -> Run:
-    experiment = one_experiment("dranet", {}, {}, "street-small", "smoke")
-    return run(experiment, cpu=True, log=lambda line: None)
+def finished(street_small) -> Run:
+    experiment = one_experiment(PAPERS["dranet"], {}, {}, "street-small", "smoke")
+    return run(experiment, street_small, cpu=True, log=lambda line: None)
 
 
 @pytest.fixture(scope="module")

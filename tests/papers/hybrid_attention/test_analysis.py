@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from reidnb import runs
+from reidnb import rescoring, runs
 from reidnb.evaluation import metrics
+from reidnb.evaluation.scores import labels_of
+from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
 from reidnb.papers.hybrid_attention import analysis as probes
 from reidnb.papers.hybrid_attention.analysis import AMOUNTS, bad_boxes
@@ -54,8 +56,8 @@ def test_wrong_boxes_are_named():
 
 @pytest.fixture(scope="module")
 def finished(street_small):
-    experiment = one_experiment("hybrid_attention", {"width": 16}, {"epochs": 1}, "street-small", "smoke")
-    return runs.run(experiment, log=lambda line: None, cpu=True)
+    experiment = one_experiment(PAPERS["hybrid_attention"], {"width": 16}, {"epochs": 1}, "street-small", "smoke")
+    return runs.run(experiment, street_small, log=lambda line: None, cpu=True)
 
 
 def test_box_probe_begins_at_the_runs_own_numbers_and_is_kept(finished, street_small, monkeypatch):
@@ -72,7 +74,9 @@ def test_box_probe_begins_at_the_runs_own_numbers_and_is_kept(finished, street_s
 def test_each_windows_part_of_the_descriptor_is_scored_alone(finished, street_small):
     frame = probes.windows(finished, street_small)
     assert len(frame) == 21 and tuple(frame.iloc[-1][["first", "last"]]) == (0, 6)
-    alone = [torch.nn.functional.normalize(x[:, 7 * 16 : 8 * 16]) for x in runs.descriptors(finished, street_small)]
-    scores = metrics.evaluate(*alone, **runs.labels_of(street_small))
+    alone = [
+        torch.nn.functional.normalize(x[:, 7 * 16 : 8 * 16]) for x in rescoring.descriptors(finished, street_small)
+    ]
+    scores = metrics.evaluate(*alone, **labels_of(street_small))
     assert frame["map"][7] == pytest.approx(100 * scores.map, abs=1e-3)
     assert frame["rank1"][7] == pytest.approx(100 * scores.rank(1), abs=1e-3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from reidnb import runs
+from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
 from reidnb.papers.hybrid_attention import figures as pictures
 from reidnb.papers.hybrid_attention.network import windows
@@ -21,8 +22,8 @@ def _closed():
 
 @pytest.fixture(scope="module")
 def finished(street_small):
-    experiment = one_experiment("hybrid_attention", {"width": 16}, {"epochs": 1}, "street-small", "smoke")
-    return runs.run(experiment, log=lambda line: None, cpu=True)
+    experiment = one_experiment(PAPERS["hybrid_attention"], {"width": 16}, {"epochs": 1}, "street-small", "smoke")
+    return runs.run(experiment, street_small, log=lambda line: None, cpu=True)
 
 
 @pytest.fixture(scope="module")

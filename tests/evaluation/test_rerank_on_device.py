@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from evaluation.test_rerank import clustered
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_rerank import clustered
 
 from reidnb.evaluation import rerank_on_device as module
 from reidnb.evaluation.rerank import rerank
