@@ -11,13 +11,13 @@ import reidnb
 from reidnb import rescoring, runs
 from reidnb.data.augment import Augmentation
 from reidnb.papers import PAPERS
-from reidnb.papers.experiments import key, one_experiment
+from reidnb.papers.experiments import checked, key, one_experiment
 from reidnb.rescoring import reranked
 from reidnb.runs import load_model, run
 from reidnb.training.experiment import Experiment
 from reidnb.training.loop import make_accelerator
 from reidnb.training.profiles import at_profile
-from reidnb.training.recipe import OneCycle
+from reidnb.training.recipe import PK, OneCycle, Shuffle
 
 QUIET = {"log": lambda line: None, "cpu": True}
 
@@ -43,16 +43,23 @@ def test_a_run_keeps_what_a_reader_needs(finished):
 
 def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):
     monkeypatch.setattr(runs, "version", lambda name: pytest.fail(name) if name == "reidnb" else version(name))
-    packages = runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["packages"]
+    packages = runs._provenance(make_accelerator(cpu=True), "eager", {"train": 1.0, "evaluate": 1.0})["packages"]
     assert packages["reidnb"] == reidnb.__version__ == version("reidnb")
     assert packages["torch"] == version("torch")
 
 
+def step_of_provenance() -> str:
+    return runs._provenance(make_accelerator(cpu=True), "eager", {"train": 1.0, "evaluate": 1.0})["step"]
+
+
 def test_provenance_says_how_steps_were_taken(monkeypatch):
-    assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["step"] == "eager"
+    assert step_of_provenance() == "eager"
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")
     monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "reduce-overhead")
-    assert runs._provenance(make_accelerator(cpu=True), 1.0, 1.0)["step"] == "eager, inductor, reduce-overhead"
+    assert (
+        runs._provenance(make_accelerator(cpu=True), "eager", {"train": 1.0, "evaluate": 1.0})["step"]
+        == "eager, inductor, reduce-overhead"
+    )
 
 
 def test_a_finished_run_is_read_not_trained(finished, monkeypatch, street_small):
@@ -124,9 +131,9 @@ def test_key_changes_with_recipe_and_data_but_not_with_place(street_small):
 
 def test_wrong_names_are_named():
     with pytest.raises(ValueError, match="unknown paper 'wrcnet': known are wrcanet"):
-        Experiment("wrcnet")
+        checked(Experiment("wrcnet"))
     with pytest.raises(ValueError, match=r"wrcanet has no option 'lambda': its options are .*strength"):
-        Experiment("wrcanet", {"lambda": 0.5})
+        checked(Experiment("wrcanet", {"lambda": 0.5}))
     with pytest.raises(ValueError, match="unknown profile 'fast': known are paper, quick, scratch, demo, smoke"):
         at_profile(Experiment("wrcanet"), "fast")
     with pytest.raises(ValueError, match="a recipe has no field 'epoch': its fields are"):
@@ -140,20 +147,20 @@ def test_paper_profile_is_as_stated():
 
 
 QUICK = {
-    "wrcanet": ((192, 96), "pk", Augmentation(0.5, 5, 0.4)),
-    "dranet": ((192, 64), "shuffle", Augmentation(0.5, 0, 0)),
-    "hybrid_attention": ((192, 64), "pk", Augmentation(0.5, 5, 0.4)),
-    "attention_driven": ((192, 96), "shuffle", Augmentation(0.5, 0, 0)),
+    "wrcanet": ((192, 96), PK(16, 4), Augmentation(0.5, 5, 0.4)),
+    "dranet": ((192, 64), Shuffle(64), Augmentation(0.5, 0, 0)),
+    "hybrid_attention": ((192, 64), PK(16, 4), Augmentation(0.5, 5, 0.4)),
+    "attention_driven": ((192, 96), Shuffle(32), Augmentation(0.5, 0, 0)),
 }
 
 
 @pytest.mark.parametrize("paper", QUICK)
 def test_quick_is_the_stated_network_and_batch_at_half_the_size(paper):
-    stated = one_experiment(paper, {}, {}, "market1501", "paper")
-    quick = one_experiment(paper, {}, {}, "market1501", "quick")
+    stated = one_experiment(PAPERS[paper], {}, {}, "market1501", "paper")
+    quick = one_experiment(PAPERS[paper], {}, {}, "market1501", "quick")
     recipe = quick.recipe
     assert (quick.options, quick.backbone) == (stated.options, stated.backbone)
-    assert (recipe.batch, recipe.sampler) == (stated.recipe.batch, stated.recipe.sampler)
+    assert recipe.sampler == stated.recipe.sampler
     assert (recipe.size, recipe.sampler, recipe.augmentation) == QUICK[paper]
     assert (recipe.epochs, recipe.schedule, recipe.optimizer) == (16, OneCycle(0.3), "adamw")
     assert (recipe.weight_decay, recipe.backbone_lr, recipe.precision) == (5e-4, None, "bf16")
@@ -161,7 +168,7 @@ def test_quick_is_the_stated_network_and_batch_at_half_the_size(paper):
 
 def test_quick_learns_faster_from_nothing_than_from_weights():
     def start(paper, weights=None):
-        experiment = one_experiment(paper, {}, {}, "market1501", "quick", weights=weights)
+        experiment = one_experiment(PAPERS[paper], {}, {}, "market1501", "quick", weights=weights)
         return experiment.weights, experiment.recipe.lr
 
     assert start("dranet") == ("imagenet", 5e-4)

@@ -71,14 +71,14 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
 
 
 def costs(measured: pd.DataFrame) -> pd.DataFrame:
-    """The table of ``speed.measure`` as it is shown, without what was not measured."""
+    """The table of ``training.measure`` as it is shown, without what was not measured."""
     shown = _titled(measured).dropna(axis=1, how="all")
     order = ["paper", "network", "images", "batch", "images_per_second", *OTHER_STEPS, "loop", "share", "times"]
     return shown[[name for name in order if name in shown]].rename(columns={"images_per_second": "images/s"})
 
 
 def steps(measured: pd.DataFrame) -> Figure:
-    """Images a second of each paper's baseline and whole network (of ``speed.measure``), fed one batch and in the loop.
+    """Images a second of each paper's baseline and full network (of ``training.measure``), fed one batch and in the loop.
 
     Behind each bar stands the time of a step, in those of a plain ResNet's.
     """
@@ -100,14 +100,14 @@ def steps(measured: pd.DataFrame) -> Figure:
 
 
 def floors(measured: pd.DataFrame) -> pd.DataFrame:
-    """Images a second of ``speed.measure`` beside the floor, their ratio in percent, and what sets the floor."""
+    """Images a second of ``training.measure`` beside the floor, their ratio in percent, and what sets the floor."""
     shown = _titled(measured).assign(percent=100 * measured.of_floor)
     shown = shown[["paper", "network", "images", "batch", "images_per_second", "floor", "percent", "bound"]]
     return shown.rename(columns={"images_per_second": "images/s", "floor": "floor allows", "percent": "reached in %"})
 
 
 def _titled(measured: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``speed.measure`` with the papers' titles, and the size of the images in one column."""
+    """The rows of ``training.measure`` with the papers' titles, and the size of the images in one column."""
     size = [f"{row.height}×{row.width}" for row in measured.itertuples()]
     return measured.assign(paper=measured.paper.map(report.PAPERS), images=size)
 

@@ -22,6 +22,7 @@ from ..papers import PAPERS
 from ..papers.experiments import build, by_pose, experiments, one_experiment
 from ..training.experiment import Experiment
 from ..training.loop import make_accelerator, prepared, train
+from ..training.recipe import PK, Recipe
 from ..training.stepping import CAPTURED, CHOICES, Stepper
 from . import cost
 
@@ -109,7 +110,7 @@ def _fed(experiment: Experiment, accelerator: Accelerator, choice: str = "eager"
     stepper = Stepper(choice, losses_of, optimizer, accelerator)
     batch = {
         "images": normalise(torch.from_numpy(_pixels(recipe.batch, recipe.size)).to(device)),
-        "labels": torch.arange(recipe.batch, device=device) // recipe.images,
+        "labels": torch.arange(recipe.batch, device=device) // _images_each(recipe),
     }
     batch |= {"boxes": torch.tensor(BOXES, device=device).expand(recipe.batch, -1, -1)} if by_pose(experiment) else {}
 
@@ -135,7 +136,7 @@ def _loop(experiment: Experiment, accelerator: Accelerator) -> Callable[[int], f
             history = train(
                 build(experiment, IDENTITIES),
                 _pixels(count, recipe.size),
-                np.arange(count) // recipe.images % IDENTITIES,
+                np.arange(count) // _images_each(recipe) % IDENTITIES,
                 recipe,
                 seed=0,
                 accelerator=accelerator,
@@ -146,6 +147,11 @@ def _loop(experiment: Experiment, accelerator: Accelerator) -> Callable[[int], f
         return float(history.images_per_second.iloc[1])
 
     return taken
+
+
+def _images_each(recipe: Recipe) -> int:
+    """Images of each identity in a batch."""
+    return recipe.sampler.images if isinstance(recipe.sampler, PK) else 1
 
 
 def _pixels(count: int, size: tuple[int, int]) -> np.ndarray:

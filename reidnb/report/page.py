@@ -84,8 +84,8 @@ def build(results: str | Path) -> Path:
             f"nothing to report in {results}: neither tables/*.csv nor figures/*.webp nor readings*.csv nor runs.csv;"
             " run a notebook first"
         )
-    environment = Environment(loader=PackageLoader("reidnb.figures", "."), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("report.html").render(content)
+    environment = Environment(loader=PackageLoader("reidnb.report", "."), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("page.html").render(content)
     path = results / "index.html"
     write_atomically(path, lambda file: file.write_text(page, "utf-8"))
     return path

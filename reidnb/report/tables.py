@@ -65,7 +65,7 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
                 differs from ``dataset``. If not, the two stand in blocks of their own, each under its data set's
                 name, and there is no difference, which between data sets would mean nothing
 
-    Where the frame's own ``comparable`` is true (``papers.tables.not_comparable`` has nothing against it), a difference
+    Where the frame's ``comparable`` is true (``study.comparison.not_comparable`` gives no reason), a difference
     is 'within' or 'outside': whether the interval from ``low_m`` to ``high_m`` covers the published number. Where it is
     false there is no difference either.
 
@@ -95,7 +95,7 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
 
 
 def claims(frame: pd.DataFrame, *, caption: str) -> Styler:
-    """The claims of a paper (``papers.claims.checklist``), each with its verdict in a word and its interval."""
+    """The claims of a paper (``study.claims.checklist``), each with its verdict in a word and its interval."""
     shown = _claims_text(frame)
     classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
     classes["claim"], classes["rows compared"], classes["verdict"] = "claim", "rows", frame.verdict.to_list()

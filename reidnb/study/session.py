@@ -51,7 +51,7 @@ def in_order_of_value(settings: study.Settings) -> list[Piece]:
     """Each experiment of the study once, the most telling first.
 
     Every first seed stands before a second one; the papers stand in the order asked for, each with its main table
-    first; and a table's first row and the whole network stand before its other rows. Errors as ``study.plan``.
+    first; and a table's first row and the full network stand before its other rows. Errors as ``study.plan``.
     """
     found: dict[str, Piece] = {}
     for seed in range(settings.seeds):

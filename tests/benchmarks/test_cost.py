@@ -107,7 +107,7 @@ def test_backward_gives_the_gradients_of_autograd():
     torch.testing.assert_close(gradients(cost._backward), expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [("dranet", "baseline"), ("attention_driven", "whole network")], ids=" ".join)
+@pytest.mark.parametrize("name", [("dranet", "baseline"), ("attention_driven", "full network")], ids=" ".join)
 def test_step_of_a_network(name):
     experiment = speed.networks("smoke", "bf16")[name]
     casting = cost.step_operations(experiment, 10)

@@ -140,9 +140,9 @@ def test_growth_draws_each_package_and_marks_other_dimensions():
 
 def test_each_paper_has_its_baseline_and_whole_network_to_measure():
     found = speed.networks("paper", "bf16")
-    assert list(found) == [(paper, n) for paper in PAPERS for n in ("baseline", "whole network")]
+    assert list(found) == [(paper, n) for paper in PAPERS for n in ("baseline", "full network")]
     assert {(e.recipe.precision, e.weights, e.profile) for e in found.values()} == {("bf16", "", "paper")}
-    assert found["wrcanet", "whole network"].options == {} != found["wrcanet", "baseline"].options
+    assert found["wrcanet", "full network"].options == {} != found["wrcanet", "baseline"].options
     assert {e.recipe.precision for e in speed.networks("smoke").values()} == {"no"}
 
 

@@ -1,8 +1,8 @@
 """Faults on purpose: what a study loses that is killed, starved or misled, and goes on afterwards.
 
-    python tests/faults.py                                     every case
-    python tests/faults.py training snakemake --repeats 20     some, each with as many kills
-    python tests/faults.py --folder faults                     kept there, to be looked at
+    python tests/faults/faults.py                                     every case
+    python tests/faults/faults.py training snakemake --repeats 20     some, each with as many kills
+    python tests/faults/faults.py --folder faults                     kept there, to be looked at
 
 One line a case: how often it was tried, runs lost, half-written files taken for whole, unfinished files left over, and
 whether the end is that of a study that nobody disturbed, bit for bit. Needs Linux; full disks need its root.

@@ -1,4 +1,4 @@
-"""A Slurm cluster of this one machine in a folder of its own, to try the batch study on: ``python tests/slurm.py``.
+"""A Slurm cluster of this one machine in its own folder, to try the batch study on: ``python tests/faults/slurm.py``.
 
 It needs the programs of Slurm and munge (Debian and Ubuntu: ``apt-get install slurm-wlm munge``) and
 ``pip install -e .[slurm]``; no root, no GPU: its GPUs are names that Slurm gives to jobs.

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reidnb.papers import PAPERS
+from reidnb.papers import PAPERS, find_paper
 from reidnb.papers.experiments import experiments
-from reidnb.study.comparison import beside_published, caption, paper, published, run_table
+from reidnb.study.comparison import beside_published, caption, run_table
 
 
 def test_table_2_has_the_five_rows_of_the_paper():
@@ -25,8 +25,8 @@ def test_published_numbers_are_the_printed_ones():
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_run_row_that_is_printed_is_run(name):
-    for table in paper(name).TABLES:
-        printed = published(name, table.name)
+    for table in PAPERS[name].tables:
+        printed = PAPERS[name].published(table.name)
         own = {row.name for row in table.rows}
         assert set(printed.row[printed.kind == "run"]) <= own
         assert set(printed.dataset) == set(table.datasets)
@@ -69,6 +69,6 @@ def test_table_without_runs_shows_published_numbers_alone():
 
 def test_wrong_names_are_named():
     with pytest.raises(ValueError, match="unknown paper 'x': known are wrcanet"):
-        paper("x")
+        find_paper("x")
     with pytest.raises(ValueError, match="wrcanet has no table 'table9': known are table1, table2, readings"):
         PAPERS["wrcanet"].table("table9")

@@ -14,7 +14,7 @@ from reidnb.papers import PAPERS
 from reidnb.papers.experiments import experiments
 from reidnb.results import Run
 from reidnb.study import claims
-from reidnb.study.comparison import Score, beside_published, caption, find_table, paper, published
+from reidnb.study.comparison import Score, beside_published, caption
 
 AP = np.tile([0.2, 0.4, 0.6, 0.8], 10)
 
@@ -38,7 +38,7 @@ def kept(folder, experiment, ap=None, **metrics) -> Run:
 
 def runs_of(folder, name, table, numbers, *, dataset="market1501", profile="demo", weights=None, seeds=1):
     """A table's rows with their runs: ``numbers`` is row name to what ``kept`` is given, for each seed."""
-    planned = experiments(name, table, dataset, profile, range(seeds), weights)
+    planned = experiments(PAPERS[name], table, dataset, profile, range(seeds), weights)
     return [
         (row, kept(folder / f"{row.name.replace('/', '_')}-{e.seed}", e, **numbers[row.name][e.seed]))
         for row, e in planned
@@ -53,17 +53,17 @@ def line(frame: pd.DataFrame, text: str, metric: str = "map") -> pd.Series:
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_claims_are_about_rows_and_numbers_of_their_tables(name):
-    stated = paper(name).CLAIMS
+    stated = PAPERS[name].claims
     assert len({claim.text for claim in stated}) == len(stated) >= 5
     for claim in stated:
-        table = find_table(name, claim.table)
+        table = PAPERS[name].table(claim.table)
         rows = {row for pair in claim.pairs for row in pair}
         assert rows <= {row.name for row in table.rows}, claim.text
         assert all(better != worse for better, worse in claim.pairs)
         assert set(claim.datasets) <= set(table.datasets)
         assert set(claim.metrics) <= {"map", "rank1"}
         if "re-ranking" not in claim.text.lower():  # of which no table has the numbers
-            assert rows <= set(published(name, claim.table).row), claim.text
+            assert rows <= set(PAPERS[name].published(claim.table).row), claim.text
 
 
 def test_what_the_papers_print_against_their_own_claims():
@@ -71,8 +71,8 @@ def test_what_the_papers_print_against_their_own_claims():
     found = {
         (name, one.claim, one.metric)
         for name in PAPERS
-        for table in paper(name).TABLES
-        for one in claims.checklist(name, (*table.datasets, "")[0], {table.name: []}).itertuples()
+        for table in PAPERS[name].tables
+        for one in claims.checklist(PAPERS[name], (*table.datasets, "")[0], {table.name: []}).itertuples()
         if one.published <= 0
     }
     assert found == {("hybrid_attention", "Stage 3 alone is better than stage 4 alone", "map")}

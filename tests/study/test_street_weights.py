@@ -42,7 +42,7 @@ def test_only_narrow_networks_have_them():
 @pytest.mark.parametrize("paper", PAPERS)
 def test_every_row_of_the_demo_on_the_street_starts_from_them(paper, street_small):
     for table in PAPERS[paper].tables:
-        where = "street-small->street-other" if table.crosses else "street-small"
+        where = "street-small->street-other" if table.is_cross_domain else "street-small"
         for _, experiment in experiments(PAPERS[paper], table.name, where, "demo"):
             assert experiment.weights == "street"
             assert experiment.backbone in street_weights.LEARNT
@@ -51,7 +51,7 @@ def test_every_row_of_the_demo_on_the_street_starts_from_them(paper, street_smal
 def test_they_are_made_by_training(street_small, tmp_path, monkeypatch):
     def tiny(paper, options, recipe, dataset, profile, weights):
         assert (dataset, profile, weights) == ("street-pretraining", "demo", "")
-        return one_experiment(PAPERS[paper], options, {"epochs": 1}, "street-small", "smoke")
+        return one_experiment(paper, options, {"epochs": 1}, "street-small", "smoke")
 
     monkeypatch.setattr(street_weights, "one_experiment", tiny)
     monkeypatch.setattr(street_weights.catalog, "load", lambda name, root=None: street_small)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reidnb import runs
+from reidnb import rescoring, runs
 from reidnb.__main__ import main
+from reidnb.data import catalog
 from reidnb.files import results_dir
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import experiments, one_experiment
@@ -122,7 +123,7 @@ def test_a_study_in_pieces_of_time_ends_as_an_uninterrupted_one(street_small, tm
 
     names = {file.name for file in pieces.folder.iterdir()}
     assert "descriptors.npz" in names and not names & {"model.safetensors", "checkpoint.pt"}
-    for small, full in zip(*(runs.descriptors(run_, street_small) for run_ in (pieces, whole)), strict=True):
+    for small, full in zip(*(rescoring.descriptors(run_, street_small) for run_ in (pieces, whole)), strict=True):
         np.testing.assert_allclose(small, full, atol=1e-3, rtol=1e-2)
     assert runs.reranked(pieces, street_small)["map"] == pytest.approx(runs.reranked(whole, street_small)["map"], abs=1)
 
@@ -161,7 +162,7 @@ def test_where_a_piece_stands_has_its_published_numbers_beside_it():
 def test_an_experiment_that_fails_is_named_and_the_others_go_on(street_small, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
 
-    def fail(experiment, **options):
+    def fail(experiment, data, **options):
         if experiment.options.get("wra") == "":
             raise MemoryError("too little memory")
 
@@ -182,6 +183,7 @@ def test_a_study_says_what_is_wrong_in_a_sentence(capsys):
 
 def test_one_experiment_from_the_command_line(monkeypatch, capsys, tmp_path):
     asked = []
+    monkeypatch.setattr(catalog, "load", lambda name, root: (name, root))
     found = SimpleNamespace(metrics={"map": 12.345, "rank1": 50.0}, folder=tmp_path)
     monkeypatch.setattr(runs, "run", lambda experiment, data: asked.append((experiment, data)) or found)
     expected = one_experiment(PAPERS["dranet"], {"rsam": False}, {"epochs": 3}, "street-small", "smoke", 2)
@@ -190,7 +192,7 @@ def test_one_experiment_from_the_command_line(monkeypatch, capsys, tmp_path):
     assert main(["run", json.dumps(asdict(expected))]) == 0
     assert main(["run", json.dumps({"experiment": asdict(expected)})]) == 0
     assert [experiment for experiment, _ in asked] == [expected] * 3
-    assert asked[0][1] == {"data_root": "here"}
+    assert asked[0][1] == ("street-small", "here")
     assert "mAP 12.35, rank-1 50.00" in capsys.readouterr().out
     assert main(["run", '{"papers": "dranet"}']) == 1
     assert "run has no parameter 'papers': it has paper, options" in capsys.readouterr().err
@@ -215,8 +217,12 @@ def test_from_scratch_is_the_stated_network_on_one_schedule_for_all_rows():
 @pytest.mark.slow
 def test_a_study_needs_only_what_trains():
     lacking = ["matplotlib", "papermill", "snakemake", "pytorch_grad_cam", "jinja2", "h5py", "cv2", "IPython"]
-    lines = ["import sys", f"sys.modules.update(dict.fromkeys({lacking}))", "import reidnb.__main__, reidnb.session"]
-    lines += ["from reidnb.papers import tables", "[tables.paper(name) for name in PAPERS]"]
+    lines = [
+        "import sys",
+        f"sys.modules.update(dict.fromkeys({lacking}))",
+        "import reidnb.__main__, reidnb.study.session",
+    ]
+    lines += ["import reidnb.papers"]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -1,7 +1,7 @@
 """The attention-driven multi-branch network (``papers/attention_driven.py`` holds its tables).
 
 The paper, section by section: 3.1 base network (table 1), 3.2 parts (``data/pose`` makes the boxes), 3.3
-intra-attention (``models/parts.py``), 3.4 inter-attention (eq. 8 and 9), 3.5 loss (eq. 10 and 11). The whole body at
+intra-attention (``branches``), 3.4 inter-attention (eq. 8 and 9), 3.5 loss (eq. 10 and 11). The whole body at
 384x192 and four parts at 96x192, cut from the image by pose, go through five branches that share conv1 alone.
 """
 

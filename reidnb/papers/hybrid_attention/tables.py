@@ -132,7 +132,7 @@ TABLES = (
         ("market1501", "dukemtmc"),
         "trapezoid",
     ),
-    # Beyond the paper: the models whose robustness to bad boxes the probe compares (``probes.hybrid_attention.boxes``).
+    # Beyond the paper: the models whose robustness to bad boxes ``analysis.boxes`` compares.
     Table("boxes", "Robustness to bad boxes", (CUMULATIVE[0], PCB, Row("Full (MGO)")), (), "trapezoid"),
 )
 

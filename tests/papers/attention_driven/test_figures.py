@@ -7,7 +7,7 @@ import torch
 from reidnb.data import pixels
 from reidnb.data.augment import MEAN, normalise
 from reidnb.papers import PAPERS
-from reidnb.papers.attention_driven import analysis as probes
+from reidnb.papers.attention_driven import analysis
 from reidnb.papers.attention_driven import figures as parts
 from reidnb.papers.attention_driven.branches import PARTS, STRIPS
 from reidnb.papers.attention_driven.network import AttentionDriven
@@ -25,16 +25,16 @@ def test_hide_fills_one_box_with_the_mean_colour():
     images = np.random.default_rng(0).integers(0, 100, (2, 64, 32, 3), dtype=np.uint8)
     boxes = np.tile(np.array(STRIPS, np.float32), (2, 1, 1))
     boxes[1, 2] = (0.25, 0.5, 0.75, 0.625)
-    hidden = probes.hide(images, boxes, "upper_body")
+    hidden = analysis.hide(images, boxes, "upper_body")
     changed = (hidden != images).any(-1)
     expected = np.zeros((2, 64, 32), bool)
     expected[0, 16:32], expected[1, 32:40, 8:24] = True, True
     assert (changed == expected).all()
     assert (hidden[expected] == np.rint(255 * np.array(MEAN))).all()
-    assert (probes.hide(images, boxes, "nothing") == images).all()
+    assert (analysis.hide(images, boxes, "nothing") == images).all()
     assert normalise(torch.from_numpy(hidden))[0, :, 20, 5].abs().max() < 0.02  # what the network sees as nothing
     with pytest.raises(ValueError, match="part='arm': allowed are nothing, head, upper_body"):
-        probes.hide(images, boxes, "arm")
+        analysis.hide(images, boxes, "arm")
 
 
 def test_weights_are_the_networks_mu():
@@ -43,19 +43,19 @@ def test_weights_are_the_networks_mu():
     images = np.random.default_rng(0).integers(0, 255, (5, 64, 32, 3), dtype=np.uint8)
     boxes = np.tile(np.array(STRIPS, np.float32), (5, 1, 1))
     expected = model(normalise(torch.from_numpy(images))).maps["mu"].detach().numpy()
-    np.testing.assert_allclose(probes.weights(model, images, boxes, batch=2), expected, atol=1e-5)
+    np.testing.assert_allclose(analysis.weights(model, images, boxes, batch=2), expected, atol=1e-5)
     plain = AttentionDriven(3, (64, 32), "five-branch-eighth", fusion="concat")
-    assert np.isnan(probes.weights(plain, images, boxes)).all()
+    assert np.isnan(analysis.weights(plain, images, boxes)).all()
 
 
 def test_study_of_hidden_parts(finished, street_small):
-    frame = probes.hidden_parts({"full": finished}, street_small)
+    frame = analysis.hidden_parts({"full": finished}, street_small)
     assert list(frame.hidden) == ["nothing", *PARTS]
     assert frame.rank1[0] == pytest.approx(finished.metrics["rank1"], abs=0.01)  # nothing hidden, nothing lost
     boxes = boxes_of(finished.experiment, street_small)["query"]
     images = pixels.decode(list(street_small.query.path), finished.experiment.recipe.size)
     model = load_model(finished, street_small)
-    mu = probes.weights(model, probes.hide(images, boxes, "head"), boxes)
+    mu = analysis.weights(model, analysis.hide(images, boxes, "head"), boxes)
     np.testing.assert_allclose(frame.loc[1, [f"mu_{p}" for p in PARTS]].astype(float), mu.mean(0), atol=1e-5)
     bars = parts.occlusion(frame).axes[0].patches
     np.testing.assert_allclose([bar.get_height() for bar in bars], frame.rank1)
@@ -81,4 +81,4 @@ def test_runs_without_pose_have_no_part_to_hide(street_small):
     strips = one_experiment(PAPERS["attention_driven"], {"regions": "strips"}, {"epochs": 1}, "street-small", "smoke")
     done = run(strips, street_small, cpu=True, log=lambda line: None)
     with pytest.raises(ValueError, match="the run 'strips' has no parts by pose"):
-        probes.hidden_parts({"strips": done}, street_small)
+        analysis.hidden_parts({"strips": done}, street_small)

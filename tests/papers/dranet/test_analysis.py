@@ -7,7 +7,7 @@ import torch
 from reidnb.data import pixels
 from reidnb.data.augment import normalise
 from reidnb.papers import PAPERS
-from reidnb.papers.dranet import analysis as probes
+from reidnb.papers.dranet import analysis
 from reidnb.papers.dranet.network import DRANet
 from reidnb.papers.experiments import one_experiment
 from reidnb.results import Run
@@ -26,7 +26,7 @@ def test_how_hard_names_training_images_from_each_map(finished, street_small):
     images = pixels.read(list(street_small.train.path), size)
     with torch.inference_mode():
         logits = load_model(finished, street_small)(normalise(torch.from_numpy(images)), torch.tensor(labels)).id_logits
-    table = probes.how_hard(finished, street_small).set_index("named from")
+    table = analysis.how_hard(finished, street_small).set_index("named from")
     for row, name in zip(table.index[:3], "bcd", strict=True):
         summed = sum(logits[f"{name}{part}"] for part in (1, 2, 3)).argmax(1).numpy()
         assert table.loc[row, "right"] == pytest.approx(100 * np.mean(summed == labels))
@@ -39,7 +39,7 @@ def test_awake_counts_hidden_units_that_some_image_wakes(finished, street_small,
     images = pixels.read(list(street_small.train.path), finished.experiment.recipe.size)
     with torch.inference_mode():
         maps = model(normalise(torch.from_numpy(images))).maps
-    table = probes.awake(finished, street_small)
+    table = analysis.awake(finished, street_small)
     a = maps["stage4"].numpy()
     a = a.repeat(3, 2) if a.shape[2] < 3 else a
     for part, own in enumerate(np.array_split(a, 3, axis=2)):
@@ -50,8 +50,8 @@ def test_awake_counts_hidden_units_that_some_image_wakes(finished, street_small,
 
     for part in model.attention:
         part.w0.weight.data.fill_(-1)  # the average of a map behind a ReLU is never below 0
-    monkeypatch.setattr(probes, "load_model", lambda *_: model)
-    table = probes.awake(finished, street_small)
+    monkeypatch.setattr(analysis, "load_model", lambda *_: model)
+    table = analysis.awake(finished, street_small)
     assert (table.awake == 0).all() and (table[["m from", "m to"]] == 0.5).all(axis=None)
 
 
@@ -64,6 +64,6 @@ def test_how_hard_makes_d_with_another_identitys_map(finished, street_small, mon
         return forward(model, images, labels)
 
     monkeypatch.setattr(DRANet, "forward", watched)
-    probes.how_hard(finished, street_small, count=20)
+    analysis.how_hard(finished, street_small, count=20)
     own, other = asked
     assert len(own) == 20 and (other != own).all() and other.min() >= 0 and other.max() < street_small.train_ids

@@ -9,7 +9,7 @@ from reidnb.evaluation import metrics
 from reidnb.evaluation.scores import labels_of
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
-from reidnb.papers.hybrid_attention import analysis as probes
+from reidnb.papers.hybrid_attention import analysis
 from reidnb.papers.hybrid_attention.analysis import AMOUNTS, bad_boxes
 
 
@@ -61,18 +61,18 @@ def finished(street_small):
 
 
 def test_box_probe_begins_at_the_runs_own_numbers_and_is_kept(finished, street_small, monkeypatch):
-    monkeypatch.setattr(probes, "AMOUNTS", (0.0, 0.25))
-    frame = probes.boxes(finished, street_small)
+    monkeypatch.setattr(analysis, "AMOUNTS", (0.0, 0.25))
+    frame = analysis.boxes(finished, street_small)
     assert list(frame.kind) == ["shift", "shift", "scale", "scale"] and AMOUNTS[0] == 0
     for _, line in frame[frame.amount == 0].iterrows():
         assert line.rank1 == finished.metrics["rank1"] and line["map"] == finished.metrics["map"]
     assert (frame[frame.amount > 0]["map"] != finished.metrics["map"]).all()
-    monkeypatch.setattr(probes, "descriptors", lambda *a, **k: pytest.fail("measured again"))
-    assert probes.boxes(finished, street_small).equals(frame)
+    monkeypatch.setattr(analysis, "descriptors", lambda *a, **k: pytest.fail("measured again"))
+    assert analysis.boxes(finished, street_small).equals(frame)
 
 
 def test_each_windows_part_of_the_descriptor_is_scored_alone(finished, street_small):
-    frame = probes.windows(finished, street_small)
+    frame = analysis.windows(finished, street_small)
     assert len(frame) == 21 and tuple(frame.iloc[-1][["first", "last"]]) == (0, 6)
     alone = [
         torch.nn.functional.normalize(x[:, 7 * 16 : 8 * 16]) for x in rescoring.descriptors(finished, street_small)

@@ -174,7 +174,7 @@ def test_smoke_run_of_the_whole_network(street_small):
     experiment = one_experiment(PAPERS["hybrid_attention"], {}, {}, "street-small", "smoke")
     done = run(experiment, street_small, **QUIET)
     assert list(done.history.filter(like="loss_")) == ["loss_id", "loss_triplet"]
-    query, _ = runs.descriptors(done, street_small)
+    query, _ = rescoring.descriptors(done, street_small)
     assert query.shape == (len(street_small.query), 10_752) and query.norm(dim=1).allclose(query.new_ones(len(query)))
     row = PAPERS["hybrid_attention"].table("table2").rows[0]
     assert "street-small" in caption(PAPERS["hybrid_attention"], "table2", [(row, done)])
