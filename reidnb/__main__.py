@@ -49,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     weights.add_argument("file", help="a .safetensors file or a checkpoint of torch")
     weights.add_argument("--describe", metavar="TEXT", help="what captions call it from now on (results/weights.json)")
     report = verbs.add_parser("report", help="write results/index.html from the tables and figures in results/")
+    report.add_argument(
+        "--publish", action="store_true", help="then replace the committed tables and figures, in results/reference"
+    )
     report.add_argument("--study", type=json.loads, help="settings as in the Snakefile: its tables are written first")
     verbs.add_parser("clean", help="remove the cache of images and compiled kernels; runs are kept")
     chosen = parser.parse_args(arguments)
@@ -156,11 +159,12 @@ def _study(chosen: argparse.Namespace) -> bool:
 
 
 def _report(chosen: argparse.Namespace) -> None:
-    from .files import results_dir
+    from .files import reference_dir, results_dir
     from .papers import PAPERS
     from .report import page as report  # matplotlib and jinja2 are not on every machine that trains
     from .report.tables import to_csv
     from .results import all_runs, update_summary
+    from .study import reproduction
     from .study.plan import finished_tables, settings
 
     if chosen.study:
@@ -169,9 +173,15 @@ def _report(chosen: argparse.Namespace) -> None:
     results = results_dir()
     results.mkdir(parents=True, exist_ok=True)
     update_summary(all_runs(results), results / "runs.csv")
+    comparison = reproduction.compare(results, reference_dir())
+    to_csv(comparison, results / "reproduction.csv")
+    print(reproduction.in_a_line(comparison))
     for name, paper in PAPERS.items():
         to_csv(paper.ledger(), results / f"readings-{name}.csv")
     print(report.build(results))
+    if chosen.publish:
+        reproduction.publish(results, reference_dir())
+        print(report.build(reference_dir()))
 
 
 def _weights(chosen: argparse.Namespace) -> None:

@@ -14,6 +14,9 @@ from pathlib import Path
 from filelock import FileLock
 from safetensors import SafetensorError
 
+_PARENT = Path(__file__).resolve().parents[1]
+CHECKOUT = _PARENT if (_PARENT / "pyproject.toml").exists() else None
+"""The folder of the checkout; None where the package is installed without one."""
 STALE = 7 * 24 * 3600
 """Seconds after which what is unfinished is a killed writer's."""
 
@@ -109,9 +112,13 @@ def _reason(error: Exception) -> str:
 
 def results_dir() -> Path:
     """``$REIDNB_RESULTS``, or the checkout's ``results``, or ``results`` in the working directory."""
-    checkout = Path(__file__).resolve().parents[1]
-    default = checkout / "results" if (checkout / "pyproject.toml").exists() else Path("results")
+    default = CHECKOUT / "results" if CHECKOUT else Path("results")
     return Path(os.environ.get("REIDNB_RESULTS") or default).expanduser().resolve()
+
+
+def reference_dir() -> Path:
+    """The committed results: the checkout's ``results/reference``, or that of ``results_dir`` without a checkout."""
+    return (CHECKOUT / "results" if CHECKOUT else results_dir()) / "reference"
 
 
 def cache_dir() -> Path:

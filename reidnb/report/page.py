@@ -20,10 +20,11 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from PIL import Image
 
+from .. import papers
 from ..figures import style
 from ..files import write_atomically
-from ..study import claims
-from ..study import comparison as printed
+from ..papers.experiments import train_set
+from ..study import claims, reproduction
 from . import tables
 
 PAPERS = {
@@ -63,7 +64,7 @@ def build(results: str | Path) -> Path:
     found: dict[str, list[dict]] = {}
     for saved in kept:
         found.setdefault(str(saved.about["paper"]), []).append(_table(saved))
-    papers = [name for name in (*PAPERS, *found) if name in found or figures.get(name)]
+    names = [name for name in (*PAPERS, *found) if name in found or figures.get(name)]
     content = {
         "sections": [
             {
@@ -72,10 +73,11 @@ def build(results: str | Path) -> Path:
                 "tables": found.get(name, []),
                 "figures": figures.get(name, []),
             }
-            for name in dict.fromkeys(papers)
+            for name in dict.fromkeys(names)
         ],
         "overview": _overview(kept, runs),
         "figures": figures.get("", []),
+        "reproduction": _reproduction(results),
         "readings": [_readings(path) for path in sorted(results.glob("readings*.csv"))],
         "runs": _runs(runs),
     }
@@ -124,7 +126,7 @@ def _overview(saved: list[_Saved], runs: pd.DataFrame) -> Markup | str:
     for (paper, dataset, profile), found in sorted(
         parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), *part[0])
     ):
-        planned = {table.name: len(table.rows) for table in printed.possible(paper, dataset)}
+        planned = {table.name: len(table.rows) for table in papers.PAPERS[paper].tables_for(dataset)}
         done = {name: int((frame.seeds > 0).sum()) for name, frame in found.items() if name in planned}
         own = found.get("claims", pd.DataFrame({"claim": [], "verdict": []}))
         lines.append(
@@ -135,7 +137,7 @@ def _overview(saved: list[_Saved], runs: pd.DataFrame) -> Markup | str:
                 "tables": f"{sum(done[name] == planned[name] for name in done)} of {len(planned)}",
                 "rows trained": f"{sum(done.values())} of {sum(planned.values())}",
                 "claims": ", ".join(f"{verdict} {n}" for verdict, n in claims.counts(own).items() if n) or tables.NONE,
-                **_spent(runs, paper, printed.sides(dataset)[0], profile),
+                **_spent(runs, paper, train_set(dataset), profile),
             }
         )
     about = (
@@ -153,6 +155,20 @@ def _spent(runs: pd.DataFrame, paper: str, dataset: str, profile: str) -> dict[s
     return {
         "computing time": _duration(own[SECONDS].sum().sum()) if len(own) else tables.NONE,
         "device": devices or tables.NONE,
+    }
+
+
+def _reproduction(results: Path) -> dict[str, str]:
+    """How the study compares with the committed results, in a sentence and a table, where it was compared."""
+    path = results / "reproduction.csv"
+    if not path.exists():
+        return {}
+    comparison = _csv(path)
+    if comparison.empty:
+        return {}
+    return {
+        "line": reproduction.in_a_line(comparison),
+        "html": _html(tables.plain(comparison.round(2)), "reproduction"),
     }
 
 

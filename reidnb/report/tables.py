@@ -31,6 +31,8 @@ _LOOK = [
     # Blue and vermilion, which colour-blind readers tell apart; the word stands beside.
     {"selector": "td.within, td.holds", "props": "background: rgba(0, 114, 178, 0.16);"},
     {"selector": "td.outside, td.against", "props": "background: rgba(213, 94, 0, 0.2);"},
+    {"selector": "td.tends", "props": "background: rgba(0, 114, 178, 0.08);"},
+    {"selector": "td.tends-against", "props": "background: rgba(213, 94, 0, 0.1);"},
     {"selector": "td.holds, td.against", "props": "font-weight: 600;"},
     {"selector": "td.not", "props": "opacity: 0.6;"},
 ]
@@ -45,6 +47,13 @@ _WRAPPED = [
     {"selector": "td.code", "props": "font-family: monospace; overflow-wrap: break-word;"},
     {"selector": "td.prose", "props": "min-width: 17em;"},
 ]
+VERDICT_CLASSES = {
+    "holds": "holds",
+    "tends to hold (1 seed)": "tends",
+    "tends against (1 seed)": "tends-against",
+    "against": "against",
+}
+"""How the cell of a verdict is coloured: with one seed, paler."""
 _CLAIMS = [
     {"selector": "th, td", "props": "text-align: left; vertical-align: top;"},
     {"selector": "td.claim", "props": "white-space: normal; min-width: 13em; max-width: 22em;"},
@@ -98,7 +107,8 @@ def claims(frame: pd.DataFrame, *, caption: str) -> Styler:
     """The claims of a paper (``study.claims.checklist``), each with its verdict in a word and its interval."""
     shown = _claims_text(frame)
     classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
-    classes["claim"], classes["rows compared"], classes["verdict"] = "claim", "rows", frame.verdict.to_list()
+    classes["claim"], classes["rows compared"] = "claim", "rows"
+    classes["verdict"] = [VERDICT_CLASSES.get(verdict, "") for verdict in frame.verdict]
     classes["ours"] = "ours"
     first = shown.claim.ne("").to_numpy()
     classes[first] = classes[first].map(lambda kind: f"{kind} first".strip())

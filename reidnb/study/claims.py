@@ -9,9 +9,12 @@ import pandas as pd
 from ..evaluation.significance import Interval, over_seeds, paired_bootstrap
 from ..papers.paper import Paper, Row
 from ..results import Run
-from .comparison import Score, origin, printed_dataset, scores
+from .comparison import AP, Score, origin, printed_dataset, scores
 
-HOLDS, AGAINST, UNDECIDED, NOT_RUN = VERDICTS = ("holds", "against", "undecided", "not run")
+HOLDS, TENDS_TO_HOLD, TENDS_AGAINST, AGAINST, UNDECIDED, NO_INTERVAL, NOT_RUN = VERDICTS = (
+    *("holds", "tends to hold (1 seed)", "tends against (1 seed)", "against"),
+    *("undecided", "no interval", "not run"),
+)
 COLUMNS = (
     *("claim", "where", "table", "metric", "published_dataset", "published"),
     *("ours", "low", "high", "over", "verdict", "better", "worse"),
@@ -29,8 +32,9 @@ def checklist(
                pair of the least difference, ``low`` and ``high`` are its interval
     over       what the interval is over: 'queries' of one training, so not its luck; 'n seeds'; or '' where there is
                none, as after re-ranking or by the single-shot protocol with one seed, or where all seeds differ alike
-    verdict    'holds' when the intervals of all pairs lie above 0, 'against' when one lies below, 'not run' when a
-               row is missing, otherwise 'undecided'
+    verdict    over seeds 'holds' when the intervals of all pairs lie above 0 and 'against' when one lies below; over
+               the queries of one training only 'tends to hold (1 seed)' or 'tends against (1 seed)'. 'not run' when a
+               row is missing, 'no interval' when a pair has none and no other decides against, otherwise 'undecided'
 
     The intervals of a claim of n pairs have the level 1 - 0.05 / n (Bonferroni), so that all together have 95 %.
     """
@@ -55,9 +59,9 @@ def checklist(
 def counts(frame: pd.DataFrame) -> dict[str, int]:
     """How many claims of a checklist have which verdict, a claim about two metrics being one.
 
-    It holds when both do, and is against when one is.
+    It has the worse of its verdicts, so it holds only when both do.
     """
-    worst = (AGAINST, NOT_RUN, UNDECIDED, HOLDS)
+    worst = (AGAINST, TENDS_AGAINST, NOT_RUN, NO_INTERVAL, UNDECIDED, TENDS_TO_HOLD, HOLDS)
     verdicts = [min(of_claim, key=worst.index) for _, of_claim in frame.groupby("claim").verdict]
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
 
@@ -70,7 +74,7 @@ def note(paper: Paper, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple[Ro
         "queries": "Intervals over queries cover the choice of queries only, not the luck of training: another seed"
         " can move a difference out of them.",
         "seeds": "Intervals over seeds cover the luck of training.",
-        "": "Without a word on what it is over there is no interval, and nothing is decided.",
+        "": "No interval: re-ranked runs and the single-shot protocol keep no value for each query.",
     }
     kinds = {over.split()[-1] if over else "" for over in frame[frame.verdict != NOT_RUN].over}
     return " ".join(
@@ -78,8 +82,10 @@ def note(paper: Paper, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple[Ro
             f"What the text of {paper.title} claims of its tables, in points: the better row minus the"
             f" worse. Published: on {printed}{first}.",
             origin([one for table in runs.values() for one in table], dataset),
-            "Holds: the whole 95 % interval lies above 0. Against: below 0. Of a claim about several pairs of rows the"
-            " least difference is shown; it holds when all do, and their intervals together have 95 %.",
+            *dict.fromkeys(AP[paper.table(name).ap] for name in runs),
+            "Holds: the whole 95 % interval lies above 0. Against: below 0. With one seed a claim only tends to hold or"
+            " tends against. Of a claim about several pairs of rows the least difference is shown; it holds when all"
+            " do, and their intervals together have 95 %.",
             *(text for kind, text in covers.items() if kind in kinds),
         )
     )
@@ -98,15 +104,21 @@ def _measured(
         return {"verdict": NOT_RUN, "over": ""}
     better, worse = least = min(compared, key=lambda pair: compared[pair][0])
     difference, interval, over = compared[least]
-    line = {"ours": round(difference, 2), "better": better, "worse": worse, "over": over, "verdict": UNDECIDED}
-    intervals = [interval for _, interval, _ in compared.values()]
+    line = {"ours": round(difference, 2), "better": better, "worse": worse, "over": over}
     if interval:
         line |= {"low": round(interval.low, 2), "high": round(interval.high, 2)}
-    if any(each and each.high < 0 for each in intervals):
-        line["verdict"] = AGAINST
-    elif all(each and each.low > 0 for each in intervals):
-        line["verdict"] = HOLDS
-    return line
+    return line | {"verdict": _verdict([interval for _, interval, _ in compared.values()], one_seed=over == "queries")}
+
+
+def _verdict(intervals: Sequence[Interval | None], one_seed: bool) -> str:
+    """The verdict on a claim from the intervals of its pairs of rows, None where a pair has none."""
+    if any(interval and interval.high < 0 for interval in intervals):
+        return TENDS_AGAINST if one_seed else AGAINST
+    if None in intervals:
+        return NO_INTERVAL
+    if all(interval.low > 0 for interval in intervals):
+        return TENDS_TO_HOLD if one_seed else HOLDS
+    return UNDECIDED
 
 
 def _compare(

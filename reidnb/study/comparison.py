@@ -19,6 +19,12 @@ from ..runs import run
 from ..training.experiment import Experiment
 
 METRICS = ("map", "rank1", "rank5", "rank10", "rank20")
+AP = {
+    "plain": "mAP: the mean of plain average precision.",
+    "trapezoid": "mAP: by trapezoids under the precision-recall curve, as in Market-1501's original code.",
+}
+"""A table's definition of average precision, in words."""
+PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def caption(paper: Paper, table: str, runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
@@ -28,12 +34,12 @@ def caption(paper: Paper, table: str, runs: Sequence[tuple[Row, Run]], dataset: 
     """
     first, shown = runs[0][1].experiment, paper.table(table)
     seeds = len({run.experiment.seed for _, run in runs})
-    title = f"{paper.title}, {shown.title[0].lower()}{shown.title[1:]}."
+    title = f"{paper.title}, {shown.title[0].lower()}{shown.title[1:]}. {AP[shown.ap]}"
     return f"{title} {origin(runs, dataset)} {_beside(shown, dataset or first.dataset, first, seeds)}".strip()
 
 
 def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
-    """What runs come from: data set, profile, images, initial weights, seeds, device."""
+    """What runs come from: data set, profile, images, initial weights, seeds, device, precision."""
     first = runs[0][1].experiment
     start = weight_files.in_words(weights_of(runs[0][1]), results_dir())
     seeds = len({run.experiment.seed for _, run in runs})
@@ -42,7 +48,7 @@ def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
         f"Ours: {dataset or first.dataset},"
         f" {first.profile} profile ({first.backbone}, {height}×{width}, {first.recipe.epochs} epochs),"
         f" {start}, {seeds} seed{'s' * (seeds > 1)},"
-        f" {runs[0][1].provenance['device']}."
+        f" {runs[0][1].provenance['device']}, {PRECISIONS[first.recipe.precision]}."
     )
 
 

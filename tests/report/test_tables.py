@@ -160,7 +160,7 @@ def checklist() -> pd.DataFrame:
             "low": [0.4, NAN, NAN],
             "high": [1.7, NAN, NAN],
             "over": ["queries", "", ""],
-            "verdict": ["holds", "undecided", "not run"],
+            "verdict": ["tends to hold (1 seed)", "no interval", "not run"],
             "better": ["A & B", "A & B", None],
             "worse": ["B", "B", None],
         }
@@ -172,8 +172,8 @@ def test_claims_are_shown_with_their_verdict_in_a_word():
     found = tables.styled(checklist(), caption=CAPTION)
     rows = "A & B − B"
     assert Read(found).rows == [
-        ["A <b> helps", "mAP", "holds", "+7.5", "+1.0", "+0.4 to +1.7", "queries", rows, "section 4, table 2"],
-        ["", "rank-1", "undecided", "+2.7", "−0.3", "–", "–", rows, ""],
+        ["A <b> helps", "mAP", "tends to hold (1 seed)", "+7.5", "+1.0", "+0.4 to +1.7", "queries", rows, "section 4, table 2"],
+        ["", "rank-1", "no interval", "+2.7", "−0.3", "–", "–", rows, ""],
         ["C_1 is best", "mAP", "not run", "–", "–", "–", "–", "–", "section 4, table 2"],
     ]
     assert "A &lt;b&gt; helps" in found.to_html()
@@ -318,7 +318,16 @@ def test_the_report_begins_with_an_overview_and_a_papers_claims(results):
     overview = text.split('id="overview"')[1].split("</section>")[0]
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", overview)
     # Of the fixture's table 2 two rows have runs, none of them the paper's.
-    assert cells == ["WRCANet", "market1501", "demo", "0 of 2", "2 of 7", "undecided 1, not run 1", "2 h 2 min", "CPU"]
+    assert cells == [
+        "WRCANet",
+        "market1501",
+        "demo",
+        "0 of 2",
+        "2 of 7",
+        "no interval 1, not run 1",
+        "2 h 2 min",
+        "CPU",
+    ]
     assert text.index("Overview</h2>") < text.index("Claims. What it says") < text.index("Table 2. Abl")
     assert text.index("<details>") > text.index("Title of street")
 
