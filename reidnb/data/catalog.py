@@ -1,7 +1,7 @@
-"""From the name of a data set to tables of its images.
+"""The data sets by name.
 
-``load("market1501", root)`` finds the data set under the user's data root, checks it against the numbers
-its authors give, and returns three pandas tables (train, query, gallery) of path, pid and camid.
+``load("market1501", root)`` finds the data set under the user's data root, checks it against the counts that its
+authors give, and returns three pandas tables (train, query, gallery) with the columns path, pid and camid.
 """
 
 import re
@@ -39,22 +39,22 @@ STREETS: dict[str, dict] = {
 }
 """The synthetic sets: name to the arguments of ``street.make``.
 
-'street-other' is a place to test models of 'street' in; on 'street-pretraining' the demo's initial weights were made;
-'street-small' is for tests.
+'street-other' is a target domain for models trained on 'street'; 'street-pretraining' is the set on which the demo's
+initial weights were trained; 'street-small' is for tests.
 """
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is found and read, and what a complete copy holds."""
+    """How a data set is located and read, and the counts of a complete copy."""
 
     find: Callable[[Path], Path]
-    """From the data root to the data set's own place."""
+    """Maps the data root to the data set's folder or file."""
     read: Callable[[str, Path], ReidData]
-    """From its name and place to its tables."""
+    """Maps the data set's name and its folder or file to its tables."""
     counts: Counts | None = None
     notice: str = ""
-    """What everybody who uses it should know."""
+    """A warning to every user of the data set."""
 
 
 def _street(name: str) -> DataSet:
@@ -62,32 +62,32 @@ def _street(name: str) -> DataSet:
         from .. import street  # needs OpenCV, which a machine that only trains may lack
 
         folder = cache_dir() / name
-        with create_once(folder, name):  # a street that is there is still looked at: are its parameters these?
+        with create_once(folder, name):  # make also checks the parameters of an existing street
             return street.make(folder, **STREETS[name])
 
     return DataSet(make, _read_street)
 
 
 def _read_street(name: str, folder: Path) -> ReidData:
-    """The street's tables. Raises FileNotFoundError when an image has gone since it was drawn."""
+    """The street's tables. Raises FileNotFoundError when an image was deleted after the street was made."""
     for split in market.SPLITS:
         with np.load(folder / "truth" / f"{split}.npz", allow_pickle=False) as truth:
-            gone = [image for image in truth["names"] if not (folder / split / image).is_file()]
-        if gone:
+            missing = [image for image in truth["names"] if not (folder / split / image).is_file()]
+        if missing:
             raise FileNotFoundError(
-                f"{len(gone)} images of {name} are missing, the first is {folder / split / gone[0]};"
-                f" remove {folder}, and it is drawn anew"
+                f"{len(missing)} images of {name} are missing, the first is {folder / split / missing[0]};"
+                f" delete {folder} to have it made again"
             )
     return market.read(name, folder)
 
 
 def _cuhk03(boxes: str) -> dict[str, DataSet]:
-    new, classic = f"cuhk03np-{boxes}", f"cuhk03-{boxes}"
+    new_protocol, classic = f"cuhk03np-{boxes}", f"cuhk03-{boxes}"
     return {
-        new: DataSet(
+        new_protocol: DataSet(
             partial(cuhk03.find_new_protocol, boxes=boxes),
             partial(cuhk03.read_new_protocol, boxes=boxes),
-            cuhk03.COUNTS[new],
+            cuhk03.COUNTS[new_protocol],
         ),
         classic: DataSet(cuhk03.find_mat, partial(cuhk03.read_classic, boxes=boxes), cuhk03.COUNTS[classic]),
     }
@@ -102,31 +102,31 @@ DATA_SETS: dict[str, DataSet] = {
     "folder": DataSet(market.find_layout, market.read),
     **{name: _street(name) for name in STREETS},
 }
-"""Every name, except that ``cuhk03-labeled-2`` and their like are the other classic splits of CUHK03."""
+"""All data sets by name; ``data_set`` also accepts the other classic splits of CUHK03 (``cuhk03-labeled-2``, ...)."""
 
 
 def data_set(name: str) -> DataSet:
-    """The data set of a name. Raises ValueError for an unknown one."""
+    """The data set called ``name``. Raises ValueError for an unknown name."""
     if name in DATA_SETS:
         return DATA_SETS[name]
     if split := re.fullmatch(r"(cuhk03-(?:labeled|detected))-(\d+)", name):
-        first = DATA_SETS[split[1]]
-        return DataSet(first.find, partial(first.read, split=int(split[2])), first.counts)
+        first_split = DATA_SETS[split[1]]
+        return DataSet(first_split.find, partial(first_split.read, split=int(split[2])), first_split.counts)
     raise ValueError(f"unknown data set {name!r}: known are {', '.join(sorted(DATA_SETS))}")
 
 
 def locate(name: str, root: str | Path | None = None) -> Path:
-    """Where a data set lies: its folder, or ``cuhk-03.mat``. Errors as ``load``, its content aside."""
-    found = data_set(name)
+    """The path of a data set: its folder, or ``cuhk-03.mat``. Errors as ``load``, but the content is not checked."""
+    entry = data_set(name)
     if name in STREETS:
-        return found.find(None)
+        return entry.find(None)
     if not root:
         raise ValueError(f"data set {name!r} needs data_root, the folder that holds it")
-    return found.find(Path(root).expanduser().resolve())
+    return entry.find(Path(root).expanduser().resolve())
 
 
 def read(name: str, root: str | Path | None = None) -> ReidData:
-    """As ``load``, complete or not."""
+    """As ``load``, without the check that the copy is complete."""
     return data_set(name).read(name, locate(name, root))
 
 
@@ -134,11 +134,11 @@ def load(name: str, root: str | Path | None = None) -> ReidData:
     """The data set ``name``: one of ``DATA_SETS``.
 
     ``root`` is the folder that holds the data sets (or the data set's own folder); the street needs none.
-    Raises ValueError for an unknown name or a copy that is not complete, FileNotFoundError for a missing folder.
+    Raises ValueError for an unknown name or an incomplete copy, FileNotFoundError for a missing folder.
     """
-    data, known = read(name, root), data_set(name)
-    if known.counts:
-        check_counts(data, known.counts)
-    if known.notice:
-        warnings.warn(known.notice, stacklevel=2)
+    data, entry = read(name, root), data_set(name)
+    if entry.counts:
+        check_counts(data, entry.counts)
+    if entry.notice:
+        warnings.warn(entry.notice, stacklevel=2)
     return data

@@ -1,4 +1,4 @@
-"""MSMT17 (Wei et al. 2018): 15 cameras, and lists that say which image belongs where.
+"""MSMT17 (Wei et al. 2018): 15 cameras, and text files that list the images of each split.
 
 Version 1 has the folders ``train`` and ``test``; version 2, with blurred faces, ``mask_train_v2`` and ``mask_test_v2``.
 """
@@ -22,7 +22,7 @@ _LINE = re.compile(r"(\S*?\d+_\d+_(\d+)_\S*)\s+(\d+)\s*")
 
 
 def _holds(folder: Path) -> Path | None:
-    """The folder, if it has any of the lists: ``read`` says what is missing."""
+    """The folder if it has any of the lists (``read`` reports missing ones), else None."""
     return folder if any((folder / name).is_file() for name in LISTS) else None
 
 
@@ -34,17 +34,18 @@ find_msmt17 = partial(
 def read(name: str, folder: Path) -> ReidData:
     """Read the four lists of ``folder`` and the images they name.
 
-    The training set is ``list_train`` and ``list_val`` together, 1,041 identities and 32,621 images as published.
-    The lists number the identities of training and test from 0 each; here they follow one another from 1.
-    Raises FileNotFoundError for a missing list, folder or image, ValueError for a line that is not a name and a pid.
+    The training set is the union of ``list_train`` and ``list_val``, with 1,041 identities and 32,621 images as
+    published. The lists number the identities of training and test separately from 0; here they are numbered
+    consecutively from 1.
+    Raises FileNotFoundError for a missing list, folder or image, ValueError for a line without file name and pid.
     """
     missing = [n for n in LISTS if not (folder / n).is_file()]
     if missing:
-        raise FileNotFoundError(f"{folder} is not a whole MSMT17: it has no {' and no '.join(missing)}")
+        raise FileNotFoundError(f"{folder} is not a complete MSMT17: it has no {' and no '.join(missing)}")
     pairs = [(folder / a, folder / b) for a, b in FOLDERS if (folder / a).is_dir() and (folder / b).is_dir()]
     if not pairs:
-        wanted = " nor ".join(" and ".join(pair) for pair in FOLDERS)
-        raise FileNotFoundError(f"{folder} is not a whole MSMT17: it has neither folders {wanted}")
+        alternatives = " nor ".join(" and ".join(pair) for pair in FOLDERS)
+        raise FileNotFoundError(f"{folder} is not a complete MSMT17: it has neither folders {alternatives}")
     train_dir, test_dir = pairs[0]
     train, val = (_read_list(folder / n, train_dir, 1) for n in LISTS[:2])
     train = pd.concat([train, val], ignore_index=True)
@@ -57,12 +58,14 @@ def _read_list(file: Path, folder: Path, first_pid: int) -> pd.DataFrame:
     matches = [_LINE.fullmatch(line) for line in lines]
     bad = [line for line, match in zip(lines, matches, strict=True) if not match]
     if bad or not lines:
-        found = f"{bad[0]!r}" if bad else "an empty file"
-        raise ValueError(f"{file}: a line is like '0000/0000_000_01_0303morning_0008_0.jpg 0', found {found}")
+        example = f"{bad[0]!r}" if bad else "an empty file"
+        raise ValueError(f"{file}: a line is like '0000/0000_000_01_0303morning_0008_0.jpg 0', found {example}")
     paths = [str(folder / match[1]) for match in matches]
-    gone = [path for path in paths if not os.path.exists(path)]
-    if gone:
-        raise FileNotFoundError(f"{len(gone)} of {len(paths)} images of {file} are missing, the first is {gone[0]}")
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(paths)} images of {file} are missing, the first is {missing[0]}"
+        )
     return pd.DataFrame(
         {
             "path": paths,

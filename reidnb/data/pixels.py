@@ -1,7 +1,7 @@
 """Decoded images: each file is decoded once, at the experiment's size, into one memory-mapped array.
 
-Training then cuts batches from the array without worker processes, so it is the same in a notebook and in a
-script, and as fast as memory.
+Training slices its batches from the array without worker processes, so it behaves the same in a notebook and in a
+script, at the speed of memory.
 """
 
 import hashlib
@@ -19,15 +19,15 @@ from torch import Tensor
 from ..files import cache_dir, create_once, write_atomically
 
 PIECE = 1024
-"""Images that are decoded before they are written."""
+"""Images that are decoded before each write."""
 
 
 def decode(paths: list[str], size: tuple[int, int], cache: Path | None = None) -> np.ndarray:
     """The images of ``paths`` as one read-only uint8 array (N, H, W, 3), memory-mapped from the cache.
 
-    ``size`` is (H, W) in pixels; images are resized bilinearly. The cache knows a file by path, size and time
-    of change, so a changed image is decoded again. Raises ValueError that names every file that is broken, and
-    FileNotFoundError that names the first that is missing.
+    ``size`` is (H, W) in pixels; images are resized bilinearly. The cache identifies a file by path, size and
+    modification time, so a changed image is decoded again. Raises ValueError that names every corrupt file, and
+    FileNotFoundError that names the first missing one.
     """
     folder = (cache or cache_dir()) / "pixels"
     target = folder / f"{_key(paths, size)}.npy"
@@ -47,7 +47,7 @@ def read(paths: list[str], size: tuple[int, int]) -> np.ndarray:
 
 
 def upload(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """Values on ``device``; to a GPU from pinned memory, so that neither it nor the CPU waits for the other."""
+    """Values on ``device``; the copy to a GPU goes through pinned memory, so that it is asynchronous."""
     tensor = torch.as_tensor(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
@@ -55,7 +55,7 @@ def upload(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
 def reader(store: np.ndarray, device: torch.device) -> Callable[[np.ndarray], Tensor]:
     """A function from indices (B,) to the images (B, H, W, 3) uint8 of a decoded array on ``device``.
 
-    Where the array is at most a quarter of what a GPU has free it lies there as a whole.
+    An array of at most a quarter of the GPU's free memory is kept on the GPU.
     """
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     if getattr(store, "nbytes", math.inf) <= free / 4:
@@ -66,7 +66,7 @@ def reader(store: np.ndarray, device: torch.device) -> Callable[[np.ndarray], Te
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
-    image.draft("RGB", (width, height))  # lets the JPEG decoder skip detail that the resize would drop
+    image.draft("RGB", (width, height))  # the JPEG decoder skips detail that the resize would discard
     return image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
 
 
@@ -100,8 +100,8 @@ def _decode_all(paths: list[str], size: tuple[int, int], target: Path) -> None:
         return b""
 
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *map(int, size), 3)}
-    # Written rather than mapped: a full disk is then an error, where a mapped file would end the process.
-    with target.open("wb") as file, ThreadPoolExecutor() as pool:  # Pillow works outside Python's lock
+    # The file is written, not mapped: on a full disk a write raises an error, whereas a mapped file kills the process.
+    with target.open("wb") as file, ThreadPoolExecutor() as pool:  # Pillow releases the GIL
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(paths), PIECE):
             file.writelines(pool.map(decode_one, paths[start : start + PIECE]))

@@ -1,7 +1,7 @@
-"""What data sets hold, counted, and beside it what papers print of them.
+"""Counts of data sets, and the counts that papers print of them.
 
-Papers count in different ways, one table often in two: with the queries or without, with the distractors' identities
-or without. ``statistics.csv`` therefore says for each printed number which counts it is the sum of.
+Papers count in different ways, often in two ways within one table: with or without the queries, with or without the
+distractors' identities. ``statistics.csv`` therefore states for each printed number which counts it is the sum of.
 """
 
 from importlib.resources import files
@@ -16,21 +16,21 @@ from .dataset import ReidData, count
 
 def statistics(data: ReidData) -> dict[str, int]:
     """Counts by name: train, query, gallery and images (files), train ids, test ids, gallery ids, cameras."""
-    found = count(data)
+    counts = count(data)
     return {
-        "train ids": found.train_ids,
-        "train": found.train,
-        "test ids": found.query_ids,
-        "query": found.query,
-        "gallery ids": found.gallery_ids,
-        "gallery": found.gallery,
-        "images": found.images,
-        "cameras": found.cameras,
+        "train ids": counts.train_ids,
+        "train": counts.train,
+        "test ids": counts.query_ids,
+        "query": counts.query,
+        "gallery ids": counts.gallery_ids,
+        "gallery": counts.gallery,
+        "images": counts.images,
+        "cameras": counts.cameras,
     }
 
 
 def published(paper: str) -> pd.DataFrame:
-    """What a paper prints of its data sets: table, dataset, quantity, published, counted, note.
+    """The counts that a paper prints of its data sets: table, dataset, quantity, published, counted, note.
 
     ``hybrid_attention`` (table 1) and ``attention_driven`` (table 2); ValueError for a paper that prints none.
     """
@@ -43,13 +43,13 @@ def published(paper: str) -> pd.DataFrame:
 def beside_published(paper: str, root: str | Path | None = None) -> pd.DataFrame:
     """A paper's table of data sets with ``ours``, counted from the copies under ``root``; NA where there is none.
 
-    Rows of dataset, quantity, published, ours, counted, note. Errors as ``catalog.read``, but a data set that is not
-    there is no error; ValueError or OSError says what is wrong with one that cannot be read.
+    Rows of dataset, quantity, published, ours, counted, note. Errors as ``catalog.read``, except that a missing data
+    set is no error; ValueError or OSError explains why a data set cannot be read.
     """
     frame = published(paper).drop(columns="table")
-    found = {name: statistics(data) for name in frame.dataset.unique() if (data := _if_there(name, root))}
+    counts = {name: statistics(data) for name in frame.dataset.unique() if (data := _read_if_present(name, root))}
     ours = [
-        sum(found[row.dataset][part] for part in row.counted.split(" + ")) if row.dataset in found else None
+        sum(counts[row.dataset][part] for part in row.counted.split(" + ")) if row.dataset in counts else None
         for row in frame.itertuples()
     ]
     frame.insert(3, "ours", pd.array(ours, dtype="Int64"))
@@ -57,7 +57,7 @@ def beside_published(paper: str, root: str | Path | None = None) -> pd.DataFrame
 
 
 def wide(frame: pd.DataFrame) -> pd.DataFrame:
-    """``beside_published`` as papers print it: a row a quantity, and a column a data set of 'published (ours)'."""
+    """``beside_published`` as papers print it: a row per quantity and a column per data set of 'published (ours)'."""
     both = [
         f"{published:,}" if pd.isna(ours) else f"{published:,} ({'same' if ours == published else format(ours, ',')})"
         for published, ours in zip(frame.published, frame.ours, strict=True)
@@ -67,8 +67,8 @@ def wide(frame: pd.DataFrame) -> pd.DataFrame:
     return cells.loc[quantities, names].reset_index().rename_axis(columns=None)
 
 
-def _if_there(name: str, root: str | Path | None) -> ReidData | None:
-    """The data set, complete or not; None where it is not under the root."""
+def _read_if_present(name: str, root: str | Path | None) -> ReidData | None:
+    """The data set, complete or not; None if it is not under the root."""
     if not root:
         return None
     try:
@@ -76,7 +76,7 @@ def _if_there(name: str, root: str | Path | None) -> ReidData | None:
     except FileNotFoundError:
         return None
     data = catalog.read(name, root)
-    # The root itself may be a data set, and several have one layout: then only a complete copy tells which it is.
+    # The root itself may be a data set. As several share a layout, only a complete copy tells which of them it is.
     if place == Path(root).expanduser().resolve():
         complete = all(row["ok"] for row in count_rows(data, catalog.data_set(name).counts))
         return data if complete else None

@@ -67,7 +67,7 @@ def test_list(root, street_small, capsys):
     assert list(found.index) == [n for n in catalog.DATA_SETS if n not in ("msmt17", "folder", *catalog.STREETS)]
     assert found.state["dukemtmc"] == "complete"
     assert found.state["market1501"].startswith("not complete: train ids 8 instead of 751")
-    assert found.state["cuhk03-labeled"].startswith("there; its images are written")
+    assert found.state["cuhk03-labeled"].startswith("present; its images are written")
     assert main(["data", "list", "--root", str(root)]) == 0
     assert str(root / "DukeMTMC-reID") in capsys.readouterr().out
     # One layout, several names: the complete copy alone.

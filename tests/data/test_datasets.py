@@ -256,10 +256,12 @@ def test_half_extracted_sets(tmp_path, street_small):
     with pytest.raises(FileNotFoundError, match=r"images of .*list_query.txt are missing, the first is .*test/0003"):
         catalog.load("msmt17", tmp_path)
     shutil.rmtree(folder / "test")
-    with pytest.raises(FileNotFoundError, match="not a whole MSMT17: it has neither folders train and test nor mask"):
+    with pytest.raises(
+        FileNotFoundError, match="not a complete MSMT17: it has neither folders train and test nor mask"
+    ):
         catalog.load("msmt17", tmp_path)
     (folder / "list_val.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"not a whole MSMT17: it has no list_val.txt$"):
+    with pytest.raises(FileNotFoundError, match=r"not a complete MSMT17: it has no list_val.txt$"):
         catalog.load("msmt17", tmp_path)
 
 
