@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..figures import style
-from ..report import page as report
+from ..papers import PAPERS
 from .training import OTHER_STEPS
 
 PRODUCT = "matrix product"
@@ -78,7 +78,7 @@ def costs(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def steps(measured: pd.DataFrame) -> Figure:
-    """Images a second of each paper's baseline and full network (of ``training.measure``), fed one batch and in the loop.
+    """Images a second of each paper's baseline and full network (``training.measure``), fed one batch and in the loop.
 
     Behind each bar stands the time of a step, in those of a plain ResNet's.
     """
@@ -91,7 +91,7 @@ def steps(measured: pd.DataFrame) -> Figure:
         end = max(row.images_per_second, row["loop"])
         axes.text(end + most / 25, place, f"step × {row.times:.2f}", va="center", color=style.MUTED)
     for place, paper in zip(places[::2], measured.paper[::2], strict=True):
-        axes.text(0, place + 0.55, report.PAPERS[paper], weight="bold")
+        axes.text(0, place + 0.55, PAPERS[paper].short, weight="bold")
     axes.set_yticks(places, measured.network)
     axes.set(xlabel="images a second", xlim=(0, 1.25 * most), ylim=(min(places) - 0.6, 1.1))
     axes.grid(axis="y", visible=False)
@@ -109,7 +109,7 @@ def floors(measured: pd.DataFrame) -> pd.DataFrame:
 def _titled(measured: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``training.measure`` with the papers' titles, and the size of the images in one column."""
     size = [f"{row.height}×{row.width}" for row in measured.itertuples()]
-    return measured.assign(paper=measured.paper.map(report.PAPERS), images=size)
+    return measured.assign(paper=[PAPERS[name].short for name in measured.paper], images=size)
 
 
 def operations(kinds: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..data.augment import MEAN, STD, Augmentation, augment
 from ..data.catalog import DISTRACTOR, JUNK, ReidData
-from ..report import show
+from ..data.samples import read_images
 from . import heatmaps, style
 
 SPLITS = ("train", "query", "gallery")
@@ -119,12 +119,12 @@ def gallery_kinds(data: ReidData, row: int) -> pd.Series:
 def protocol(data: ReidData, row: int, count: int = 8) -> Figure:
     """A query, and below it examples of what the gallery images are to it, a row each."""
     kinds = gallery_kinds(data, row)
-    rows, titles = [list(show.decoded(data.query, [row]))], ["query"]
+    rows, titles = [list(read_images(data.query, [row]))], ["query"]
     for kind, words in KINDS.items():
         found = np.flatnonzero(kinds == kind)
         if len(found):
             some = found[np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)]
-            rows.append(list(show.decoded(data.gallery, some)))
+            rows.append(list(read_images(data.gallery, some)))
             titles.append(words)
     return heatmaps.grid(rows, titles, width=0.6)
 

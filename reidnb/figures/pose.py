@@ -10,8 +10,8 @@ from PIL import Image
 
 from .. import pose
 from ..data.catalog import ReidData
+from ..data.samples import distinct_queries, read_images
 from ..pose.canonical import THRESHOLD
-from ..report import show
 from . import style
 from .sheet import LINE, Sheet
 
@@ -40,12 +40,12 @@ def parts(
     ``poses`` are the data set's with gaps, as ``pose.load`` gives them; a joint of less confidence than ``threshold``
     is drawn hollow where it was estimated. ``beta`` is the regions' overlap in body heights.
     """
-    rows = show.spread(data, count)
+    rows = distinct_queries(data, count)
     given, sizes = poses.query.joints[rows], poses.query.sizes[rows]
     joints = pose.complete(poses, threshold).query.joints[rows]
     boxes = pose.shares(pose.boxes(joints, sizes, beta), sizes)
     places = joints[..., :2] / sizes[:, None, ::-1]
-    images = show.decoded(data.query, rows, SHOWN)
+    images = read_images(data.query, rows, SHOWN)
     return draw(images, places, given[..., 2] >= threshold, boxes)
 
 

@@ -1,4 +1,4 @@
-"""What a paper is to this study: its network, recipe, tables, claims and readings, all of them data."""
+"""A paper as data: its network, recipe, tables, claims and readings."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ from ..training.experiment import Experiment
 
 @dataclass(frozen=True)
 class Row:
-    """A row that the study runs: its printed name, the options of the paper's network, and changes of its recipe."""
+    """A row that the study trains: its printed name, the network's options, and changes to the recipe."""
 
     name: str
     options: dict = field(default_factory=dict)
     recipe: dict = field(default_factory=dict)
-    """Fields of the recipe, by name; of sampler, schedule and augmentation, a dict of their own fields."""
+    """Changed fields of the recipe by name; for sampler, schedule and augmentation, a dict of their fields."""
     rerank: bool = False
     region: str = ""
-    """The part of the descriptor that is ranked alone, a name of the network's ``columns``; '' is all of it."""
+    """The part of the descriptor that is ranked, a name of the network's ``columns``; '' ranks the full descriptor."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Table:
     title: str
     rows: tuple[Row, ...]
     datasets: tuple[str, ...]
-    """The data sets that the paper prints; 'a->b' where it trains on one and tests on another."""
+    """The data sets for which the paper gives results; 'a->b' is trained on a and tested on b."""
     ap: str = "plain"
-    """The definition of average precision that its mAP most likely has: 'plain' or 'trapezoid'."""
+    """The definition of average precision most likely behind its mAP: 'plain' or 'trapezoid'."""
 
     @property
     def is_cross_domain(self) -> bool:
-        """Whether it trains on one data set and tests on another."""
+        """Whether its models are trained on one data set and tested on another."""
         return any("->" in name for name in self.datasets)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A place where a paper is silent or garbled, and how it is read here: a row of the ledger."""
+    """A place where a paper is silent or ambiguous, and how this study reads it: a row of the ledger."""
 
     option: str
     place: str
@@ -70,7 +70,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of a paper about rows of one of its tables: each better row has more than its worse one."""
+    """One statement of a paper about rows of one of its tables: each better row scores higher than its worse one."""
 
     text: str
     where: str
@@ -79,43 +79,45 @@ class Claim:
     """(better row, worse row), as the rows are named in the table."""
     metrics: tuple[str, ...] = ("map", "rank1")
     datasets: tuple[str, ...] = ()
-    """The printed data sets of which it is said; empty where of all."""
+    """The printed data sets to which the claim refers; empty if it refers to all."""
 
 
 def above(best: str, *others: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of a claim that one row is better than each of the others."""
+    """The (better, worse) pairs of a claim that one row is better than each of the others."""
     return tuple((best, other) for other in others)
 
 
 def rising(*rows: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of a claim that each row is better than the one before it."""
+    """The (better, worse) pairs of a claim that each row is better than the one before it."""
     return tuple((better, worse) for worse, better in pairwise(rows))
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper of the study. ``papers/<name>`` has the code, ``notebooks/<name>.ipynb`` teaches it."""
+    """A paper of the study. Its code is in ``papers/<name>``, its tutorial in ``notebooks/<name>.ipynb``."""
 
     name: str
+    short: str
+    """How headings call it."""
     title: str
     citation: str
     """Authors, title, venue, year."""
     link: str
     network: type[nn.Module]
     experiment: Callable[[dict, str, int], Experiment]
-    """From the options of a row, a data set and a seed to the experiment as the paper states it."""
+    """A function of a row's options, a data set and a seed that returns the experiment as the paper states it."""
     tables: tuple[Table, ...]
     main: str
-    """The table that the notebook shows with its figures."""
+    """The table that the notebook reproduces."""
     claims: tuple[Claim, ...]
     readings: tuple[Reading, ...]
     baseline: dict
-    """Options of the baseline's network."""
+    """The options with which the network is the baseline."""
     complete_readings: tuple[Row, ...] = ()
-    """Readings of all open places at once: rows that every other row can build upon."""
+    """Named readings of all open places together; any row can be trained under one of them."""
 
     def table(self, name: str) -> Table:
-        """The table of a name; 'readings' is made from the ledger. Raises ValueError for an unknown one."""
+        """Return the table with this name; 'readings' is built from the ledger. Raises ValueError if there is none."""
         if name == "readings":
             return readings_table(self.readings, self.complete_readings)
         tables = {table.name: table for table in self.tables}
@@ -124,7 +126,7 @@ class Paper:
         return tables[name]
 
     def tables_for(self, dataset: str) -> list[Table]:
-        """The tables that a data set is for: those across data sets for 'a->b', otherwise the others."""
+        """The tables that can be run on a data set: the cross-domain ones for 'a->b', otherwise all others."""
         return [table for table in self.tables if table.is_cross_domain == ("->" in dataset)]
 
     @cached_property
@@ -132,7 +134,7 @@ class Paper:
         return pd.read_csv(files("reidnb.papers") / self.name / "published.csv")
 
     def published(self, table: str) -> pd.DataFrame:
-        """The rows printed in a table: row, kind ('cited' or 'run'), dataset, and metrics in percent."""
+        """The published rows of a table: row, kind ('cited' or 'run'), dataset, and metrics in percent."""
         frame = self._published
         return frame[frame.table == table].drop(columns="table").reset_index(drop=True)
 
@@ -152,6 +154,6 @@ class Paper:
 
 
 def readings_table(readings: Sequence[Reading], complete: Sequence[Row] = ()) -> Table:
-    """The full network at its defaults, once for each complete reading, and once for each alternative."""
+    """The full network with its defaults, under each complete reading, and under each alternative reading."""
     rows = (Row("default"), *complete, *(row for reading in readings for row in reading.rows()))
     return Table("readings", "The default reading against each alternative", rows, ())

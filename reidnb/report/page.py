@@ -20,20 +20,13 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from PIL import Image
 
-from .. import papers
 from ..figures import style
 from ..files import write_atomically
+from ..papers import PAPERS
 from ..papers.experiments import train_set
 from ..study import claims, reproduction
 from . import tables
 
-PAPERS = {
-    "wrcanet": "WRCANet",
-    "dranet": "DRANet",
-    "hybrid_attention": "Hybrid attention",
-    "attention_driven": "Attention-driven network",
-}
-"""How a paper is called in headings."""
 SECONDS = ["train_seconds", "evaluate_seconds"]
 """What a run takes, in ``runs.csv``."""
 PICTURES = (".webp", ".png")
@@ -69,7 +62,7 @@ def build(results: str | Path) -> Path:
         "sections": [
             {
                 "id": f"paper-{name}",
-                "title": PAPERS.get(name, name),
+                "title": _heading(name),
                 "tables": found.get(name, []),
                 "figures": figures.get(name, []),
             }
@@ -102,6 +95,10 @@ class _Saved:
     frame: pd.DataFrame
 
 
+def _heading(paper: str) -> str:
+    return PAPERS[paper].short if paper in PAPERS else paper
+
+
 def _tables(results: Path) -> list[_Saved]:
     paths = sorted((results / "tables").glob("*.csv"), key=_claims_first)
     return [_Saved(path, _about(path), _csv(path)) for path in paths]
@@ -126,12 +123,12 @@ def _overview(saved: list[_Saved], runs: pd.DataFrame) -> Markup | str:
     for (paper, dataset, profile), found in sorted(
         parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), *part[0])
     ):
-        planned = {table.name: len(table.rows) for table in papers.PAPERS[paper].tables_for(dataset)}
+        planned = {table.name: len(table.rows) for table in PAPERS[paper].tables_for(dataset)}
         done = {name: int((frame.seeds > 0).sum()) for name, frame in found.items() if name in planned}
         own = found.get("claims", pd.DataFrame({"claim": [], "verdict": []}))
         lines.append(
             {
-                "paper": PAPERS[paper],
+                "paper": PAPERS[paper].short,
                 "data set": dataset,
                 "profile": profile,
                 "tables": f"{sum(done[name] == planned[name] for name in done)} of {len(planned)}",
@@ -227,7 +224,7 @@ def _readings(path: Path) -> dict:
     paper = path.stem.removeprefix("readings").removeprefix("-")
     try:
         html = _html(tables.readings(frame), path.stem)
-        return {"title": PAPERS.get(paper, paper), "html": html, "count": len(frame)}
+        return {"title": _heading(paper), "html": html, "count": len(frame)}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

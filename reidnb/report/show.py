@@ -13,16 +13,14 @@ from IPython.display import Code
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..data import catalog, pixels
+from ..data import catalog
 from ..data.augment import normalise
+from ..data.samples import distinct_queries, read_images
 from ..figures import heatmaps, ranking
 from ..files import results_dir
 from ..results import Run
 from ..runs import load_model
 from . import page as report
-
-SHOWN = (128, 64)
-"""Size (H, W) at which people are shown."""
 
 
 def check_parameters() -> None:
@@ -81,28 +79,6 @@ def publish(figure: Figure, name: str, dataset: str, title: str, caption: str) -
     return figure
 
 
-def decoded(table: pd.DataFrame, rows: np.ndarray | list[int], size: tuple[int, int] = SHOWN) -> np.ndarray:
-    """The images (n, H, W, 3) uint8 of some rows of a table; white where the row is -1."""
-    rows = np.asarray(rows)
-    images = np.full((len(rows), *size, 3), 255, np.uint8)
-    found = rows >= 0
-    if found.any():
-        # Straight from the files: a figure shows a few images, the store holds all.
-        images[found] = pixels.read(list(table.path.to_numpy()[rows[found]]), size)
-    return images
-
-
-def spread(data: catalog.ReidData, count: int) -> np.ndarray:
-    """Rows of ``count`` queries of different identities, the same every time."""
-    firsts = data.query.drop_duplicates("pid").index.to_numpy()
-    return firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
-
-
-def sample_queries(data: catalog.ReidData, size: tuple[int, int], count: int = 6) -> np.ndarray:
-    """``count`` query images (n, H, W, 3) uint8 of different identities, the same every time."""
-    return decoded(data.query, spread(data, count), size)
-
-
 def people(data: catalog.ReidData, count: int = 10) -> Figure:
     """A sample sheet: one training identity a column, one camera a row."""
     chosen = sorted(data.train.pid.unique())[:count]
@@ -111,34 +87,22 @@ def people(data: catalog.ReidData, count: int = 10) -> Figure:
     for camera in cameras:
         seen = data.train[data.train.camid == camera].drop_duplicates("pid").set_index("pid")
         index = [data.train.index[data.train.path == seen.path[p]][0] if p in seen.index else -1 for p in chosen]
-        rows.append(list(decoded(data.train, index)))
+        rows.append(list(read_images(data.train, index)))
     return heatmaps.grid(rows, [f"camera {c}" for c in cameras], [f"id {p}" for p in chosen])
 
 
 def rankings(runs: Mapping[str, Run], data: catalog.ReidData, count: int = 4, top: int = 10) -> Figure:
     """Ranking lists of a few queries: a row a query for one run, a row a run and query for several."""
-    queries = spread(data, count)
+    queries = distinct_queries(data, count)
     lists = {}
     for name, run in runs.items():
         order, right = run.rankings["top"][queries, :top], run.rankings["right"][queries, :top]
-        pictures = np.stack([decoded(data.gallery, row) for row in order])
+        pictures = np.stack([read_images(data.gallery, row) for row in order])
         lists[name] = (pictures, np.ma.array(right, mask=order < 0))
-    images = decoded(data.query, queries)
+    images = read_images(data.query, queries)
     if len(lists) == 1:
         return ranking.ranking_list(images, *next(iter(lists.values())))
     return ranking.compare_rankings(images, lists)
-
-
-def two_streams(run: Run, data: catalog.ReidData, images: np.ndarray) -> Figure:
-    """WRCANet's two streams on uint8 images (n, H, W, 3): the input, f (eq. 2), and I_new (eq. 3)."""
-    model = load_model(run, data)
-    with torch.inference_mode():
-        f = model(normalise(torch.from_numpy(images))).maps["f"][:, 0].numpy()
-    # Eq. 3 on the pixels, which shrink towards black; the network dims the normalised image, towards the mean colour.
-    dimming = 1 - model.strength / (1 + np.exp(-f))
-    new = (images * dimming[..., None]).astype(np.uint8)
-    rows = [list(images), [heatmaps.colour(m) for m in f], list(new)]
-    return heatmaps.grid(rows, ["I", "f", "new I"], None)
 
 
 def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarray) -> Figure:

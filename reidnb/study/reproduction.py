@@ -53,7 +53,7 @@ def in_a_line(comparison: pd.DataFrame) -> str:
 
 
 def publish(results: Path, reference: Path) -> None:
-    """Put tables, figures, ledgers and runs of ``results`` into the committed results; what those have besides stays."""
+    """Put what ``results`` has into the committed results; what those have besides stays."""
     for folder in COPIED:
         if (results / folder).is_dir():
             shutil.copytree(results / folder, reference / folder, dirs_exist_ok=True)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from reidnb.data import samples
 from reidnb.data.augment import Augmentation, normalise
 from reidnb.evaluation.protocol import protocol_of
 from reidnb.figures import datasets
-from reidnb.report import show
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def test_protocol_sheet_has_a_row_for_each_kind(street_small):
 
 
 def test_augmented_copies(street_small):
-    image = show.decoded(street_small.query, [0], (64, 32))[0]
+    image = samples.read_images(street_small.query, [0], (64, 32))[0]
     figure = datasets.augmented(image, Augmentation(flip=1, pad=4, erase=1), copies=3)
     pictures = [axes.images[0].get_array() for axes in figure.axes]
     assert len(pictures) == 4 * 4

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from reidnb import pose, street
+from reidnb.data.samples import distinct_queries
 from reidnb.figures import pose as figures
 from reidnb.pose import canonical, skeleton
 
@@ -297,7 +298,7 @@ def test_figure_4_shows_joints_boxes_and_parts(street_small):
         assert [text.get_text() for text in axes.texts] == ["R1", "R2", "R3", "R4"]
         looks = [(p.get_edgecolor(), p.get_linestyle()) for p in axes.patches]
         assert all(a[0] != b[0] and a[1] != b[1] for a, b in pairwise(looks))
-    rows = figures.show.spread(street_small, 3)
+    rows = distinct_queries(street_small, 3)
     for axes, row in zip(people, rows, strict=True):
         marks = [line for line in axes.lines if line.get_marker() != "None"]
         hollow = [line.get_markerfacecolor() == "none" for line in marks]

@@ -170,9 +170,9 @@ def checklist() -> pd.DataFrame:
 
 def test_claims_are_shown_with_their_verdict_in_a_word():
     found = tables.styled(checklist(), caption=CAPTION)
-    rows = "A & B − B"
+    rows, tends = "A & B − B", "tends to hold (1 seed)"
     assert Read(found).rows == [
-        ["A <b> helps", "mAP", "tends to hold (1 seed)", "+7.5", "+1.0", "+0.4 to +1.7", "queries", rows, "section 4, table 2"],
+        ["A <b> helps", "mAP", tends, "+7.5", "+1.0", "+0.4 to +1.7", "queries", rows, "section 4, table 2"],
         ["", "rank-1", "no interval", "+2.7", "−0.3", "–", "–", rows, ""],
         ["C_1 is best", "mAP", "not run", "–", "–", "–", "–", "–", "section 4, table 2"],
     ]

@@ -6,6 +6,7 @@ from .network import AttentionDriven
 
 PAPER = Paper(
     name="attention_driven",
+    short="Attention-driven network",
     title=tables.TITLE,
     citation=("Yang, Yan, Lu, Jia, Xie, Gao: Attention driven person re-identification. Pattern Recognition 86, 2019"),
     link="https://doi.org/10.1016/j.patcog.2018.08.015",

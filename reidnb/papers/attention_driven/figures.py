@@ -11,10 +11,10 @@ from ... import pose
 from ...data import pixels
 from ...data.augment import normalise
 from ...data.catalog import ReidData
+from ...data.samples import distinct_queries, read_images
 from ...figures import heatmaps, style
 from ...figures.pose import PART, SHOWN, outlines
 from ...figures.sheet import Sheet
-from ...report import show
 from ...results import Run
 from ...runs import boxes_of, load_model
 from .analysis import NOTHING, weights
@@ -32,7 +32,7 @@ def aligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> Figure:
     away = np.abs(boxes[:, 1:] - np.array(STRIPS)[1:]).mean((1, 2))
     order = np.argsort(-away, kind="stable")
     rows = order[~data.query.pid.iloc[order].duplicated().to_numpy()][:count]
-    images = show.decoded(data.query, rows, SHOWN)
+    images = read_images(data.query, rows, SHOWN)
     width, space, left, top = 1.2, 0.14, 1.05, 0.1
     high, tall = width * SHOWN[0] / SHOWN[1], 4 * (width * PART[0] / PART[1] + 0.03)
     sheet = Sheet(left + len(images) * (width + space), top + high + 2 * (tall + 0.12) + 0.08)
@@ -55,7 +55,7 @@ def masks(run: Run, data: ReidData, count: int = 8) -> Figure:
     Each mask is laid where its region lies in the image; those of the four parts in one picture, averaged where boxes
     overlap.
     """
-    model, queries = load_model(run, data), show.spread(data, count)
+    model, queries = load_model(run, data), distinct_queries(data, count)
     images, boxes = _images(run, data, queries)
     with torch.inference_mode():
         maps = model(normalise(torch.from_numpy(images)), None, torch.from_numpy(boxes)).maps
@@ -176,7 +176,7 @@ def _changes(axes: plt.Axes, change: np.ndarray) -> None:
 
 def _images(run: Run, data: ReidData, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Some queries at the run's size, and their boxes (the strips for a run without pose)."""
-    images = show.decoded(data.query, queries, run.experiment.recipe.size)
+    images = read_images(data.query, queries, run.experiment.recipe.size)
     boxes = boxes_of(run.experiment, data)["query"]
     if boxes is None:
         return images, np.tile(np.array(STRIPS, np.float32), (len(queries), 1, 1))

@@ -6,6 +6,7 @@ from .network import DRANet
 
 PAPER = Paper(
     name="dranet",
+    short="DRANet",
     title=tables.TITLE,
     citation="Liu, Qi, Zhang, Shi: Dual Reverse Attention Networks for Person Re-identification. ICIP 2019",
     link="https://ieeexplore.ieee.org/document/8804419",

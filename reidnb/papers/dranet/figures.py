@@ -1,4 +1,4 @@
-"""What DRANet's reverse attention does: its masks while it learns, what they leave, and where the network looks."""
+"""DRANet's reverse attention in pictures: its masks during training, what they leave, and where the network looks."""
 
 import tempfile
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from ... import street
 from ...data import catalog, pixels
 from ...data.augment import normalise
+from ...data.samples import read_images
 from ...evaluation import activation
 from ...figures import heatmaps, style
 from ...figures.cam import cam
-from ...report import show
 from ...results import Run
 from ...runs import load_model
 from ...training.experiment import Experiment
@@ -32,16 +32,16 @@ LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D 
 
 
 def training_images(data: catalog.ReidData, size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, H, W, 3) uint8 of ``count`` training identities, the same every time, and their labels (n,)."""
+    """Images (n, H, W, 3) uint8 of ``count`` training identities, the same in every call, and their labels (n,)."""
     labels = data.train_labels
     firsts = np.unique(labels, return_index=True)[1]
     rows = firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
-    return show.decoded(data.train, rows, size), labels[rows]
+    return read_images(data.train, rows, size), labels[rows]
 
 
 @torch.inference_mode()
 def masks(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:
-    """DRANet's maps (``DRANet.forward``) of uint8 images (n, H, W, 3), on the CPU; leaves it in evaluation mode."""
+    """DRANet's maps (``DRANet.forward``) of uint8 images (n, H, W, 3), on the CPU; sets it to evaluation mode."""
     device = next(model.parameters()).device
     maps = model.eval()(normalise(torch.from_numpy(images).to(device)), torch.as_tensor(labels, device=device)).maps
     return {name: value.float().cpu() for name, value in maps.items()}
@@ -50,7 +50,7 @@ def masks(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str,
 def watch(
     experiment: Experiment, data: catalog.ReidData, images: np.ndarray, labels: np.ndarray, epochs: int = 6
 ) -> dict[int, dict[str, Tensor]]:
-    """The ``masks`` of some images after 0, 1, ... epochs of a short training, of which nothing else is kept."""
+    """The ``masks`` of some images after 0, 1, ... epochs of a short training; nothing else of it is kept."""
     recipe = replace(experiment.recipe, epochs=min(epochs, experiment.recipe.epochs))
     model = build(experiment, data.train_ids)
     seen = {0: masks(model, images, labels)}
@@ -70,13 +70,13 @@ def watch(
 
 
 def at_epochs(seen: Mapping[int, object], count: int) -> list[int]:
-    """``count`` of the epochs seen, the first and the last among them."""
+    """``count`` of the recorded epochs, the first and the last among them."""
     known = sorted(seen)
     return [known[i] for i in sorted(set(np.linspace(0, len(known) - 1, count).round().astype(int)))]
 
 
 def spatial_masks(seen: Mapping[int, dict[str, Tensor]], images: np.ndarray, count: int = 3) -> Figure:
-    """At ``count`` epochs, for each image: H_n laid over it, and the image times the reverse mask H'_n."""
+    """For each image, at ``count`` epochs: H_n overlaid on the image, and the image times the reverse mask H'_n."""
     epochs = at_epochs(seen, count)
     rows = []
     for i, image in enumerate(images):
@@ -88,13 +88,13 @@ def spatial_masks(seen: Mapping[int, dict[str, Tensor]], images: np.ndarray, cou
 
 
 def left(image: np.ndarray, mask: Tensor) -> np.ndarray:
-    """An image (H, W, 3) uint8 times a mask (1, h, w) of 0 to 1, brought to its size."""
-    grown = F.interpolate(mask[None], image.shape[:2], mode="bilinear", align_corners=False)[0, 0].numpy()
-    return (image * grown[..., None]).round().astype(np.uint8)
+    """An image (H, W, 3) uint8 times a mask (1, h, w) in [0, 1], resized to the image."""
+    resized = F.interpolate(mask[None], image.shape[:2], mode="bilinear", align_corners=False)[0, 0].numpy()
+    return (image * resized[..., None]).round().astype(np.uint8)
 
 
 def channel_masks(seen: Mapping[int, dict[str, Tensor]], count: int = 4) -> Figure:
-    """The values of m and of its reverse, over channels, parts and images, sorted: a curve for each epoch."""
+    """The sorted values of m and of its reverse over channels, parts and images, one curve per epoch."""
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
     epochs = at_epochs(seen, count)
     for axes, name, title in zip(panels, ("m", "reverse_m"), ("m", "its reverse"), strict=True):
@@ -109,7 +109,7 @@ def channel_masks(seen: Mapping[int, dict[str, Tensor]], count: int = 4) -> Figu
 
 
 def losses(history: pd.DataFrame) -> Figure:
-    """The ID losses of B, C and D over the epochs, and by how much C's and D's, the hard ones, lie above B's."""
+    """The ID losses of B, C and D over the epochs, and by how much the hard examples' losses exceed that of B."""
     names = [name for name in LOSSES if name in history]
     figure, (left_axes, right_axes) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     for name, look in zip(names, style.lines(len(names)), strict=True):
@@ -128,7 +128,7 @@ def losses(history: pd.DataFrame) -> Figure:
 
 
 def examples(run: Run, data: catalog.ReidData, images: np.ndarray, labels: np.ndarray) -> Figure:
-    """How strong A, B and the hard examples C and D of a trained run are in each place: the means of their channels."""
+    """A, B and the hard examples C and D of a trained run, averaged over channels and overlaid on the images."""
     maps = masks(load_model(run, data), images, labels)
     names = [name for name in "abcd" if name in maps]
     rows = [
@@ -146,19 +146,20 @@ def activation_maps(run: Run, data: catalog.ReidData, images: np.ndarray) -> np.
 
 
 def where_they_look(runs: Mapping[str, Run], data: catalog.ReidData) -> pd.DataFrame:
-    """How much of the activation lies on the person, and how evenly, for each run: ``activation.compare``.
+    """How much of the activation lies on the person, and how evenly, for each run (``activation.compare``).
 
-    Over all queries of a synthetic street, whose truth has the person's mask. Raises ValueError for another data set.
+    Computed over all queries of a synthetic street, whose ground truth has the person's mask. Raises ValueError for any
+    other data set.
     """
     if data.name not in catalog.STREETS:
-        raise ValueError(f"{data.name} has no masks of people: only a synthetic street has")
+        raise ValueError(f"{data.name} has no person masks: only a synthetic street has them")
     truth = street.truth(data.root, "query")
-    known = dict(zip(truth.names, truth.masks, strict=True))
-    people = np.stack([known[Path(path).name] for path in data.query.path])
-    found = {}
+    mask_of = dict(zip(truth.names, truth.masks, strict=True))
+    people = np.stack([mask_of[Path(path).name] for path in data.query.path])
+    activations = {}
     for name, run in runs.items():
-        images = show.decoded(data.query, data.query.index.to_numpy(), run.experiment.recipe.size)
+        images = read_images(data.query, data.query.index.to_numpy(), run.experiment.recipe.size)
         maps = torch.from_numpy(activation_maps(run, data, images))[:, None]
-        # The masks are exact at their own size, and the maps are bilinear at any.
-        found[name] = F.interpolate(maps, people.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy()
-    return activation.compare(found, people)
+        # The maps are resized, not the masks, whose edges are exact at their size only.
+        activations[name] = F.interpolate(maps, people.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy()
+    return activation.compare(activations, people)

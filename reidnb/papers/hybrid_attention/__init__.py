@@ -6,6 +6,7 @@ from .network import HybridAttention
 
 PAPER = Paper(
     name="hybrid_attention",
+    short="Hybrid attention",
     title=tables.TITLE,
     citation=(
         "Zhang, Yang, Zheng, Wang, Wu, Chen: Hybrid-attention guided network with multiple resolution "

@@ -6,6 +6,7 @@ from .network import WRCANet
 
 PAPER = Paper(
     name="wrcanet",
+    short="WRCANet",
     title=tables.TITLE,
     citation=(
         "Weak Reverse attention with Context Aware Network for Person Re-identification (authors and "

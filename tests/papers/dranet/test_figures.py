@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from reidnb import street
+from reidnb.data import samples
 from reidnb.papers import PAPERS
 from reidnb.papers.dranet import figures as hard_examples
 from reidnb.papers.experiments import one_experiment
-from reidnb.report import show
 from reidnb.results import Run
 from reidnb.runs import load_model, run
 
@@ -44,7 +44,7 @@ def test_training_images_have_the_labels_of_training(finished, people, street_sm
     pids = np.unique(street_small.train.pid)
     assert images.shape == (3, *size, 3) and list(labels) == [0, 3, 7]
     first = street_small.train.index[street_small.train.pid == pids[3]][0]
-    np.testing.assert_array_equal(images[1], show.decoded(street_small.train, [first], size)[0])
+    np.testing.assert_array_equal(images[1], samples.read_images(street_small.train, [first], size)[0])
 
 
 def test_watching_ends_with_the_runs_own_network(finished, street_small, people, seen):
@@ -108,7 +108,7 @@ def test_examples_show_all_four_maps(finished, street_small, people):
 
 
 def test_activation_maps_do_not_depend_on_batches(finished, street_small, monkeypatch):
-    images = show.decoded(street_small.query, [0, 1, 2, 3, 4], finished.experiment.recipe.size)
+    images = samples.read_images(street_small.query, [0, 1, 2, 3, 4], finished.experiment.recipe.size)
     whole = hard_examples.activation_maps(finished, street_small, images)
     monkeypatch.setattr(hard_examples, "BATCH", 2)
     np.testing.assert_allclose(hard_examples.activation_maps(finished, street_small, images), whole, atol=1e-4)
@@ -126,5 +126,5 @@ def test_where_they_look_uses_the_masks_of_the_street(finished, street_small, mo
 
 
 def test_other_data_sets_have_no_masks(finished, street_small):
-    with pytest.raises(ValueError, match="folder has no masks of people: only a synthetic street has"):
+    with pytest.raises(ValueError, match="folder has no person masks: only a synthetic street has"):
         hard_examples.where_they_look({"x": finished}, replace(street_small, name="folder"))

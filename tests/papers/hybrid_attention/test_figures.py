@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from reidnb import runs
+from reidnb.data import samples
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
 from reidnb.papers.hybrid_attention import figures as pictures
 from reidnb.papers.hybrid_attention.network import windows
-from reidnb.report import show
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def finished(street_small):
 
 @pytest.fixture(scope="module")
 def images(finished, street_small):
-    return show.sample_queries(street_small, finished.experiment.recipe.size, count=3)
+    return samples.query_images(street_small, finished.experiment.recipe.size, count=3)
 
 
 def shown(figure) -> list[np.ndarray]:
