@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever reads half of one, and what a writer that was killed leaves does not pile up."""
+"""Atomic writes and locks: no reader sees a partial file, and the remains of killed writers are removed."""
 
 import errno
 import glob
@@ -18,33 +18,33 @@ _PARENT = Path(__file__).resolve().parents[1]
 CHECKOUT = _PARENT if (_PARENT / "pyproject.toml").exists() else None
 """The folder of the checkout; None where the package is installed without one."""
 STALE = 7 * 24 * 3600
-"""Seconds after which what is unfinished is a killed writer's."""
+"""Seconds after which an unfinished file is taken to be a killed writer's."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path`` and put it in place when whole; errors as ``unfinished``."""
+    """Let ``write`` fill a file beside ``path``, then move it into place; errors as ``unfinished``."""
     with unfinished(path) as file:
         write(file)
 
 
 @contextmanager
 def unfinished(target: Path) -> Iterator[Path]:
-    """A path in a hidden folder for a file or a folder, which takes the place of ``target`` when the block ends well.
+    """Yield a path in a hidden folder for a file or folder that replaces ``target`` if the block succeeds.
 
-    The hidden folder is gone in the end, and with it whatever a library has put there. Raises OSError that names
-    ``target`` and says that the disk is full, or what else is wrong.
+    The hidden folder is removed in any case, with every temporary file that a library has put there. Raises OSError
+    that names ``target`` and the reason, such as a full disk.
     """
     clear(target.parent, older_than=STALE)
     hidden = target.with_name(f".{uuid.uuid4().hex[:8]}.{target.name}")
-    whole = hidden / target.name
+    complete = hidden / target.name
     try:
         hidden.mkdir()
-        yield whole
-        if whole.is_file():
-            whole.chmod(hidden.stat().st_mode & 0o666)  # some libraries' files are readable by their owner alone
-            with whole.open("rb") as file:
+        yield complete
+        if complete.is_file():
+            complete.chmod(hidden.stat().st_mode & 0o666)  # some libraries create files that only their owner can read
+            with complete.open("rb") as file:
                 os.fsync(file.fileno())
-        os.replace(whole, target)
+        os.replace(complete, target)
     except (OSError, RuntimeError, SafetensorError) as error:
         if reason := _reason(error):
             raise OSError(f"cannot write {target}: {reason}") from error
@@ -55,9 +55,9 @@ def unfinished(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only one in ``folder``, which is made where it is not there; the lock dies with its process.
+    """Hold an exclusive lock on ``folder``, which is created if missing; the lock is released when its process ends.
 
-    Raises OSError in one sentence when nothing can be written in it.
+    Raises OSError in one sentence when the folder is not writable.
     """
     check_writable(folder)
     with FileLock(folder / "lock"):
@@ -68,7 +68,7 @@ def locked(folder: Path) -> Iterator[None]:
 def create_once(target: Path, name: str = "*") -> Iterator[bool]:
     """Yield True in the one job that must create ``target``; the others wait, then get False.
 
-    Unfinished files of ``name`` that killed jobs left beside it are removed first. Errors as ``locked``.
+    Unfinished files called ``name`` that killed jobs left beside it are removed first. Errors as ``locked``.
     """
     if target.exists():
         yield False
@@ -81,17 +81,17 @@ def create_once(target: Path, name: str = "*") -> Iterator[bool]:
 
 
 def clear(folder: Path, name: str = "*", older_than: float = 0) -> None:
-    """Remove what killed writers left unfinished in ``folder``: of ``name``, untouched for ``older_than`` seconds."""
-    for left in folder.glob(f".{'[0-9a-f]' * 8}.{name if name == '*' else glob.escape(name)}"):
+    """Remove unfinished files called ``name`` from ``folder`` that were not modified for ``older_than`` seconds."""
+    for leftover in folder.glob(f".{'[0-9a-f]' * 8}.{name if name == '*' else glob.escape(name)}"):
         try:
-            if time.time() - left.stat().st_mtime >= older_than:
-                shutil.rmtree(left, ignore_errors=True)
+            if time.time() - leftover.stat().st_mtime >= older_than:
+                shutil.rmtree(leftover, ignore_errors=True)
         except FileNotFoundError:
-            continue  # its writer lives and has just finished
+            continue  # its writer is alive and has just finished
 
 
 def check_writable(folder: Path) -> None:
-    """Make ``folder`` where it is not there. Raises OSError in one sentence when nothing can be written in it."""
+    """Create ``folder`` if it is missing. Raises OSError in one sentence when it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -102,10 +102,10 @@ def check_writable(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file could not be written, '' where the error is of another kind."""
-    # torch and safetensors have words of their own for a full disk.
-    words = ("file write failed", "unexpected pos", f"os error {errno.ENOSPC}")
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(word in str(error) for word in words):
+    """Why a file could not be written; '' for an error of another kind."""
+    # torch and safetensors report a full disk only in the text of their own exceptions.
+    phrases = ("file write failed", "unexpected pos", f"os error {errno.ENOSPC}")
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(phrase in str(error) for phrase in phrases):
         return "the disk is full"
     return (error.strerror or str(error).splitlines()[0]) if isinstance(error, OSError) else ""
 
@@ -122,5 +122,5 @@ def reference_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Where made and decoded data is kept: ``$REIDNB_CACHE``, or ``~/.cache/reidnb``."""
+    """The folder for generated and decoded data: ``$REIDNB_CACHE``, or ``~/.cache/reidnb``."""
     return Path(os.environ.get("REIDNB_CACHE") or Path.home() / ".cache" / "reidnb").expanduser()

@@ -1,9 +1,9 @@
-"""Initial weights from a file: read in whatever container it comes, and known by content, never by path.
+"""Initial weights from a file, in any of the usual containers; a file is identified by its content, not its path.
 
-A checkpoint is read without unpickling anything but tensors and numbers. Containers in use: a plain state dict
-(torchvision, timm), one under 'state_dict' (torchreid, Lightning), 'model' (fastreid, timm's training script) or their
-like, and any of these from a model in ``DataParallel`` ('module.' before every name) or from a re-identification model
-that holds its ResNet as 'backbone.' or 'base.'.
+Only tensors and numbers of a checkpoint are unpickled. The containers that are understood: a plain state dict
+(torchvision, timm), one under 'state_dict' (torchreid, Lightning), 'model' (fastreid, timm's training script) or
+similar, and any of these from a model in ``DataParallel`` ('module.' before every name) or from a re-identification
+model whose ResNet is called 'backbone.' or 'base.'.
 """
 
 import hashlib
@@ -26,23 +26,23 @@ from torchvision.models import WeightsEnum
 from .files import write_atomically
 
 NAMED = ("", "imagenet", "street")
-"""Values of ``weights`` that are not the path of a file: random, ImageNet's, and those of the demo on the street."""
+"""Values of ``weights`` that are not a path: random, ImageNet's, and the demo's, pretrained on another street."""
 CONTAINERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network")
 PREFIXES = ("module.", "model.", "backbone.", "base.", "encoder.")
 HEADS = ("fc.", "classifier.", "head.", "heads.", "bottleneck.", "bnneck.")
-"""What a checkpoint may hold beside the network, because it was trained for other classes."""
+"""Prefixes of classifier parameters: a checkpoint's classifier belongs to other classes and is not used."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where initial weights come from, as provenance records it."""
+    """The origin of initial weights, as recorded in a run's provenance."""
 
     name: str
     """The file's name without its folder, 'imagenet', 'street', or '' for random weights."""
     sha256: str = ""
-    """Of the file's bytes, in hexadecimal; '' where there is no file of the user's."""
+    """Of the file's bytes, in hexadecimal; '' if the weights are not a local file."""
     description: str = ""
-    """What the file says it is: the metadata field 'description' of a .safetensors file."""
+    """The metadata field 'description' of a .safetensors file."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sha256[:8]})" if self.sha256 else self.name or "random"
@@ -57,7 +57,7 @@ def source(weights: str | Path) -> Source:
 
 
 def identity(weights: str | Path) -> str:
-    """What decides a result about ``weights``: a name of ``NAMED``, or the SHA-256 of the file's content."""
+    """The part of an experiment's key for ``weights``: a name of ``NAMED``, or the SHA-256 of the file's content."""
     return str(weights) if str(weights) in NAMED else f"sha256:{sha256(existing_file(weights))}"
 
 
@@ -75,7 +75,7 @@ def existing_file(weights: str | Path) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, computed once for each size and time of change."""
+    """SHA-256 of a file's bytes, computed again only when its size or modification time changes."""
     status = os.stat(path)
     return _sha256(path, status.st_size, status.st_mtime_ns)
 
@@ -98,25 +98,25 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or a checkpoint of torch, by name, out of their container.
+    """The tensors, by name, of a .safetensors file or a torch checkpoint, unwrapped from their container.
 
-    Raises ValueError, in one sentence that names the file, for one that is empty, cut short, a web page, a Git LFS
-    pointer or no state dict.
+    Raises ValueError, in one sentence that names the file, if it is empty, truncated, a web page, a Git LFS pointer or
+    not a state dict.
     """
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            # torchreid keeps rank-1 as a NumPy number; these types hold nothing that could run.
+            # torchreid stores rank-1 as a NumPy scalar; unpickling these types cannot execute code.
             with torch.serialization.safe_globals(_numpy_numbers()):
                 state = torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # every reader has its own errors for a broken file
+    except Exception as error:  # each reader raises its own exceptions for a corrupt file
         raise unreadable(path, error) from error
     return _tensors(state, path)
 
 
 def unreadable(path: Path, error: Exception) -> ValueError:
-    """A ValueError that names the file and says what is wrong with it."""
+    """A ValueError that names the file and the reason why it cannot be read."""
     return ValueError(f"weights {path} cannot be read: {_reason(path, error)}")
 
 
@@ -128,7 +128,7 @@ def _reason(path: Path, error: Exception) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, not the file itself (git lfs pull fetches it)"
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "it is a web page, as a proxy or a login page gives it instead of the file"
+        return "it is a web page, as a proxy or a login page returns instead of the file"
     if "central directory" in str(error) or "header" in str(error).lower() or "incomplete" in str(error).lower():
         return "the file is cut short (its download was not finished)"
     if path.suffix != ".safetensors" and not start.startswith((b"pk", b"\x80")):
@@ -144,7 +144,7 @@ def _numpy_numbers() -> list:
 
 
 def _tensors(state: object, path: Path) -> dict[str, Tensor]:
-    """The state dict in a container, as far in as it lies."""
+    """The state dict inside a container, at most three levels deep."""
     for _ in range(3):
         inner = next((state[name] for name in CONTAINERS if _is_mapping(state, name)), None)
         if inner is None:
@@ -152,12 +152,12 @@ def _tensors(state: object, path: Path) -> dict[str, Tensor]:
         state = inner
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not tensors:
-        held = (
+        content = (
             f"the entries {', '.join(map(repr, list(state)[:5]))}"
             if isinstance(state, Mapping)
             else f"a {type(state).__name__}"
         )
-        raise ValueError(f"weights {path} hold no state dict, but {held}")
+        raise ValueError(f"weights {path} hold no state dict, but {content}")
     return tensors
 
 
@@ -166,7 +166,7 @@ def _is_mapping(state: object, name: str) -> bool:
 
 
 def without_prefix(state: Mapping[str, Tensor], needed: Collection[str]) -> dict[str, Tensor]:
-    """The state with that prefix of ``PREFIXES`` (or two of them) taken off with which most names are ``needed``."""
+    """The state without the prefix (one or two of ``PREFIXES``) whose removal gives the most ``needed`` names."""
     candidates = ["", *PREFIXES, *(f"module.{prefix}" for prefix in PREFIXES), "model.backbone."]
     best = max(candidates, key=lambda prefix: sum(prefix + name in state for name in needed))
     return {name.removeprefix(best): value for name, value in state.items()}
@@ -174,15 +174,15 @@ def without_prefix(state: Mapping[str, Tensor], needed: Collection[str]) -> dict
 
 @dataclass(frozen=True)
 class Match:
-    """A file's arrays held against a network's."""
+    """A file's arrays compared with a network's."""
 
     state: dict[str, Tensor]
-    """The arrays that fit, by the network's names."""
+    """The arrays whose name and shape agree, by the network's names."""
     needed: int
     missing: tuple[str, ...]
-    """Names that the file lacks, counters of batch normalisation aside; of another shape with both shapes."""
+    """Names missing from the file, except batch-norm counters; for an array of another shape, with both shapes."""
     extra: tuple[str, ...]
-    """Names that the network has no place for, classifiers aside."""
+    """Names that do not exist in the network, except classifiers."""
 
     def __str__(self) -> str:
         lacking = f"{len(self.missing)} of {self.needed} arrays are missing or of another shape"
@@ -190,23 +190,25 @@ class Match:
 
 
 def match(net: nn.Module, state: Mapping[str, Tensor], skip: tuple[str, ...] = ()) -> Match:
-    """Hold ``state`` against the parameters and buffers of ``net``, all but those whose names begin with ``skip``."""
+    """Compare ``state`` with the parameters and buffers of ``net`` except those whose names begin with ``skip``."""
     needed = {name: value for name, value in net.state_dict().items() if not skip or not name.startswith(skip)}
     state = without_prefix(state, needed)
-    fits = {name: state[name] for name, value in needed.items() if name in state and state[name].shape == value.shape}
+    matching = {
+        name: state[name] for name, value in needed.items() if name in state and state[name].shape == value.shape
+    }
     missing = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(value.shape)}" if name in state else name
         for name, value in needed.items()
-        if name not in fits and not name.endswith("num_batches_tracked")
+        if name not in matching and not name.endswith("num_batches_tracked")
     ]
     extra = [name for name in state if name not in needed and not name.startswith((*HEADS, *skip))]
-    return Match(fits, len(needed), tuple(missing), tuple(extra))
+    return Match(matching, len(needed), tuple(missing), tuple(extra))
 
 
 def fill(net: nn.Module, state: Mapping[str, Tensor], path: str | Path, kind: str, skip: tuple[str, ...] = ()) -> None:
-    """Load ``state`` into ``net``, all but the parameters whose names begin with ``skip``.
+    """Load ``state`` into ``net``, except the parameters whose names begin with ``skip``.
 
-    Warns about arrays of the file that the network has no place for, classifiers aside. Raises ValueError, naming
+    Warns about arrays of the file that do not exist in the network, except classifiers. Raises ValueError, naming
     the first three, when arrays of the network are missing or of another shape.
     """
     result = match(net, state, skip)
@@ -222,16 +224,16 @@ def fill(net: nn.Module, state: Mapping[str, Tensor], path: str | Path, kind: st
 
 
 def published_state(published: WeightsEnum, name: str, instead: str) -> dict[str, Tensor]:
-    """The state dict of torchvision's ``published`` weights, fetched once into torch's cache.
+    """The state dict of torchvision's ``published`` weights, downloaded once into torch's cache.
 
-    Raises OSError when they cannot be fetched and ValueError when the file in the cache is not the published one; both
-    name the file and say ``instead``, what else can be done.
+    Raises OSError when they cannot be downloaded and ValueError when the file in the cache is not the published one;
+    both messages name the file and end with ``instead``, the alternative.
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
     if not file.is_file():
         try:
             return published.get_state_dict(progress=False, check_hash=True)
-        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash of what came is another
+        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the download's hash differs
             reason = str(getattr(error, "reason", error)).splitlines()[0]
             raise OSError(
                 f"the weights of {name} cannot be fetched ({reason}): put {file.name} at {file}, {instead}"
@@ -246,17 +248,17 @@ def published_state(published: WeightsEnum, name: str, instead: str) -> dict[str
 
 
 def descriptions(results: Path) -> dict[str, dict[str, str]]:
-    """What users have said about weights files, by SHA-256: ``name`` and ``description`` (``describe``)."""
+    """The users' descriptions of weights files (``describe``), by SHA-256: ``name`` and ``description``."""
     file = results / "weights.json"
     return json.loads(file.read_text("utf-8")) if file.exists() else {}
 
 
 def describe(weights: str | Path, description: str, results: Path) -> Path:
-    """Keep in ``results/weights.json`` what a weights file is, for captions of all runs that start from it."""
-    known, file = source(weights), results / "weights.json"
-    if not known.sha256:
-        raise ValueError(f"only a file's description can be set, and weights={str(weights)!r} is none")
-    content = descriptions(results) | {known.sha256: {"name": known.name, "description": description}}
+    """Store a weights file's description in ``results/weights.json``, for the captions of runs that start from it."""
+    origin, file = source(weights), results / "weights.json"
+    if not origin.sha256:
+        raise ValueError(f"only a file can be described, and weights={str(weights)!r} is not a file")
+    content = descriptions(results) | {origin.sha256: {"name": origin.name, "description": description}}
     results.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     write_atomically(file, lambda target: target.write_text(text, "utf-8"))
@@ -264,7 +266,7 @@ def describe(weights: str | Path, description: str, results: Path) -> Path:
 
 
 def in_words(weights: Source, results: Path) -> str:
-    """Initial weights as a caption names them, such as 'ImageNet weights'."""
+    """The name of initial weights in a caption, such as 'ImageNet weights'."""
     named = {
         "": "from scratch (random initial weights)",
         "imagenet": "ImageNet weights",
@@ -272,5 +274,5 @@ def in_words(weights: Source, results: Path) -> str:
     }
     if weights.name in named and not weights.sha256:
         return named[weights.name]
-    said = descriptions(results).get(weights.sha256, {}).get("description", "") or weights.description
-    return f"{said} ({weights.name}, {weights.sha256[:8]})" if said else f"weights of {weights}"
+    description = descriptions(results).get(weights.sha256, {}).get("description", "") or weights.description
+    return f"{description} ({weights.name}, {weights.sha256[:8]})" if description else f"weights of {weights}"

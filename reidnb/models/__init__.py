@@ -1,1 +1,1 @@
-"""The networks, one file a paper."""
+"""The parts that the papers' networks share: backbone, losses, outputs."""

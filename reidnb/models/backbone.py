@@ -1,4 +1,4 @@
-"""Torchvision's ResNets as four stages, with the last down-sampling removed where a paper says so."""
+"""Torchvision's ResNets as four stages, optionally without the last down-sampling."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from .. import weight_files
 
-# name: block, blocks a stage, share of the usual channels. The narrow ones have the same four-stage shape and
-# are for two CPU cores (the demo profile) and for tests (smoke).
+# name: block, blocks per stage, width as a fraction of the usual channels. The narrow networks have the same four
+# stages; they are for two CPU cores (the demo profile) and for tests (smoke).
 SHAPES = {
     "resnet50": (Bottleneck, (3, 4, 6, 3), 1.0),
     "resnet18": (BasicBlock, (2, 2, 2, 2), 1.0),
@@ -18,23 +18,23 @@ SHAPES = {
     "resnet10-eighth": (BasicBlock, (1, 1, 1, 1), 0.125),
 }
 WEIGHTS = Path(__file__).parent / "weights"
-"""Where the narrow networks' weights lie that ``reidnb.street_weights`` made."""
+"""The folder of the narrow networks' weights, which ``reidnb.street_weights`` trained."""
 _IMAGENET = {"resnet50": ResNet50_Weights.IMAGENET1K_V1, "resnet18": ResNet18_Weights.IMAGENET1K_V1}
 
 
 class _NarrowResNet(ResNet):
-    """A torchvision ResNet with a share of the channels in its stages."""
+    """A torchvision ResNet with a fraction ``width`` of the channels in its stages."""
 
-    def __init__(self, block: type, layers: tuple[int, ...], share: float):
-        self.share = share
+    def __init__(self, block: type, layers: tuple[int, ...], width: float):
+        self.width = width
         super().__init__(block, list(layers), num_classes=1)
 
     def _make_layer(self, block: type, planes: int, *args, **kwargs) -> nn.Sequential:
-        return super()._make_layer(block, int(planes * self.share), *args, **kwargs)
+        return super()._make_layer(block, int(planes * self.width), *args, **kwargs)
 
 
 def resnet(name: str) -> ResNet:
-    """The torchvision ResNet of a name of ``SHAPES`` with random weights and a classifier of one class."""
+    """The ResNet called ``name`` in ``SHAPES``, with random weights and a one-class classifier."""
     if name not in SHAPES:
         raise ValueError(f"unknown backbone {name!r}: known are {', '.join(SHAPES)}")
     return _NarrowResNet(*SHAPES[name])
@@ -43,14 +43,14 @@ def resnet(name: str) -> ResNet:
 class Backbone(nn.Module):
     """A ResNet (He et al. 2016) that returns the maps of its four stages.
 
-    At the names of ``SHAPES``; with ``last_stride=1`` stage 4 keeps stage 3's size (Sun et al. 2018), 1/16 of the
-    input. ``channels`` are the four stages' channels, for ResNet-50 256, 512, 1024, 2048.
+    ``name`` is one of ``SHAPES``. With ``last_stride=1`` stage 4 keeps stage 3's resolution (Sun et al. 2018), 1/16 of
+    the input. ``channels`` are the four stages' channels: 256, 512, 1024, 2048 for ResNet-50.
     """
 
     def __init__(self, name: str = "resnet50", weights: str | Path | None = None, last_stride: int = 1):
         super().__init__()
         net = resnet(name)
-        block, _, share = SHAPES[name]
+        block, _, width = SHAPES[name]
         if weights:
             _load(net, name, weights)
         if last_stride == 1:
@@ -59,7 +59,7 @@ class Backbone(nn.Module):
                     module.stride = (1, 1)
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.stages = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
-        self.channels = tuple(int(c * share) * block.expansion for c in (64, 128, 256, 512))
+        self.channels = tuple(int(c * width) * block.expansion for c in (64, 128, 256, 512))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The four stages' maps (B, C_i, H_i, W_i) of images (B, 3, H, W)."""
@@ -71,9 +71,9 @@ class Backbone(nn.Module):
 
 
 def street_weights(name: str) -> Path:
-    """The file of a narrow backbone that has seen another street's people (``reidnb.street_weights`` made it).
+    """The file of a narrow backbone pretrained on another street's people (by ``reidnb.street_weights``).
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Networks that share parameters, each with buffers of its own."""
+"""Networks that share parameters but not buffers."""
 
 import copy
 
@@ -6,5 +6,5 @@ from torch import nn
 
 
 def same_parameters(network: nn.Module) -> nn.Module:
-    """The network once more, with the very same parameters and buffers (batch statistics) of its own."""
+    """A copy of the network that shares its parameters but has separate buffers (batch statistics)."""
     return copy.deepcopy(network, {id(p): p for p in network.parameters()})

@@ -1,4 +1,4 @@
-"""What every model of the study returns."""
+"""The output of every model of the study."""
 
 from dataclasses import dataclass, field
 
@@ -9,8 +9,8 @@ from torch import Tensor
 class Output:
     """The result of ``model(images)``.
 
-    ``descriptor`` (B, D) float32 is what ranks the gallery; ``id_logits`` (B, identities) and ``embeddings`` (B, d)
-    are what the losses see, by the name of their loss; ``maps`` are the attention maps that the figures draw.
+    ``descriptor`` (B, D) float32 ranks the gallery; ``id_logits`` (B, identities) and ``embeddings`` (B, d) are the
+    inputs of the losses, by the name of the loss; ``maps`` are the attention maps that the figures draw.
     """
 
     descriptor: Tensor
