@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from importlib.resources import files
 from itertools import pairwise
@@ -145,12 +146,19 @@ class Paper:
                 "option": r.option,
                 "place": r.place,
                 "printed": r.printed,
-                "readings": ", ".join(repr(value) for value in (r.default, *r.alternatives)),
-                "default": repr(r.default),
+                "readings": ", ".join(map(_written, (r.default, *r.alternatives))),
+                "default": _written(r.default),
                 "why": r.why,
             }
             for r in self.readings
         )
+
+
+def _written(value: object) -> str:
+    """A value as code; a long decimal as the fraction that it stands for, such as 5/48."""
+    if isinstance(value, float) and len(repr(value)) > 8:
+        return str(Fraction(value).limit_denominator(100))
+    return repr(value)
 
 
 def readings_table(readings: Sequence[Reading], complete: Sequence[Row] = ()) -> Table:

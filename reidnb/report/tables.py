@@ -336,7 +336,14 @@ def _percent(value: float, signed: bool = False) -> str:
 
 
 def _plain_text(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({str(name).replace("_", " "): _plain(frame[name]) for name in frame})
+    return pd.DataFrame(
+        {str(name).replace("_", " "): (_p_values if name == "p" else _plain)(frame[name]) for name in frame}
+    )
+
+
+def _p_values(column: pd.Series) -> list[str]:
+    """p-values as text: none of them is 0."""
+    return [NONE if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in column]
 
 
 def _plain(column: pd.Series) -> list[str]:
