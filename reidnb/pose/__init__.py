@@ -1,8 +1,8 @@
-"""Where people's joints are, and the boxes of the body and its parts that follow (attention-driven network, 3.2).
+"""Body joints, and the boxes of the body and its parts derived from them (attention-driven network, section 3.2).
 
 poses = pose.complete(pose.load(data))                               # joints of every image, none missing
 boxes = pose.boxes(poses.train.joints, poses.train.sizes, beta=0.1)  # (N, 5, 4) pixels of the original images
-shares = pose.shares(boxes, poses.train.sizes)                       # the same for images of any size
+shares = pose.shares(boxes, poses.train.sizes)                       # the same as fractions of the image
 """
 
 from .canonical import canonical_poses, fill, shipped, typical

@@ -1,4 +1,4 @@
-"""Joints found in the images by torchvision's Keypoint R-CNN (He et al. 2017), trained on COCO."""
+"""Joint detection by torchvision's Keypoint R-CNN (He et al. 2017), trained on COCO."""
 
 import shutil
 from pathlib import Path
@@ -16,33 +16,32 @@ from .skeleton import COCO17, from_coco
 
 WEIGHTS = KeypointRCNN_ResNet50_FPN_Weights.COCO_V1
 SIDE = 320
-"""Pixels to which the shorter side of an image is scaled: people of COCO are that large, crops of re-ID are not."""
+"""Pixels to which an image's shorter side is scaled, about the size of people in COCO; re-ID crops are smaller."""
 DRAWN = 2.0
-"""The score from which Detectron draws a joint: it becomes a confidence of 0.5."""
+"""Detectron's score threshold for drawing a joint; it maps to a confidence of 0.5."""
 BATCH = 16
-"""Images that the detector sees at once."""
+"""Images per forward pass of the detector."""
 PIECE = 512
-"""Images whose joints are kept together, so that an interrupted search goes on."""
+"""Images whose joints are saved in one file, so that an interrupted detection can resume."""
 
 
 def digest(weights: str | Path = "") -> str:
-    """The first eight hexadecimal digits of the SHA-256 of the weights, as torchvision names its files by."""
+    """The first eight hexadecimal digits of the SHA-256 of the weights, as in the names of torchvision's files."""
     if not weights:
         return Path(WEIGHTS.url).stem.rsplit("-", 1)[1]
     return weight_files.sha256(_file(weights))[:8]
 
 
 def detector(weights: str | Path, side: int) -> KeypointRCNN:
-    """Keypoint R-CNN with torchvision's weights ('', from its cache or fetched) or those of a local .pth file.
+    """Keypoint R-CNN with torchvision's weights ('', cached or downloaded) or those of a local .pth file.
 
-    ``side`` is the number of pixels to which it scales the shorter side of an image.
-
-    Raises OSError that says where the weights belong, ValueError for a file of another model.
+    ``side`` is the number of pixels to which the shorter side of an image is scaled. Raises OSError that tells where to
+    put the weights, and ValueError for a file of another model.
     """
-    # A crop shows one person: fewer proposals and a single detection are enough, and many times as fast.
-    few = {"rpn_pre_nms_top_n_test": 300, "rpn_post_nms_top_n_test": 100, "box_detections_per_img": 1}
+    # A crop shows one person, so few proposals and a single detection suffice, and are many times as fast.
+    limits = {"rpn_pre_nms_top_n_test": 300, "rpn_post_nms_top_n_test": 100, "box_detections_per_img": 1}
     state = _state(weights)
-    net = keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None, min_size=side, max_size=4 * side, **few)
+    net = keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None, min_size=side, max_size=4 * side, **limits)
     try:
         net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -51,15 +50,15 @@ def detector(weights: str | Path, side: int) -> KeypointRCNN:
 
 
 def detect(paths: list[str], pieces: Path, weights: str | Path, side: int) -> np.ndarray:
-    """The joints (N, 18, 3) of the surest person in each image; where nobody is found all confidences are zero.
+    """The joints (N, 18, 3) of the most confident person in each image; without a detection all confidences are zero.
 
-    ``pieces`` is a folder for what is done so far, which is removed in the end. The confidence is the logistic function
-    of the joint's score minus ``DRAWN``.
+    ``pieces`` is a folder for intermediate results, which is removed at the end. The confidence is the logistic
+    function of the joint's score minus ``DRAWN``.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = detector(weights, side).to(device)
     pieces.mkdir(parents=True, exist_ok=True)
-    found = []
+    results = []
     starts = range(0, len(paths), PIECE)
     for start in tqdm(starts, desc="Keypoint R-CNN", unit=f"{PIECE} images", disable=None, leave=False):
         file = pieces / f"{start}.npy"
@@ -67,20 +66,20 @@ def detect(paths: list[str], pieces: Path, weights: str | Path, side: int) -> np
             piece = paths[start : start + PIECE]
             joints = np.concatenate([_joints(net, piece[i : i + BATCH], device) for i in range(0, len(piece), BATCH)])
             write_atomically(file, lambda target, joints=joints: _save(target, joints))
-        found.append(np.load(file, allow_pickle=False))
+        results.append(np.load(file, allow_pickle=False))
     shutil.rmtree(pieces)
-    return np.concatenate(found)
+    return np.concatenate(results)
 
 
 @torch.inference_mode()
 def _joints(net: KeypointRCNN, paths: list[str], device: str) -> np.ndarray:
     """The joints (n, 18, 3) of a few images."""
-    pictures = []
+    images = []
     for path in paths:
         with Image.open(path) as image:
-            pictures.append(pil_to_tensor(image.convert("RGB")).to(device) / 255)
+            images.append(pil_to_tensor(image.convert("RGB")).to(device) / 255)
     joints = torch.zeros(len(paths), len(COCO17), 3)
-    for row, people in zip(joints, net(pictures), strict=True):
+    for row, people in zip(joints, net(images), strict=True):
         if len(people["keypoints"]):
             row[:] = people["keypoints"][0]
             row[:, 2] = torch.sigmoid(people["keypoints_scores"][0] - DRAWN)

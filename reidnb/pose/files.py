@@ -1,4 +1,4 @@
-"""Joints that a pose estimator wrote to files: one .npz for a data set, or OpenPose's folder of one JSON an image."""
+"""Reading joints from a pose estimator's files: one .npz per data set, or OpenPose's folder with a JSON per image."""
 
 import json
 import zipfile
@@ -10,7 +10,7 @@ import numpy as np
 from .skeleton import COCO17, JOINTS, OPENPOSE18, OPENPOSE25, from_coco, reorder
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-"""Names of the splits in files of joints, whatever the data set's own folders are called."""
+"""Names of the splits in files of joints, independent of the names of the data set's folders."""
 
 
 def read_npz(path: Path, split: str, names: list[str]) -> np.ndarray:
@@ -18,34 +18,34 @@ def read_npz(path: Path, split: str, names: list[str]) -> np.ndarray:
 
     The file holds for each split (``bounding_box_train``, ``query``, ``bounding_box_test``) an array of joints, (M, 17,
     3) in COCO's order or (M, 18, 3) in that of ``JOINTS``, and an array ``..._names`` (M,) of file names; rows are
-    matched by name, and images beyond ``names`` do not matter. Nothing in it is unpickled. Raises ValueError for a file
-    that is broken, another shape, and an image without a row.
+    matched by name, and rows of other images are ignored. Nothing in the file is unpickled. Raises ValueError for a
+    corrupt file, a wrong shape, and an image without a row.
     """
     array = FOLDERS[split]
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"joints {path} cannot be read: it is no .npz file")
+        raise ValueError(f"joints {path} cannot be read: it is not an .npz file")
     try:
         with np.load(path, allow_pickle=False) as file:
-            absent = [name for name in (array, f"{array}_names") if name not in file]
-            if absent:
-                raise ValueError(f"it has no array {absent[0]} (found: {', '.join(file.files) or 'none'})")
-            joints, known = file[array], file[f"{array}_names"]
+            missing = [name for name in (array, f"{array}_names") if name not in file]
+            if missing:
+                raise ValueError(f"it has no array {missing[0]} (found: {', '.join(file.files) or 'none'})")
+            joints, row_names = file[array], file[f"{array}_names"]
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"joints {path} cannot be read: {str(error).splitlines()[0]}") from error
     if joints.ndim != 3 or joints.shape[1] not in (len(COCO17), len(JOINTS)) or joints.shape[2] != 3:
         raise ValueError(f"joints {path}: {array} is of shape (N, 17 or 18, 3), got {joints.shape}")
     if joints.dtype.kind not in "fiu":
-        raise ValueError(f"joints {path}: {array} holds no numbers but {joints.dtype}")
-    if known.shape != joints.shape[:1]:
-        raise ValueError(f"joints {path}: {array} has {len(joints)} rows, {array}_names is of shape {known.shape}")
-    rows = {str(name): row for row, name in enumerate(known)}
-    if len(rows) < len(known):
-        raise ValueError(f"joints {path}: {len(known) - len(rows)} names of {array}_names are there twice")
-    absent = [name for name in names if name not in rows]
-    if absent:
+        raise ValueError(f"joints {path}: {array} must hold numbers, not {joints.dtype}")
+    if row_names.shape != joints.shape[:1]:
+        raise ValueError(f"joints {path}: {array} has {len(joints)} rows, {array}_names is of shape {row_names.shape}")
+    rows = {str(name): row for row, name in enumerate(row_names)}
+    if len(rows) < len(row_names):
+        raise ValueError(f"joints {path}: {array}_names has {len(row_names) - len(rows)} duplicate names")
+    missing = [name for name in names if name not in rows]
+    if missing:
         raise ValueError(
-            f"joints {path}: {len(absent)} of {len(names)} images of {split} have no row in {array}, the first is"
-            f" {absent[0]}"
+            f"joints {path}: {len(missing)} of {len(names)} images of {split} have no row in {array}, the first is"
+            f" {missing[0]}"
         )
     chosen = joints[[rows[name] for name in names]].astype(np.float32)
     return from_coco(chosen) if chosen.shape[1] == len(COCO17) else chosen
@@ -55,17 +55,19 @@ def read_openpose(folder: Path, split: str, names: list[str]) -> np.ndarray:
     """The joints (N, 18, 3) of the images ``names`` (N) of ``split``, from OpenPose's ``<image>_keypoints.json``.
 
     The files lie in ``folder`` or in its folder for the split (``bounding_box_train``, ``query``,
-    ``bounding_box_test``). Both models are read, COCO (18 joints) and BODY_25, with coordinates in pixels
-    (``--keypoint_scale 0``, the default). Of several people the one with the highest total confidence is taken; of an
-    image without any, all confidences are zero. Raises ValueError for a missing or a broken file.
+    ``bounding_box_test``). Both models are supported, COCO (18 joints) and BODY_25, with coordinates in pixels
+    (``--keypoint_scale 0``, the default). Of several people the one with the highest total confidence is taken; without
+    any, all confidences are zero. Raises ValueError for a missing or corrupt file.
     """
-    inner = folder / FOLDERS[split]
-    files = [(inner if inner.is_dir() else folder) / f"{Path(name).stem}_keypoints.json" for name in names]
-    absent = [file for file in files if not file.is_file()]
-    if absent:
+    split_folder = folder / FOLDERS[split]
+    files = [
+        (split_folder if split_folder.is_dir() else folder) / f"{Path(name).stem}_keypoints.json" for name in names
+    ]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
         raise ValueError(
-            f"joints {folder}: {len(absent)} of {len(names)} images of {split} have no file, the first is"
-            f" {absent[0].relative_to(folder)}"
+            f"joints {folder}: {len(missing)} of {len(names)} images of {split} have no file, the first is"
+            f" {missing[0].relative_to(folder)}"
         )
     return np.stack([_read_json(file) for file in files])
 
@@ -75,7 +77,7 @@ def _read_json(path: Path) -> np.ndarray:
         people = [np.array(p["pose_keypoints_2d"], np.float64) for p in json.loads(path.read_text())["people"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"joints {path} are not OpenPose's: no list people of pose_keypoints_2d can be read"
+            f"joints {path} are not OpenPose's: there is no readable list 'people' of pose_keypoints_2d"
         ) from error
     if not people:
         return np.zeros((len(JOINTS), 3), np.float32)

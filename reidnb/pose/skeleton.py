@@ -1,8 +1,8 @@
-"""The 18 joints, the regions that they delimit, and the orders in which pose estimators give them.
+"""The 18 joints, the regions that they delimit, and the joint orders of pose estimators.
 
-Joints are arrays (..., 18, 3) of x and y in pixels of the original image and a confidence from 0 to 1. Pixels are
-counted along the edges: an image of width W spans x from 0 to W, and the first pixel's centre is at 0.5. Right and left
-are the person's own; right comes first.
+Joints are arrays (..., 18, 3) of x and y in pixels of the original image and a confidence from 0 to 1. Coordinates
+refer to pixel edges: an image of width W spans x from 0 to W, and the first pixel's centre is at 0.5. Right and left
+are the person's; right comes first.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ JOINTS = (
     "right shoulder", "left shoulder", "right elbow", "left elbow", "right wrist", "left wrist",
     "right hip", "left hip", "right knee", "left knee", "right ankle", "left ankle",
 )  # fmt: skip
-"""K1 to K18 of the paper's figure 4, head to foot; which side comes first is not legible there and decides nothing."""
+"""K1 to K18 of the paper's figure 4, head to foot; which side comes first is not legible there and has no effect."""
 
 REGIONS = {
     "whole body": tuple(range(18)),
@@ -21,7 +21,7 @@ REGIONS = {
     "upper leg": tuple(range(12, 16)),
     "lower leg": tuple(range(14, 18)),
 }
-"""P0 to P4 (section 3.2): the rows of their joints."""
+"""P0 to P4 (section 3.2): the indices of their joints."""
 
 BONES = (
     (0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (5, 6), (5, 7), (6, 8), (7, 9), (8, 10), (9, 11),
@@ -34,24 +34,24 @@ COCO17 = (
     "left elbow", "right elbow", "left wrist", "right wrist",
     "left hip", "right hip", "left knee", "right knee", "left ankle", "right ankle",
 )  # fmt: skip
-"""COCO's order, of Keypoint R-CNN, MoveNet and most others."""
+"""COCO's order, which Keypoint R-CNN, MoveNet and most other estimators use."""
 OPENPOSE18 = (
     "nose", "neck", "right shoulder", "right elbow", "right wrist", "left shoulder", "left elbow", "left wrist",
     "right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle",
     "right eye", "left eye", "right ear", "left ear",
 )  # fmt: skip
-"""The order of OpenPose's model COCO."""
+"""The order of OpenPose's COCO model."""
 OPENPOSE25 = (*OPENPOSE18[:8], "middle hip", *OPENPOSE18[8:], *(f"foot {i}" for i in range(6)))
-"""The order of OpenPose's model BODY_25, its default; the middle hip and the feet are not used."""
+"""The order of OpenPose's default model, BODY_25; the middle hip and the feet are not used."""
 
 _MIRRORED = [0, 2, 1, 4, 3, 5, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14, 17, 16]
-"""The row of each joint's counterpart on the other side."""
+"""The index of each joint's counterpart on the other side."""
 
 
 def from_coco(joints: np.ndarray) -> np.ndarray:
-    """COCO's 17 joints (..., 17, 3) as 18 (..., 18, 3): the neck is the middle of the shoulders.
+    """COCO's 17 joints (..., 17, 3) as 18 (..., 18, 3): the neck is the midpoint of the shoulders.
 
-    The neck is as certain as the less certain shoulder.
+    Its confidence is the lower of the two shoulders' confidences.
     """
     neck = joints[..., [5, 6], :].mean(-2, keepdims=True)
     neck[..., 2] = joints[..., [5, 6], 2].min(-1, keepdims=True)
@@ -64,7 +64,7 @@ def reorder(joints: np.ndarray, order: tuple[str, ...]) -> np.ndarray:
 
 
 def mirror(joints: np.ndarray, width: float | np.ndarray) -> np.ndarray:
-    """The joints (..., 18, 3) of the mirror image: x becomes width - x, and right and left change their names.
+    """The joints (..., 18, 3) of the mirror image: x becomes width - x, and right and left are swapped.
 
     ``width`` in pixels is one number or an array (...) with one for each image.
     """

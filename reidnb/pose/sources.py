@@ -1,4 +1,4 @@
-"""The joints of a data set's images, from wherever they are known, kept once in the cache."""
+"""The joints of a data set's images, from ground truth, files or a detector, stored in the cache."""
 
 import hashlib
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from .canonical import THRESHOLD, fill, typical
 from .files import FOLDERS, read_npz, read_openpose
 
 FILE = "joints.npz"
-"""The file in a data set's own folder that is found without being named."""
+"""The file in a data set's folder that is used if no source is given."""
 SOURCES = ("truth", "keypointrcnn")
 
 
@@ -29,7 +29,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Poses:
-    """The joints of all images of a data set, rows as in its tables; ``source`` is what ``source_of`` says."""
+    """The joints of all images of a data set, in the row order of its tables; ``source`` comes from ``source_of``."""
 
     source: str
     train: Split
@@ -40,14 +40,14 @@ class Poses:
 def load(
     data: ReidData, source: str | Path = "", *, weights: str | Path = "", log: Callable[[str], None] = print
 ) -> Poses:
-    """The joints of the images of ``data``, with gaps (see ``complete``).
+    """The joints of the images of ``data``, some of them missing (see ``complete``).
 
     source    'truth' (of the synthetic street), 'keypointrcnn', an .npz file, a folder of OpenPose's JSON, or '': the
               truth for a street, else ``joints.npz`` in the data set's folder, else Keypoint R-CNN
-    weights   of Keypoint R-CNN: a local .pth file, or '' (torchvision's, from its cache or fetched)
+    weights   of Keypoint R-CNN: a local .pth file, or '' (torchvision's, cached or downloaded)
 
-    What is found is kept in the cache, known by its source and by the images' paths, sizes and times of change. Raises
-    ValueError or FileNotFoundError for joints that do not fit the images, in one sentence.
+    The result is cached under its source and the images' paths, sizes and modification times. Raises ValueError or
+    FileNotFoundError, in one sentence, for joints that do not fit the images.
     """
     kind, path = _resolve(data, source)
     name = source_of(data, source, weights)
@@ -58,26 +58,26 @@ def load(
         with create_once(target) as missing:
             if missing:
                 if kind == "keypointrcnn":
-                    what = f"{len(paths)} images of {data.name} {split}"
-                    log(f"finding the joints of {what} with Keypoint R-CNN, once")
-                    from . import detector  # torchvision's detectors take a while to import
+                    images = f"{len(paths)} images of {data.name} {split}"
+                    log(f"detecting the joints of {images} with Keypoint R-CNN (first use only)")
+                    from . import detector  # imported here because torchvision's detectors take long to import
 
                     joints = detector.detect(paths, target.with_suffix(""), weights, detector.SIDE)
                 else:
                     joints = _read(kind, path, split, [Path(p).name for p in paths])
-                found = Split(joints, _sizes(paths))
-                _check(found, f"the joints of {name} for {data.name} {split}", paths)
-                write_atomically(target, lambda file, found=found: _save(file, found))
+                result = Split(joints, _sizes(paths))
+                _check(result, f"the joints of {name} for {data.name} {split}", paths)
+                write_atomically(target, lambda file, result=result: _save(file, result))
         with np.load(target, allow_pickle=False) as file:
             splits[split] = Split(file["joints"], file["sizes"])
     return Poses(name, **splits)
 
 
 def source_of(data: ReidData, source: str | Path = "", weights: str | Path = "") -> str:
-    """What decides the joints beside the images: the kind of their source and a digest of its content.
+    """The identity of the joints' source: its kind and a digest of its content.
 
-    For an experiment's key: 'truth:...', 'joints:...', 'openpose:...' or 'keypointrcnn-320:fc266e95'. Paths are no part
-    of it, so that it is the same on every machine. Raises as ``load`` does for a source that is not there.
+    It is part of an experiment's key: 'truth:...', 'joints:...', 'openpose:...' or 'keypointrcnn-320:fc266e95'. It
+    contains no path, so that it is the same on every machine. Raises as ``load`` for a missing source.
     """
     kind, path = _resolve(data, source)
     if kind == "keypointrcnn":
@@ -91,14 +91,14 @@ def source_of(data: ReidData, source: str | Path = "", weights: str | Path = "")
                 f"{file.relative_to(path).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}".encode()
             )
     else:
-        digest.update(path.read_bytes())  # of a street its parameters, which decide everything in it
+        digest.update(path.read_bytes())  # for a street: its parameters, which determine all of it
     return f"{kind}:{digest.hexdigest()[:16]}"
 
 
 def complete(poses: Poses, threshold: float = THRESHOLD, canonical: np.ndarray | None = None) -> Poses:
     """The poses with each joint below ``threshold`` estimated from canonical poses (K, 18, 2); see ``fill``.
 
-    Without ``canonical`` those that are ``typical`` of the training images are taken, for all splits.
+    By default the ``typical`` poses of the training images are used, for all splits.
     """
     canonical = typical(poses.train.joints, threshold) if canonical is None else canonical
     splits = {split: getattr(poses, split) for split in FOLDERS}
@@ -107,7 +107,7 @@ def complete(poses: Poses, threshold: float = THRESHOLD, canonical: np.ndarray |
 
 
 def _resolve(data: ReidData, source: str | Path) -> tuple[str, Path]:
-    """The kind of the source and the file or folder that holds it (for Keypoint R-CNN: none)."""
+    """The kind of the source and its file or folder (an empty path for Keypoint R-CNN)."""
     street = data.root / "street.json"
     if not str(source):
         if street.is_file():
@@ -117,7 +117,7 @@ def _resolve(data: ReidData, source: str | Path) -> tuple[str, Path]:
         return "keypointrcnn", Path()
     if source == "truth":
         if not street.is_file():
-            raise ValueError(f"pose source 'truth': {data.root} is no synthetic street, nobody knows the true joints")
+            raise ValueError(f"pose source 'truth': {data.root} is no synthetic street, so the true joints are unknown")
         return "truth", street
     path = Path(source).expanduser()
     if path.is_dir():
@@ -139,33 +139,35 @@ def _read(kind: str, path: Path, split: str, names: list[str]) -> np.ndarray:
     return truth.joints[[rows[name] for name in names]]
 
 
-def _check(found: Split, what: str, paths: list[str]) -> None:
-    """Raise ValueError for joints that cannot be those of the images, in pixels."""
-    joints, (height, width) = found.joints, found.sizes.T[:, :, None]
-    bad = ~np.isfinite(joints).all((1, 2))
-    if bad.any():
-        raise ValueError(f"{what}: {bad.sum()} images have NaN or infinite values, the first is {paths[bad.argmax()]}")
+def _check(split: Split, name: str, paths: list[str]) -> None:
+    """Raise ValueError for joints that cannot be pixel coordinates in the images."""
+    joints, (height, width) = split.joints, split.sizes.T[:, :, None]
+    not_finite = ~np.isfinite(joints).all((1, 2))
+    if not_finite.any():
+        raise ValueError(
+            f"{name}: {not_finite.sum()} images have NaN or infinite values, the first is {paths[not_finite.argmax()]}"
+        )
     x, y, confidence = np.moveaxis(joints, -1, 0)
     if confidence.min() < 0 or confidence.max() > 1:
         low, high = confidence.min(), confidence.max()
-        raise ValueError(f"{what}: confidences lie between 0 and 1, found {low:.3g} to {high:.3g}")
-    sure = confidence >= THRESHOLD
-    if not sure.any():
+        raise ValueError(f"{name}: confidences lie between 0 and 1, found {low:.3g} to {high:.3g}")
+    confident = confidence >= THRESHOLD
+    if not confident.any():
         return
-    if max(x[sure].max(), y[sure].max()) <= 1:
+    if max(x[confident].max(), y[confident].max()) <= 1:
         raise ValueError(
-            f"{what}: places are counted in pixels of the image, found none above 1: are they shares of it?"
+            f"{name}: coordinates must be in pixels, but none is above 1: are they fractions of the image?"
         )
     outside = (x < 0) | (x > width) | (y < 0) | (y > height)
-    if (outside & sure).sum() > sure.sum() / 2:
+    if (outside & confident).sum() > confident.sum() / 2:
         raise ValueError(
-            f"{what}: {(outside & sure).sum()} of {sure.sum()} joints lie outside of their images:"
-            " are they counted in pixels of another size?"
+            f"{name}: {(outside & confident).sum()} of {confident.sum()} joints lie outside of their images:"
+            " do the coordinates refer to images of another size?"
         )
 
 
 def _sizes(paths: list[str]) -> np.ndarray:
-    """Height and width (N, 2) of the images, from the files' heads."""
+    """Height and width (N, 2) of the images, from the files' headers."""
 
     def size(path: str) -> tuple[int, int]:
         try:

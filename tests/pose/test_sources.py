@@ -130,13 +130,13 @@ def nan() -> np.ndarray:
         ({"query": None}, "it has no array query"),
         ({"query_names": None}, "it has no array query_names"),
         ({"query_names": np.array(["0001_c1_1.jpg", "x.jpg"])}, "1 of 2 images of query have no row in query, .* 0002"),
-        ({"query_names": np.array(["0001_c1_1.jpg"] * 2)}, "1 names of query_names are there twice"),
-        ({"query": np.full((2, 17, 3), "1")}, "query holds no numbers but <U1"),
+        ({"query_names": np.array(["0001_c1_1.jpg"] * 2)}, "query_names has 1 duplicate names"),
+        ({"query": np.full((2, 17, 3), "1")}, "query must hold numbers, not <U1"),
         ({"query_names": np.array(["0001_c1_1.jpg"])}, r"query has 2 rows, query_names is of shape \(1,\)"),
         ({"query": np.zeros((2, 16, 3))}, r"query is of shape \(N, 17 or 18, 3\), got \(2, 16, 3\)"),
         ({"query": nan()}, "1 images have NaN or infinite values, the first is .*0002_c2_1.jpg"),
         ({"query": np.stack([standing() * (1, 1, 7)] * 2)}, "confidences lie between 0 and 1, found 7 to 7"),
-        ({"query": np.stack([standing() / (100, 200, 1)] * 2)}, "are they shares of it"),
+        ({"query": np.stack([standing() / (100, 200, 1)] * 2)}, "are they fractions of the image"),
         ({"query": np.stack([standing() * (8, 8, 1)] * 2)}, "of 36 joints lie outside of their images"),
         ({"query_names": np.array(["a", None], object)}, "cannot be read: .*allow_pickle=False"),
     ],
@@ -208,7 +208,7 @@ def test_keypoint_rcnn_finds_joints_once(folder, weights, net, tmp_path, monkeyp
     said = []
     poses = pose.load(folder, weights=weights, log=said.append)
     assert poses.source == f"keypointrcnn-64:{detector.digest(weights)}"
-    assert len(said) == 3 and "2 images of folder train with Keypoint R-CNN, once" in said[0]
+    assert len(said) == 3 and "2 images of folder train with Keypoint R-CNN (first use only)" in said[0]
     image = torch.from_numpy(np.array(Image.open(folder.query.path[0]))).permute(2, 0, 1) / 255
     with torch.inference_mode():
         (people,) = net([image])
