@@ -68,16 +68,16 @@ def _data(chosen: argparse.Namespace) -> bool:
     from .data import check
 
     if chosen.look == "list":
-        found = check.present(chosen.root)
-        print(_lines(found) if len(found) else f"no known data set under {chosen.root}")
+        table = check.present(chosen.root)
+        print(_lines(table) if len(table) else f"no known data set under {chosen.root}")
         return False
     place = catalog.locate(chosen.dataset, chosen.root)
     print(f"{chosen.dataset} in {place}")
-    found = check.check(chosen.dataset, chosen.root)
-    print(_lines(found.assign(ok=found.ok.map({True: "", False: "<- wrong"}))))
+    table = check.check(chosen.dataset, chosen.root)
+    print(_lines(table.assign(ok=table.ok.map({True: "", False: "<- wrong"}))))
     if notice := catalog.data_set(chosen.dataset).notice:
         print(f"note: {notice}")
-    return not found.ok.all()
+    return not table.ok.all()
 
 
 def _lines(frame: pd.DataFrame) -> str:

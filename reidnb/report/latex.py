@@ -35,18 +35,18 @@ def escape(text: object) -> str:
     return str(text).translate(_SPECIAL)
 
 
-def table(shown: pd.DataFrame, left: set[int], *, caption: str, label: str) -> str:
+def table(text: pd.DataFrame, left: set[int], *, caption: str, label: str) -> str:
     """A table of texts as a float with rules, caption and label; ``left`` are the columns that hold words.
 
     Needs the packages booktabs and, for one that is wider than a column, graphicx: it runs over both columns of a
     page, shrunk to their width.
     """
-    heads = [len(column[-1] if isinstance(column, tuple) else column) for column in shown]
-    longest = [max([n, *map(len, shown.iloc[:, place])]) for place, n in enumerate(heads)]
+    heads = [len(column[-1] if isinstance(column, tuple) else column) for column in text]
+    longest = [max([n, *map(len, text.iloc[:, place])]) for place, n in enumerate(heads)]
     kinds = ["p{3.4cm}" if n > _LONG else "l" if place in left else "r" for place, n in enumerate(longest)]
     is_wide = sum(_PARAGRAPH if n > _LONG else n for n in longest) + 2 * len(longest) > _PAGE
     text = (
-        shown.style.hide(axis="index")
+        text.style.hide(axis="index")
         .format(escape)
         .format_index(escape, axis=1)
         .to_latex(

@@ -54,16 +54,16 @@ def build(results: str | Path) -> Path:
         raise FileNotFoundError(f"there is no results folder {results}")
     kept, figures = _tables(results), _figures(results)
     runs = _csv(results / "runs.csv") if (results / "runs.csv").exists() else pd.DataFrame()
-    found: dict[str, list[dict]] = {}
+    by_paper: dict[str, list[dict]] = {}
     for saved in kept:
-        found.setdefault(str(saved.about["paper"]), []).append(_table(saved))
-    names = [name for name in (*PAPERS, *found) if name in found or figures.get(name)]
+        by_paper.setdefault(str(saved.about["paper"]), []).append(_table(saved))
+    names = [name for name in (*PAPERS, *by_paper) if name in by_paper or figures.get(name)]
     content = {
         "sections": [
             {
                 "id": f"paper-{name}",
                 "title": _heading(name),
-                "tables": found.get(name, []),
+                "tables": by_paper.get(name, []),
                 "figures": figures.get(name, []),
             }
             for name in dict.fromkeys(names)
@@ -120,12 +120,12 @@ def _overview(saved: list[_Saved], runs: pd.DataFrame) -> Markup | str:
             dataset = about["dataset"].replace("-to-", "->")
             parts.setdefault((about["paper"], dataset, about["profile"]), {})[about["table"]] = table.frame
     lines = []
-    for (paper, dataset, profile), found in sorted(
+    for (paper, dataset, profile), by_table in sorted(
         parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), *part[0])
     ):
         planned = {table.name: len(table.rows) for table in PAPERS[paper].tables_for(dataset)}
-        done = {name: int((frame.seeds > 0).sum()) for name, frame in found.items() if name in planned}
-        own = found.get("claims", pd.DataFrame({"claim": [], "verdict": []}))
+        done = {name: int((frame.seeds > 0).sum()) for name, frame in by_table.items() if name in planned}
+        counts = claims.counts(by_table.get("claims", pd.DataFrame({"claim": [], "verdict": []})))
         lines.append(
             {
                 "paper": PAPERS[paper].short,
@@ -133,13 +133,11 @@ def _overview(saved: list[_Saved], runs: pd.DataFrame) -> Markup | str:
                 "profile": profile,
                 "tables": f"{sum(done[name] == planned[name] for name in done)} of {len(planned)}",
                 "rows trained": f"{sum(done.values())} of {sum(planned.values())}",
-                "claims": ", ".join(f"{verdict} {n}" for verdict, n in claims.counts(own).items() if n) or tables.NONE,
+                "claims": ", ".join(f"{verdict} {n}" for verdict, n in counts.items() if n) or tables.NONE,
                 **_spent(runs, paper, train_set(dataset), profile),
             }
         )
-    about = (
-        "A claim is a sentence of the paper about its own tables; how each was decided stands in the paper's section."
-    )
+    about = "A claim is a sentence of the paper about one of its tables; how each was decided stands in the paper's section."
     return _html(tables.plain(pd.DataFrame(lines), caption=about), "overview") if lines else ""
 
 
@@ -147,10 +145,10 @@ def _spent(runs: pd.DataFrame, paper: str, dataset: str, profile: str) -> dict[s
     """Computing time and devices of the runs behind a line of the overview, where ``runs.csv`` has them."""
     if not {"paper", "dataset", "profile", *SECONDS} <= set(runs):
         return {"computing time": tables.NONE, "device": tables.NONE}
-    own = runs[(runs.paper == paper) & (runs.dataset == dataset) & (runs.profile == profile)]
-    devices = ", ".join(sorted(set(own.device)))
+    selected = runs[(runs.paper == paper) & (runs.dataset == dataset) & (runs.profile == profile)]
+    devices = ", ".join(sorted(set(selected.device)))
     return {
-        "computing time": _duration(own[SECONDS].sum().sum()) if len(own) else tables.NONE,
+        "computing time": _duration(selected[SECONDS].sum().sum()) if len(selected) else tables.NONE,
         "device": devices or tables.NONE,
     }
 
@@ -171,11 +169,11 @@ def _reproduction(results: Path) -> dict[str, str]:
 
 def _figures(results: Path) -> dict[str, list[dict]]:
     """The figures of each paper, by their names' beginning; '' for those of none."""
-    found: dict[str, list[dict]] = {}
+    by_paper: dict[str, list[dict]] = {}
     for path in sorted(path for path in (results / "figures").glob("*") if path.suffix in PICTURES):
         paper = path.stem.split("-")[0]
-        found.setdefault(paper if paper in PAPERS else "", []).append(_figure(path, results))
-    return found
+        by_paper.setdefault(paper if paper in PAPERS else "", []).append(_figure(path, results))
+    return by_paper
 
 
 def _table(saved: _Saved) -> dict:
@@ -243,7 +241,7 @@ def _runs(frame: pd.DataFrame) -> dict | None:
 
 
 def _about(path: Path) -> dict:
-    """What is known of a table or figure: what the side-car does not log, the name does."""
+    """What is known of a table or figure: from its JSON file, and otherwise from its name."""
     paper, table, *_ = [*path.stem.split("-"), ""]
     known = {"paper": paper, "table": table} if path.suffix == ".csv" else {}
     side = path.with_suffix(".json")

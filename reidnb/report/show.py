@@ -57,15 +57,15 @@ def shapes(tensors: Mapping[str, Tensor]) -> pd.DataFrame:
 def metrics(run: Run) -> pd.DataFrame:
     """A run's metrics in percent, in one row; a dash for what the data set's protocol does not have."""
     columns = ["map", "map_trapezoid", "minp", "rank1", "rank5", "rank10", "rank20", "queries", "left_out"]
-    found = pd.DataFrame([run.metrics], index=[run.experiment.dataset])[columns].round(1)
-    return found.astype(object).where(found.notna(), "–")
+    table = pd.DataFrame([run.metrics], index=[run.experiment.dataset])[columns].round(1)
+    return table.astype(object).where(table.notna(), "–")
 
 
 def provenance(run: Run) -> pd.Series:
     """Where, when and with what a run was made."""
-    found = dict(run.provenance)
-    packages = ", ".join(f"{name} {number}" for name, number in found.pop("packages").items())
-    return pd.Series(found | {"packages": packages, "folder": run.folder.name}, name=run.experiment.paper)
+    entries = dict(run.provenance)
+    packages = ", ".join(f"{name} {number}" for name, number in entries.pop("packages").items())
+    return pd.Series(entries | {"packages": packages, "folder": run.folder.name}, name=run.experiment.paper)
 
 
 def publish(figure: Figure, name: str, dataset: str, title: str, caption: str) -> Figure:
@@ -96,9 +96,9 @@ def rankings(runs: Mapping[str, Run], data: catalog.ReidData, count: int = 4, to
     queries = distinct_queries(data, count)
     lists = {}
     for name, run in runs.items():
-        order, right = run.rankings["top"][queries, :top], run.rankings["right"][queries, :top]
+        order, matches = run.rankings["top"][queries, :top], run.rankings["right"][queries, :top]
         pictures = np.stack([read_images(data.gallery, row) for row in order])
-        lists[name] = (pictures, np.ma.array(right, mask=order < 0))
+        lists[name] = (pictures, np.ma.array(matches, mask=order < 0))
     images = read_images(data.query, queries)
     if len(lists) == 1:
         return ranking.ranking_list(images, *next(iter(lists.values())))

@@ -80,39 +80,39 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
 
     Raises ValueError when a column is missing or the caption is empty.
     """
-    shown = _shown(frame, comparable)
+    text = _shown(frame, comparable)
     kinds = frame.kind.to_numpy()
-    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
-    for place, column in enumerate(shown.columns):
-        own = "words" if column[1] == "" else "ours" if "ours" in " ".join(column) else ""
-        classes.iloc[:, place] = [f"{own} cited" if kind == "cited" else own for kind in kinds]
+    classes = pd.DataFrame("", index=text.index, columns=text.columns)
+    for place, column in enumerate(text.columns):
+        kind_of_column = "words" if column[1] == "" else "ours" if "ours" in " ".join(column) else ""
+        classes.iloc[:, place] = [f"{kind_of_column} cited" if kind == "cited" else kind_of_column for kind in kinds]
         if column[1] == "difference":
-            covered = [text.partition(" ")[2] for text in shown.iloc[:, place]]
+            covered = [cell.partition(" ")[2] for cell in text.iloc[:, place]]
             for beside in (place - 1, place):
                 classes.iloc[:, beside] = [
                     f"{a} {b}".strip() for a, b in zip(classes.iloc[:, beside], covered, strict=True)
                 ]
-    groups = shown.columns.get_level_values(0)
+    groups = text.columns.get_level_values(0)
     starts = {
         column: [{"selector": "", "props": "padding-left: 1.9em;"}]
-        for place, column in enumerate(shown.columns)
+        for place, column in enumerate(text.columns)
         if place and groups[place] != groups[place - 1]
     }
-    starts[shown.columns[0]] = [{"selector": "", "props": "text-align: left;"}]
-    styler = _styled(shown, _needed(caption)).set_td_classes(classes)
+    starts[text.columns[0]] = [{"selector": "", "props": "text-align: left;"}]
+    styler = _styled(text, _needed(caption)).set_td_classes(classes)
     return styler.set_table_styles(_GROUPED, overwrite=False).set_table_styles(starts, axis=0, overwrite=False)
 
 
 def claims(frame: pd.DataFrame, *, caption: str) -> Styler:
     """The claims of a paper (``study.claims.checklist``), each with its verdict in a word and its interval."""
-    shown = _claims_text(frame)
-    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    text = _claims_text(frame)
+    classes = pd.DataFrame("", index=text.index, columns=text.columns)
     classes["claim"], classes["rows compared"] = "claim", "rows"
     classes["verdict"] = [VERDICT_CLASSES.get(verdict, "") for verdict in frame.verdict]
     classes["ours"] = "ours"
-    first = shown.claim.ne("").to_numpy()
+    first = text.claim.ne("").to_numpy()
     classes[first] = classes[first].map(lambda kind: f"{kind} first".strip())
-    return _styled(shown, _needed(caption)).set_td_classes(classes).set_table_styles(_CLAIMS, overwrite=False)
+    return _styled(text, _needed(caption)).set_td_classes(classes).set_table_styles(_CLAIMS, overwrite=False)
 
 
 def styled(frame: pd.DataFrame, *, caption: str) -> Styler:
@@ -127,25 +127,25 @@ def readings(frame: pd.DataFrame) -> Styler:
     missing = [column for column in LEDGER if column not in frame]
     if missing:
         raise ValueError(f"a ledger of readings has the columns {', '.join(LEDGER)}; {missing[0]!r} is missing")
-    shown = frame[list(LEDGER)].fillna(NONE).astype(str).reset_index(drop=True)
-    classes = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    text = frame[list(LEDGER)].fillna(NONE).astype(str).reset_index(drop=True)
+    classes = pd.DataFrame("", index=text.index, columns=text.columns)
     classes[["option", "readings", "default"]] = "code"
     classes[["printed", "why"]] = "prose"
-    return _styled(shown, "").set_td_classes(classes).set_table_styles(_WRAPPED, overwrite=False)
+    return _styled(text, "").set_td_classes(classes).set_table_styles(_WRAPPED, overwrite=False)
 
 
 def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
     """Any other table as it is: words left, numbers right, to three decimals at most."""
-    shown, words = _text(frame)
+    text, words = _text(frame)
     left = [{"selector": f".col{n}", "props": "text-align: left;"} for n in words]
-    return _styled(shown, caption).set_table_styles(left, overwrite=False)
+    return _styled(text, caption).set_table_styles(left, overwrite=False)
 
 
 def to_markdown(frame: pd.DataFrame, *, caption: str) -> str:
     """Any of these tables as GitHub's Markdown, with its caption below; rows that the paper cites are in italics."""
-    shown, words = _text(frame)
-    heads = [" ".join(filter(None, column)) if isinstance(column, tuple) else column for column in shown.columns]
-    body = [[_cell(text) for text in line] for line in shown.to_numpy().tolist()]
+    text, words = _text(frame)
+    heads = [" ".join(filter(None, column)) if isinstance(column, tuple) else column for column in text.columns]
+    body = [[_cell(cell) for cell in line] for line in text.to_numpy().tolist()]
     if needs_caption(frame):
         _needed(caption)
     if _is_beside(frame):
@@ -158,8 +158,8 @@ def to_markdown(frame: pd.DataFrame, *, caption: str) -> str:
 
 def to_latex(frame: pd.DataFrame, *, caption: str, label: str) -> str:
     """Any of these tables as a float for a paper: booktabs, its caption, a label."""
-    shown, words = _text(frame)
-    return latex.table(shown, words, caption=caption, label=label)
+    text, words = _text(frame)
+    return latex.table(text, words, caption=caption, label=label)
 
 
 def to_csv(frame: pd.DataFrame, path: str | Path) -> Path:
@@ -218,8 +218,8 @@ def _text(frame: pd.DataFrame) -> tuple[pd.DataFrame, set[int]]:
     if _is_beside(frame):
         return _shown(frame, None), {0}
     if "verdict" in frame:
-        shown = _claims_text(frame)
-        return shown, {n for n, name in enumerate(shown) if name not in ("published", "ours", "95 % interval")}
+        text = _claims_text(frame)
+        return text, {n for n, name in enumerate(text) if name not in ("published", "ours", "95 % interval")}
     return _plain_text(frame), {n for n, c in enumerate(frame) if not pd.api.types.is_numeric_dtype(frame[c])}
 
 
@@ -276,18 +276,18 @@ def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
                 columns[METRICS[m], "difference"] = _differences(frame, m)
     else:
         # Another data set's numbers stand in a block of their own, not number beside number.
-        theirs, own = _names(printed), _names(frame.dataset)
-        block = f"published on {theirs}" if theirs and theirs != own else "published on its own data set"
+        theirs, ours_on = _names(printed), _names(frame.dataset)
+        block = f"published on {theirs}" if theirs and theirs != ours_on else "published on its own data set"
         columns |= {(block, METRICS[m]): published[m] for m in present if frame[f"published_{m}"].notna().any()}
-        columns |= {(f"ours on {own}", METRICS[m]): ours[m] for m in present if frame[f"ours_{m}"].notna().any()}
-    shown = pd.DataFrame(dict(enumerate(columns.values())))
-    shown.columns = pd.MultiIndex.from_tuples(columns)
-    return shown
+        columns |= {(f"ours on {ours_on}", METRICS[m]): ours[m] for m in present if frame[f"ours_{m}"].notna().any()}
+    text = pd.DataFrame(dict(enumerate(columns.values())))
+    text.columns = pd.MultiIndex.from_tuples(columns)
+    return text
 
 
-def _styled(shown: pd.DataFrame, caption: str) -> Styler:
+def _styled(text: pd.DataFrame, caption: str) -> Styler:
     styler = (
-        shown.style.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
+        text.style.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
     )
     return styler.set_caption(_escaped(caption)) if caption else styler
 
@@ -306,10 +306,10 @@ def _names(datasets: pd.Series) -> str:
 
 def _differences(frame: pd.DataFrame, metric: str) -> list[str]:
     # Of the numbers as they are shown, so that each row adds up for its reader.
-    found = frame[f"ours_{metric}"].astype(float).round(1) - frame[f"published_{metric}"].astype(float).round(1)
+    differences = frame[f"ours_{metric}"].astype(float).round(1) - frame[f"published_{metric}"].astype(float).round(1)
     return [
         "" if line.kind == "cited" else " ".join(filter(None, (_percent(value, signed=True), _covered(line, metric))))
-        for value, (_, line) in zip(found, frame.iterrows(), strict=True)
+        for value, (_, line) in zip(differences, frame.iterrows(), strict=True)
     ]
 
 
@@ -324,8 +324,8 @@ def _covered(line: pd.Series, metric: str) -> str:
 def _ours(line: pd.Series, metric: str) -> str:
     if line.kind == "cited":
         return ""  # never run here, so nothing is missing
-    spread = line.get(f"spread_{metric}", math.nan)
-    return _percent(line[f"ours_{metric}"]) + (f" ± {spread:.1f}" if pd.notna(spread) else "")
+    std = line.get(f"spread_{metric}", math.nan)
+    return _percent(line[f"ours_{metric}"]) + (f" ± {std:.1f}" if pd.notna(std) else "")
 
 
 def _percent(value: float, signed: bool = False) -> str:

@@ -32,10 +32,10 @@ def caption(paper: Paper, table: str, runs: Sequence[tuple[Row, Run]], dataset: 
 
     ``dataset`` is the runs' own unless they are tested on another one ('a->b').
     """
-    first, shown = runs[0][1].experiment, paper.table(table)
+    first, described = runs[0][1].experiment, paper.table(table)
     seeds = len({run.experiment.seed for _, run in runs})
-    title = f"{paper.title}, {shown.title[0].lower()}{shown.title[1:]}. {AP[shown.ap]}"
-    return f"{title} {origin(runs, dataset)} {_beside(shown, dataset or first.dataset, first, seeds)}".strip()
+    title = f"{paper.title}, {described.title[0].lower()}{described.title[1:]}. {AP[described.ap]}"
+    return f"{title} {origin(runs, dataset)} {_beside(described, dataset or first.dataset, first, seeds)}".strip()
 
 
 def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
@@ -110,16 +110,16 @@ def beside_published(
     'a->b' the models trained on a are tested on b. Where ours are ``comparable`` with the published numbers,
     ``low_m`` and ``high_m`` are the 95 % interval of ours: over the seeds, or over the queries of a single training.
     """
-    shown, printed = paper.table(table), paper.published(table)
-    source = printed_dataset(shown, dataset)
-    comparable = bool(runs) and not any(not_comparable(shown, dataset, one.experiment) for _, one in runs)
+    described, printed = paper.table(table), paper.published(table)
+    source = printed_dataset(described, dataset)
+    comparable = bool(runs) and not any(not_comparable(described, dataset, one.experiment) for _, one in runs)
     printed = printed[printed.dataset == source].set_index("row")
     rows = [
         {"row": name, "kind": "cited", **_prefixed("published", line)}
         for name, line in printed[printed.kind == "cited"].iterrows()
     ]
-    measured = scores(shown, dataset, runs, data_root)
-    for row in shown.rows:
+    measured = scores(described, dataset, runs, data_root)
+    for row in described.rows:
         of_row = measured[row.name]
         line = {"row": row.name, "kind": "run", "seeds": len(of_row)}
         if row.name in printed.index:

@@ -26,7 +26,7 @@ ELSEWHERE = {"street": "street-other"}
 
 
 Runs = list[tuple[Row, Run]]
-"""Rows of a table, each with a finished run: a row stands once for each seed."""
+"""Rows of a table, each with a finished run; a row appears once for each seed."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ def settings(config: Mapping[str, object]) -> Settings:
     if unknown:
         raise ValueError(f"the study has no setting {unknown[0]!r}: it has {', '.join(known)}")
     lists = {name: _several(config[name]) for name in ("datasets", "papers", "tables") if config.get(name)}
-    found = Settings(**{**config, **lists})
-    if found.profile not in PROFILES:
-        raise ValueError(f"unknown profile {found.profile!r}: known are {', '.join(PROFILES)}")
-    if not isinstance(found.seeds, int) or found.seeds < 1:
-        raise ValueError(f"seeds is the number of trainings of each row, at least 1, found {found.seeds!r}")
-    printed = {name for paper in found.papers for name in _tables(paper)}
-    for name in found.tables:
+    result = Settings(**{**config, **lists})
+    if result.profile not in PROFILES:
+        raise ValueError(f"unknown profile {result.profile!r}: known are {', '.join(PROFILES)}")
+    if not isinstance(result.seeds, int) or result.seeds < 1:
+        raise ValueError(f"seeds is the number of trainings of each row, at least 1, found {result.seeds!r}")
+    printed = {name for paper in result.papers for name in _tables(paper)}
+    for name in result.tables:
         if name not in printed:
-            raise ValueError(f"no table {name!r} in {', '.join(found.papers)}: known are {', '.join(sorted(printed))}")
-    return found
+            raise ValueError(f"no table {name!r} in {', '.join(result.papers)}: known are {', '.join(sorted(printed))}")
+    return result
 
 
 def _several(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -81,48 +81,49 @@ def chosen(paper: str, settings: Settings) -> list[str]:
 def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:
     """For each (paper, data set) the experiments of its tables by their runs' keys.
 
-    An experiment that several tables share stands under one key. Raises ValueError or FileNotFoundError for a data
+    An experiment that several tables share has one key. Raises ValueError or FileNotFoundError for a data
     set that cannot be read, before anything is trained.
     """
-    found = {}
+    result = {}
     for paper, dataset in pairs(settings):
-        shown = planned(paper, dataset, settings)
-        found[paper, dataset] = {
+        tables = planned(paper, dataset, settings)
+        result[paper, dataset] = {
             key(experiment, data(experiment.dataset, settings.root)): experiment
-            for table, where in shown
+            for table, where in tables
             for _, experiment in rows(paper, table, where, settings)
         }
-        for name in {tested for _, where in shown for tested in (train_set(where), test_set(where))}:
+        for name in {tested for _, where in tables for tested in (train_set(where), test_set(where))}:
             data(name, settings.root)
-    return found
+    return result
 
 
 def planned(paper: str, dataset: str, settings: Settings) -> list[tuple[str, str]]:
-    """The tables of models trained on a data set, each with the name of what it shows: the data set or 'a->b'.
+    """The tables of models trained on a data set, each with the data set that it shows: this one, or 'a->b'.
 
-    A table that tests on another data set is there for each other one of the study, for the street also alone.
+    A cross-domain table is planned for each other data set of the study; the street alone is tested on another street.
     """
     others = [name for name in settings.datasets if name != dataset] or [ELSEWHERE.get(dataset)]
     across = [f"{dataset}->{name}" for name in others if name]
-    found = []
+    result = []
     for table in chosen(paper, settings):
-        found += [(table, where) for where in (across if find_paper(paper).table(table).is_cross_domain else [dataset])]
-    if settings.tables and not found and chosen(paper, settings):
+        is_cross_domain = find_paper(paper).table(table).is_cross_domain
+        result += [(table, where) for where in (across if is_cross_domain else [dataset])]
+    if settings.tables and not result and chosen(paper, settings):
         raise ValueError(f"{chosen(paper, settings)[0]} tests on another data set than it trains on: name two")
-    return found
+    return result
 
 
 def main_table(paper: str, dataset: str, settings: Settings) -> tuple[str, str]:
     """The table that a paper's notebook shows, its main one where the study has it, and the name of what it shows."""
-    shown = planned(paper, dataset, settings)
-    return next((pair for pair in shown if pair[0] == find_paper(paper).main), shown[0])
+    tables = planned(paper, dataset, settings)
+    return next((pair for pair in tables if pair[0] == find_paper(paper).main), tables[0])
 
 
 def finished_tables(settings: Settings, log: Callable[[str], None] = print) -> int:
     """Write every table of the study from the runs that are finished, and the claims about them.
 
-    Returns how many experiments are not finished. A row without a run stands without numbers of ours. A table that
-    measures more than its runs have kept is named.
+    Returns how many experiments are not finished. A row without a run has no numbers of ours. A table that needs more
+    than its runs have kept is reported and left out.
     """
     missing: dict[str, str] = {}
     for paper, dataset in pairs(settings):
@@ -139,8 +140,8 @@ def finished_tables(settings: Settings, log: Callable[[str], None] = print) -> i
                 continue
             _write_table(frame, paper, table, where, runs, settings)
             claimed.setdefault(where, {})[table] = runs
-        for where, found in claimed.items():
-            _write_claims(paper, where, found, settings)
+        for where, by_table in claimed.items():
+            _write_claims(paper, where, by_table, settings)
     for name, row in missing.items():
         log(f"not finished: {name} ({row})")
     return len(missing)
@@ -160,21 +161,21 @@ def _finished(paper: str, table: str, where: str, settings: Settings) -> tuple[R
 def _write_table(frame: pd.DataFrame, paper: str, table: str, where: str, runs: Runs, settings: Settings) -> None:
     from ..report.tables import save  # matplotlib and jinja2 are not on every machine that trains
 
-    shown = find_paper(paper).table(table)
+    printed_table = find_paper(paper).table(table)
     note = caption(find_paper(paper), table, runs, where)
     done = Counter(row.name for row, _ in runs)
-    lacking = [row.name for row in shown.rows if done[row.name] < settings.seeds]
+    lacking = [row.name for row in printed_table.rows if done[row.name] < settings.seeds]
     if lacking:
         note += f" Not finished: {', '.join(lacking)}."
-    save(frame, paper, table, where, settings.profile, caption=note, title=shown.title)
+    save(frame, paper, table, where, settings.profile, caption=note, title=printed_table.title)
 
 
-def _write_claims(paper: str, where: str, found: dict[str, Runs], settings: Settings) -> None:
+def _write_claims(paper: str, where: str, by_table: dict[str, Runs], settings: Settings) -> None:
     from ..report.tables import save
 
-    frame = claims.checklist(find_paper(paper), where, found, settings.root or None)
+    frame = claims.checklist(find_paper(paper), where, by_table, settings.root or None)
     if len(frame):
-        note, title = claims.note(find_paper(paper), frame, found, where), "What the paper says of its tables"
+        note, title = claims.note(find_paper(paper), frame, by_table, where), "What the paper says of its tables"
         save(frame, paper, "claims", where, settings.profile, caption=note, title=title)
 
 

@@ -50,23 +50,23 @@ class Piece:
 def in_order_of_value(settings: study.Settings) -> list[Piece]:
     """Each experiment of the study once, the most telling first.
 
-    Every first seed stands before a second one; the papers stand in the order asked for, each with its main table
+    Every first seed comes before a second one; papers come in the order asked for, each with its main table
     first; and a table's first row and the full network stand before its other rows. Errors as ``study.plan``.
     """
-    found: dict[str, Piece] = {}
+    pieces: dict[str, Piece] = {}
     for seed in range(settings.seeds):
         for paper, dataset in study.pairs(settings):
             main = PAPERS[paper].main
             for table, where in sorted(study.planned(paper, dataset, settings), key=lambda shown: shown[0] != main):
                 for row, experiment in _most_telling_first(study.rows(paper, table, where, settings, [seed])):
                     name = key(experiment, study.data(experiment.dataset, settings.root))
-                    found.setdefault(name, Piece(name, table, row.name, experiment))
-    return list(found.values())
+                    pieces.setdefault(name, Piece(name, table, row.name, experiment))
+    return list(pieces.values())
 
 
 def _most_telling_first(rows: list[tuple[Row, Experiment]]) -> list[tuple[Row, Experiment]]:
-    whole = [pair for pair in rows[1:] if not pair[0].options and not pair[0].recipe]
-    return [*rows[:1], *whole, *(pair for pair in rows[1:] if pair not in whole)]
+    full = [pair for pair in rows[1:] if not pair[0].options and not pair[0].recipe]
+    return [*rows[:1], *full, *(pair for pair in rows[1:] if pair not in full)]
 
 
 def train(

@@ -29,11 +29,11 @@ EPOCHS = 30
 def resnet_names(model: nn.Module) -> dict[str, Tensor]:
     """The weights of a model's backbone by torchvision's names."""
     stem = {"0": "conv1", "1": "bn1"}
-    found = {}
+    weights = {}
     for name, value in model.backbone.state_dict().items():
         part, number, rest = name.split(".", 2)
-        found[f"{stem[number] if part == 'stem' else f'layer{int(number) + 1}'}.{rest}"] = value
-    return found
+        weights[f"{stem[number] if part == 'stem' else f'layer{int(number) + 1}'}.{rest}"] = value
+    return weights
 
 
 def branches(model: nn.Module) -> dict[str, Tensor]:
