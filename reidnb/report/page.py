@@ -137,7 +137,7 @@ def _overview(saved: list[_Saved], runs: pd.DataFrame) -> Markup | str:
                 **_spent(runs, paper, train_set(dataset), profile),
             }
         )
-    about = "A claim is a sentence of the paper about one of its tables; how each was decided stands in the paper's section."
+    about = "A claim is a sentence of a paper about one of its tables; the paper's section says how each was decided."
     return _html(tables.plain(pd.DataFrame(lines), caption=about), "overview") if lines else ""
 
 
