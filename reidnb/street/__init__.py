@@ -1,8 +1,8 @@
-"""The synthetic street: people who walk past cameras, drawn from a seed, with the truth beside every image.
+"""The synthetic street: people who walk past cameras, rendered from a seed, with ground truth for every image.
 
-Nobody in it is real, so its images can be shown anywhere; its identities differ by what people differ by
-(build, hair, clothes, what they carry), and its cameras spoil just that: colours, sharpness, view, boxes.
-``make`` writes it as a data set in Market-1501's layout, ``truth`` reads joints and masks, ``render`` draws one image.
+The people are not real, so the images can be published. Identities differ as people do (build, hair, clothes, bags),
+and the cameras degrade exactly these cues: colours, sharpness, viewpoint, boxes. ``make`` writes the data set in
+Market-1501's layout, ``truth`` reads joints and masks, ``render`` renders one image.
 """
 
 from .body import JOINTS

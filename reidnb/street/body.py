@@ -1,6 +1,6 @@
-"""The walking body: where the joints are at a phase of the gait, and the surfaces of flesh and clothes around them.
+"""The walking body: the joints at a phase of the gait, and the surfaces of skin and clothes around them.
 
-Own axes in metres: x to the person's right, y to the front, z up, the feet on z = 0. Lengths are shares of the
+Body axes in metres: x to the person's right, y to the front, z up, the feet on z = 0. Lengths are fractions of the
 body's height, after the usual anthropometric tables (Winter, Biomechanics and Motor Control of Human Movement).
 """
 
@@ -21,14 +21,14 @@ JOINTS = (
     "right shoulder", "left shoulder", "right elbow", "left elbow", "right wrist", "left wrist",
     "right hip", "left hip", "right knee", "left knee", "right ankle", "left ankle",
 )  # fmt: skip
-"""The 18 joints of the truth, head to foot."""
+"""The 18 joints of the ground truth, head to foot."""
 DEPTH = np.repeat([0.035, 0.10, 0.13, 0.08, 0.06, 0.17, 0.10, 0.18], [5, 1, 2, 2, 2, 2, 2, 2])
-"""How deep (metres) a joint lies under its own skin and clothes at most: deeper means that something hides it."""
+"""Maximum depth (metres) of a joint below its own skin and clothes; a deeper joint is occluded."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Points (3,) or per side (2, 3), right first, in the body's own axes."""
+    """Points (3,), or one per side (2, 3) with the right side first, in body axes."""
 
     joints: np.ndarray  # (18, 3)
     hips: np.ndarray
@@ -44,61 +44,63 @@ class Pose:
 
 
 def _bump(phase: float, at: float, width: float) -> float:
-    """A smooth bump over the circle of phases."""
+    """A smooth bump at the phase ``at``, periodic in ``phase``."""
     return float(np.exp((np.cos(phase - at) - 1) / width**2))
 
 
 def _turned(points: np.ndarray, angle: float) -> np.ndarray:
-    """``points`` turned about the vertical, to the right for a positive angle."""
+    """``points`` rotated about the vertical axis, to the right for a positive angle."""
     c, s = np.cos(angle), np.sin(angle)
     return points @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
 
 
+def _below(angles: np.ndarray) -> np.ndarray:
+    """Unit vectors (2, 3) that point downwards, tilted forward by ``angles`` (2,) in radians."""
+    return np.stack([np.zeros(2), np.sin(angles), -np.cos(angles)], axis=1)
+
+
 ARMS = ("swing", "phone", "call")
-"""What the arms do: both swing, or the right hand holds a phone before the chest or at the ear."""
+"""Arm poses: both arms swing, or the right hand holds a phone in front of the chest or at the ear."""
 
 
 def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float = 0.0, arms: str = "swing") -> Pose:
     """The body at ``phase`` (radians; the right heel strikes at 0, the left at pi).
 
-    ``stride`` 1 is a brisk walk, 0 stands still. ``head_turn`` in radians, to the person's right.
+    ``stride`` is 1 for a brisk walk and 0 for standing; ``head_turn`` is in radians, to the person's right.
     """
-    tall, reach = person.height, stride * person.stride
+    tall, gait = person.height, stride * person.stride
     sides = np.array([1.0, -1.0])
     phases = phase + np.array([0.0, np.pi])
-    thigh = 0.04 + reach * (0.40 * np.cos(phases) + 0.06)
+    thigh = 0.04 + gait * (0.40 * np.cos(phases) + 0.06)
     swing = np.array([_bump(p, 1.42 * np.pi, 0.62) for p in phases])
     yielding = np.array([_bump(p, 0.3 * np.pi, 0.5) for p in phases])
-    knee = 0.07 + reach * (0.98 * swing + 0.16 * yielding)
+    knee = 0.07 + gait * (0.98 * swing + 0.16 * yielding)
     shank = thigh - knee
-    foot = 0.75 * shank + 0.06 + 0.25 * reach * swing
+    foot = 0.75 * shank + 0.06 + 0.25 * gait * swing
 
-    lean = 0.03 + 0.03 * reach
+    lean = 0.03 + 0.03 * gait
     hip = tall * np.stack([0.046 * sides, np.zeros(2), np.full(2, 0.525)], axis=1)
-    hip = _turned(hip, -0.08 * reach * np.cos(phase))
+    hip = _turned(hip, -0.08 * gait * np.cos(phase))
 
-    def down(angle: np.ndarray) -> np.ndarray:
-        return np.stack([np.zeros(2), np.sin(angle), -np.cos(angle)], axis=1)
+    knees = hip + 0.242 * tall * _below(thigh) + tall * 0.004 * sides[:, None] * RIGHT
+    ankles = knees + 0.240 * tall * _below(shank) - tall * 0.010 * sides[:, None] * RIGHT
 
-    knees = hip + 0.242 * tall * down(thigh) + tall * 0.004 * sides[:, None] * RIGHT
-    ankles = knees + 0.240 * tall * down(shank) - tall * 0.010 * sides[:, None] * RIGHT
-
-    arm = -0.36 * reach * person.swing * np.cos(phases) - 0.04
-    bend = 0.22 + 0.22 * reach * person.swing * np.clip(-np.cos(phases) + 0.4, 0, 1.4)
+    arm = -0.36 * gait * person.swing * np.cos(phases) - 0.04
+    bend = 0.22 + 0.22 * gait * person.swing * np.clip(-np.cos(phases) + 0.4, 0, 1.4)
     width = 0.100 - 0.012 * person.curves + 0.02 * (person.width - 1)
     shoulder = tall * np.stack([width * sides, np.zeros(2), np.full(2, 0.796)], axis=1)
-    shoulder = _turned(shoulder, 0.12 * reach * person.swing * np.cos(phase))
+    shoulder = _turned(shoulder, 0.12 * gait * person.swing * np.cos(phase))
     shoulder[:, 1] += np.sin(lean) * 0.28 * tall
-    spread = (0.10 + 0.16 * max(person.width - 1, 0) + 0.05 * person.curves) * sides
-    inward = 0.4 * spread
+    abduction = (0.10 + 0.16 * max(person.width - 1, 0) + 0.05 * person.curves) * sides
+    inward = 0.4 * abduction
     if arms != "swing":
         arm[0], bend[0], inward[0] = (0.12, 1.75, -0.45) if arms == "phone" else (1.0, 2.6, -0.25)
-    upper = np.stack([np.sin(spread), np.sin(arm) * np.cos(spread), -np.cos(arm) * np.cos(spread)], axis=1)
+    upper = np.stack([np.sin(abduction), np.sin(arm) * np.cos(abduction), -np.cos(arm) * np.cos(abduction)], axis=1)
     elbows = shoulder + 0.172 * tall * upper
     fore = np.stack([np.sin(inward), np.sin(arm + bend), -np.cos(arm + bend)], axis=1)
     wrists = elbows + 0.150 * tall * fore / np.linalg.norm(fore, axis=1, keepdims=True)
 
-    # The head's centre rides before the neck; the face's points lie on its surface.
+    # The head's centre lies in front of the neck; the facial joints lie on the head's surface.
     head = tall * np.array([0, np.sin(lean) * 0.4 + 0.010, 0.931])
     neck = tall * np.array([0, np.sin(lean) * 0.32, 0.842])
     face = tall * np.array(
@@ -107,7 +109,7 @@ def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float =
     face = head + _turned(face, head_turn)
 
     joints = np.concatenate([face, neck[None], *(pair for pair in (shoulder, elbows, wrists, hip, knees, ankles))])
-    # The whole body is lifted or lowered until the lower foot stands on the ground.
+    # The body is lifted or lowered until the lower foot stands on the ground.
     soles = [
         ankles[i] + tall * (along * np.array([0, np.cos(foot[i]), np.sin(foot[i])]) - 0.038 * UP)
         for i in range(2)
@@ -122,7 +124,7 @@ def pose(person: Identity, phase: float, stride: float = 1.0, head_turn: float =
 
 
 def surfaces(person: Identity, at: Pose) -> Faces:
-    """Skin, clothes, hair and bags of ``person`` in the pose ``at``, in the body's own axes."""
+    """Skin, clothes, hair and bags of ``person`` in the pose ``at``, in body axes."""
     parts = [*_trunk(person, at), *_head(person, at)]
     for side in (0, 1):
         parts += [*_leg(person, at, side), *_arm(person, at, side)]
@@ -130,16 +132,16 @@ def surfaces(person: Identity, at: Pose) -> Faces:
     return join(parts)
 
 
-def _spine(person: Identity, at: Pose, share: np.ndarray) -> np.ndarray:
-    """Points on the middle line of the trunk at heights ``share`` of the body's height, (n, 3)."""
+def _spine(person: Identity, at: Pose, level: np.ndarray) -> np.ndarray:
+    """Points (n, 3) on the trunk's centre line at relative heights ``level`` (n,)."""
     pelvis = at.hips.mean(axis=0)
-    rise = (np.asarray(share) - 0.525) * person.height
+    rise = (np.asarray(level) - 0.525) * person.height
     return pelvis + rise[:, None] * np.array([0, np.sin(at.lean), np.cos(at.lean)])
 
 
-def _trunk_axes(at: Pose, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Right and front axes of the trunk's rings: the pelvis turns against the shoulders."""
-    blend = np.clip((np.asarray(share) - 0.53) / 0.27, 0, 1)[:, None]
+def _trunk_axes(at: Pose, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right and front axes of the trunk's rings: the pelvis rotates against the shoulders."""
+    blend = np.clip((np.asarray(level) - 0.53) / 0.27, 0, 1)[:, None]
     hips, shoulders = at.hips[0] - at.hips[1], at.shoulders[0] - at.shoulders[1]
     right = (1 - blend) * hips / np.linalg.norm(hips) + blend * shoulders / np.linalg.norm(shoulders)
     right /= np.linalg.norm(right, axis=1, keepdims=True)
@@ -147,36 +149,36 @@ def _trunk_axes(at: Pose, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return right, front / np.linalg.norm(front, axis=1, keepdims=True)
 
 
-# Height as a share of the body's height; half width and half depth there of a broad-shouldered and of a curved body.
-_SHARE = np.array([0.455, 0.475, 0.51, 0.55, 0.61, 0.67, 0.73, 0.775, 0.803, 0.822, 0.836, 0.846])
+# Half widths of a broad-shouldered and of a curved body, and half depth, at levels (fractions of the body's height).
+_LEVEL = np.array([0.455, 0.475, 0.51, 0.55, 0.61, 0.67, 0.73, 0.775, 0.803, 0.822, 0.836, 0.846])
 _BROAD = np.array([0.060, 0.086, 0.094, 0.092, 0.086, 0.092, 0.102, 0.106, 0.100, 0.084, 0.060, 0.036])
 _CURVED = np.array([0.060, 0.090, 0.102, 0.097, 0.076, 0.081, 0.089, 0.093, 0.088, 0.073, 0.052, 0.034])
-_DEEP = np.array([0.044, 0.060, 0.068, 0.066, 0.059, 0.063, 0.067, 0.064, 0.056, 0.048, 0.041, 0.034])
+_DEPTH = np.array([0.044, 0.060, 0.068, 0.066, 0.059, 0.063, 0.067, 0.064, 0.056, 0.048, 0.041, 0.034])
 
 
-def trunk_radii(person: Identity, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half width and half depth (metres) of the trunk at heights ``share`` of the body's height."""
-    width = np.interp(share, _SHARE, (1 - person.curves) * _BROAD + person.curves * _CURVED)
-    depth = np.interp(share, _SHARE, _DEEP)
-    # A stout body grows most at the waist, a slim one shrinks there; the neck keeps its size.
-    girth = np.interp(share, [0.47, 0.56, 0.64, 0.78, 0.84], [0.8, 1.0, 1.1, 0.6, 0.1]) * (person.width - 1)
+def trunk_radii(person: Identity, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half width and half depth (metres) of the trunk at relative heights ``level``."""
+    width = np.interp(level, _LEVEL, (1 - person.curves) * _BROAD + person.curves * _CURVED)
+    depth = np.interp(level, _LEVEL, _DEPTH)
+    # A stout body is widest at the waist and a slim one narrowest; the neck keeps its size.
+    girth = np.interp(level, [0.47, 0.56, 0.64, 0.78, 0.84], [0.8, 1.0, 1.1, 0.6, 0.1]) * (person.width - 1)
     return person.height * width * (1 + girth), person.height * depth * (1 + 1.5 * girth)
 
 
-def _wrap(person: Identity, at: Pose, share: np.ndarray, ease: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Centres, right and front axes, half widths and depths of cloth that hangs around the trunk and the legs.
+def _wrap(person: Identity, at: Pose, level: np.ndarray, ease: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Centres, right and front axes, half widths and half depths of cloth that hangs around trunk and legs.
 
-    ``ease`` (n,) is how loosely it hangs, in shares of the body's height.
+    ``ease`` (n,) is the distance of the cloth from the skin, as a fraction of the body's height.
     """
     tall = person.height
-    width, depth = trunk_radii(person, np.clip(share, 0.51, None))
-    right, front = _trunk_axes(at, share)
-    centres = _spine(person, at, share)
-    # Below the hips the cloth holds both thighs, however far apart they are.
-    down = np.clip((0.525 - share) / 0.242, 0, 1)[:, None]
+    width, depth = trunk_radii(person, np.clip(level, 0.51, None))
+    right, front = _trunk_axes(at, level)
+    centres = _spine(person, at, level)
+    # Below the hips the cloth encloses both thighs, however far apart they are.
+    down = np.clip((0.525 - level) / 0.242, 0, 1)[:, None]
     legs = at.hips[None] * (1 - down[..., None]) + at.knees[None] * down[..., None]
-    thigh = tall * (1 + 0.8 * (person.width - 1)) * np.interp(share, [0.28, 0.46, 0.53], [0.050, 0.059, 0.053])
-    blend = np.clip((0.53 - share) / 0.06, 0, 1)
+    thigh = tall * (1 + 0.8 * (person.width - 1)) * np.interp(level, [0.28, 0.46, 0.53], [0.050, 0.059, 0.053])
+    blend = np.clip((0.53 - level) / 0.06, 0, 1)
     middle = legs.mean(axis=1)
     centres[:, :2] += blend[:, None] * (middle - centres)[:, :2]
     width = np.maximum(width, blend * (np.abs(legs[:, 0, 0] - legs[:, 1, 0]) / 2 + thigh))
@@ -198,9 +200,9 @@ def _trunk(person: Identity, at: Pose) -> list[Faces]:
         tube(neck, RIGHT, [0, 1], [0.036 * tall, 0.030 * tall], np.array(person.skin), segments=14, rings=6),
     ]
     if person.lower == "skirt":
-        share = np.linspace(0.60, 0.30, 24)
-        ease = np.interp(share, [0.30, 0.50], [0.014, 0.002])
-        parts.append(loft(*_wrap(person, at, share, ease), clothes.lower(person), 36, lift=0.06))
+        level = np.linspace(0.60, 0.30, 24)
+        ease = np.interp(level, [0.30, 0.50], [0.014, 0.002])
+        parts.append(loft(*_wrap(person, at, level, ease), clothes.lower(person), 36, lift=0.06))
     return parts
 
 
@@ -327,10 +329,10 @@ def _bag(person: Identity, at: Pose) -> list[Faces]:
     tall, colour = person.height, clothes.bag(person)
     side = 0 if person.bag_side > 0 else 1
     if person.bag == "backpack":
-        share = np.array([0.69])
-        _, depth = trunk_radii(person, share)
-        right, front = _trunk_axes(at, share)
-        centre = _spine(person, at, share)[0] - (depth[0] + 0.042 * tall) * front[0]
+        level = np.array([0.69])
+        _, depth = trunk_radii(person, level)
+        right, front = _trunk_axes(at, level)
+        centre = _spine(person, at, level)[0] - (depth[0] + 0.042 * tall) * front[0]
         pack = block(np.zeros(3), (0.084 * tall, 0.046 * tall, 0.125 * tall), colour, power=4.0)
         pocket = block(np.array([0, -0.045 * tall, -0.05 * tall]), (0.058 * tall, 0.018 * tall, 0.055 * tall), colour)
         rotation = np.stack([right[0], front[0], UP], axis=1)
@@ -356,14 +358,14 @@ def _bag(person: Identity, at: Pose) -> list[Faces]:
 
 
 def _strap(person: Identity, at: Pose, ahead: int) -> Faces:
-    """The shoulder bag's strap before (+1) or behind (-1) the trunk, from the other shoulder down to the bag."""
-    share = np.concatenate([[0.842, 0.836, 0.825], np.linspace(0.80, 0.545, 12)])
-    angle = person.bag_side * np.interp(share, [0.545, 0.80, 0.842], [1.45, -0.75, -1.35])
-    width, depth = trunk_radii(person, share)
-    right, front = _trunk_axes(at, share)
+    """The shoulder bag's strap in front of (+1) or behind (-1) the trunk, from the opposite shoulder to the bag."""
+    level = np.concatenate([[0.842, 0.836, 0.825], np.linspace(0.80, 0.545, 12)])
+    angle = person.bag_side * np.interp(level, [0.545, 0.80, 0.842], [1.45, -0.75, -1.35])
+    width, depth = trunk_radii(person, level)
+    right, front = _trunk_axes(at, level)
     loose = 0.007 * person.height
     line = (
-        _spine(person, at, share)
+        _spine(person, at, level)
         + ((width + loose) * np.sin(angle))[:, None] * right
         + (ahead * (depth + loose) * np.cos(angle))[:, None] * front
     )

@@ -1,4 +1,4 @@
-"""A camera of the street: where it stands, how it sees the light, and what it does to the pixels."""
+"""A camera of the street: its geometry, its exposure and colours, and its image degradation."""
 
 from dataclasses import dataclass
 
@@ -8,52 +8,52 @@ import numpy as np
 from .mesh import Light
 
 FRAME = (720, 960)
-"""Height and width in pixels of a camera's whole view."""
+"""Height and width in pixels of a camera's full view."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One fixed camera. Axes: x to its right, y away from it along the ground, z up; it stands over (0, 0)."""
+    """One fixed camera. Axes: x to its right, y away from it along the ground, z up; it is above (0, 0)."""
 
     number: int
-    seed: int  # of its scenery
+    seed: int  # of the scenery
     height: float  # metres above the ground
     pitch: float  # radians, downwards
     focal: float  # pixels
-    near: float  # metres: people walk between near and far
+    near: float  # metres; people walk between near and far
     far: float
     light: Light
     cast: tuple[float, float, float]  # gain of red, green, blue
     gamma: float
     saturation: float
-    detail: float  # 1 keeps all pixels, 0.5 half of them each way
-    blur: float  # in pixels of an image 128 high
-    noise: float  # standard deviation, of 255
-    quality: int  # of the JPEG
+    detail: float  # resolution factor: 0.5 halves height and width
+    blur: float  # standard deviation, in pixels of an image 128 high
+    noise: float  # standard deviation, on the scale 0 to 255
+    quality: int  # JPEG quality
 
     @property
     def eye(self) -> np.ndarray:
-        """Where the camera is, (3,) in metres."""
+        """The camera's position, (3,) in metres."""
         return np.array([0, 0, self.height])
 
     @property
     def rotation(self) -> np.ndarray:
-        """Rows (3, 3): the directions of the image's right, the image's down, and the view."""
+        """World to camera rotation (3, 3); its rows point to the image's right, down, and along the optical axis."""
         c, s = np.cos(self.pitch), np.sin(self.pitch)
         return np.array([[1, 0, 0], [0, -s, -c], [0, c, -s]])
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """World ``points`` (..., 3) to pixels (..., 2) of the whole view."""
-        seen = (points - self.eye) @ self.rotation.T
-        depth = np.maximum(seen[..., 2:], 0.05)
-        return self.focal * seen[..., :2] / depth + np.array([FRAME[1] / 2, FRAME[0] / 2])
+        """World ``points`` (..., 3) to pixels (..., 2) of the full view."""
+        in_camera = (points - self.eye) @ self.rotation.T
+        depth = np.maximum(in_camera[..., 2:], 0.05)
+        return self.focal * in_camera[..., :2] / depth + np.array([FRAME[1] / 2, FRAME[0] / 2])
 
 
 _CASTS = [(1.0, 1.0, 1.0), (1.08, 1.0, 0.89), (0.91, 0.99, 1.10), (0.97, 1.04, 0.95), (1.04, 0.97, 1.03)]
 
 
 def cameras(number: int, seed: int) -> list[Camera]:
-    """``number`` cameras with views, light and faults of their own. Depends on ``seed`` and ``number`` only."""
+    """``number`` cameras, each with its own view, light and degradation. Depends on ``seed`` and ``number`` only."""
     result = []
     first = int(np.random.default_rng([seed, 70]).integers(len(_CASTS)))
     for index in range(number):
@@ -61,8 +61,8 @@ def cameras(number: int, seed: int) -> list[Camera]:
         near = float(rng.uniform(5.5, 7.5))
         far = near + 3.0
         height = float(rng.uniform(2.0, 3.6))
-        azimuth, lift = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.1)
-        sun = (np.cos(azimuth) * np.cos(lift), np.sin(azimuth) * np.cos(lift), np.sin(lift))
+        azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.1)
+        sun = (np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation))
         direct = float(rng.uniform(0.15, 0.55))
         cast = np.array(_CASTS[(first + index) % len(_CASTS)]) * rng.uniform(0.96, 1.04, 3)
         result.append(
@@ -90,8 +90,7 @@ def cameras(number: int, seed: int) -> list[Camera]:
 def expose(image: np.ndarray, camera: Camera, gain: float, smear: float, rng: np.random.Generator) -> np.ndarray:
     """The scene (H, W, 3) uint8 RGB as ``camera`` records it, before the JPEG; same shape.
 
-    ``gain`` is this moment's exposure (1 the usual), ``smear`` its sideways motion blur in pixels of an image
-    128 high.
+    ``gain`` is the exposure factor (normally 1), ``smear`` the horizontal motion blur in pixels of an image 128 high.
     """
     height, width = image.shape[:2]
     scale = height / 128
@@ -111,5 +110,5 @@ def expose(image: np.ndarray, camera: Camera, gain: float, smear: float, rng: np
 
 
 def compress(image: np.ndarray, quality: int) -> bytes:
-    """The image (H, W, 3) uint8 RGB as a JPEG file."""
+    """The image (H, W, 3) uint8 RGB, encoded as JPEG."""
     return cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

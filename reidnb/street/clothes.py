@@ -1,4 +1,4 @@
-"""What each surface of a body is painted with: colour functions of the place on it (see ``mesh.Spot``)."""
+"""Textures of a body's surfaces: colours as functions of the position on the surface (see ``mesh.Spot``)."""
 
 from collections.abc import Callable
 
@@ -11,18 +11,18 @@ Painter = Callable[[Spot], np.ndarray]
 
 
 def cloth(name: str) -> np.ndarray:
-    """RGB (3,) of a cloth colour by its name."""
+    """RGB (3,) of the cloth colour ``name``."""
     return np.array(CLOTH[name])
 
 
 def _mix(where: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """``inside`` where ``where`` (..., in 0..1), else ``outside``; colours (3,) or (..., 3)."""
-    share = np.asarray(where, float)[..., None]
-    return share * inside + (1 - share) * outside
+    weight = np.asarray(where, float)[..., None]
+    return weight * inside + (1 - weight) * outside
 
 
 def _folds(spot: Spot, key: int, depth: float = 0.10) -> np.ndarray:
-    """Soft creases of cloth: a factor (..., 1) around one, other for each person."""
+    """Soft creases of cloth: a factor (..., 1) around one that varies with ``key`` from person to person."""
     a, b = 1 + key % 3, 2 + key % 5
     wave = np.sin(9 * spot.t + 2.3 * np.sin(a * spot.angle + key)) * np.cos(b * spot.angle + 7 * spot.t + key)
     return (1 + depth * wave)[..., None]
@@ -46,29 +46,29 @@ def _cloth_pattern(person: Identity, across: np.ndarray, up: np.ndarray) -> np.n
 
 
 def upper(person: Identity, hem: float) -> Painter:
-    """The upper garment on the trunk; ``hem`` is its lower edge as a share of the body's height."""
+    """The upper garment on the trunk; ``hem`` is its lower edge as a fraction of the body's height."""
     main, second = cloth(person.upper), cloth(person.upper_second)
 
     def paint(spot: Spot) -> np.ndarray:
-        share = hem + spot.t * (0.846 - hem)  # the height on the body, as a share of its own
-        up = share * person.height
+        level = hem + spot.t * (0.846 - hem)  # relative height on the body
+        up = level * person.height
         across = spot.angle * 0.15
         colour = _cloth_pattern(person, across, up)
         ahead = np.abs(spot.angle)
         if person.pattern == "print":
             colour = _mix(_motif(person.motif, across / 0.11, (up / person.height - 0.715) / 0.055), second, colour)
         if person.pattern == "panel":
-            colour = _mix(_panel(person.motif, share, ahead, spot.angle), second, colour)
+            colour = _mix(_panel(person.motif, level, ahead, spot.angle), second, colour)
         if person.opened:
-            colour = _mix(ahead < 0.34 + 0.25 * (0.72 - share), second * 0.95, colour)
+            colour = _mix(ahead < 0.34 + 0.25 * (0.72 - level), second * 0.95, colour)
             colour = _mix((ahead > 0.30) & (ahead < 0.40), colour * 0.7, colour)
         elif person.sleeves == "long" and person.pattern in ("plain", "panel"):
-            colour = _mix(ahead < 0.05, main * 0.6, colour)  # a zip
-        colour = _mix((share > 0.832) & (ahead < 0.9), np.array(person.skin), colour)  # the collar is lower in front
-        colour = _mix(share < hem + 0.012, colour * 0.8, colour)
+            colour = _mix(ahead < 0.05, main * 0.6, colour)  # a zip fastener
+        colour = _mix((level > 0.832) & (ahead < 0.9), np.array(person.skin), colour)  # the collar is lower in front
+        colour = _mix(level < hem + 0.012, colour * 0.8, colour)
         colour = colour * _folds(spot, _key(person))
         if person.bag == "backpack":
-            strap = (np.abs(ahead - 0.72) < 0.16) & (share > 0.67)
+            strap = (np.abs(ahead - 0.72) < 0.16) & (level > 0.67)
             colour = _mix(strap, cloth(person.bag_colour) * 0.8, colour)
         return colour
 
@@ -76,7 +76,7 @@ def upper(person: Identity, hem: float) -> Painter:
 
 
 def _motif(kind: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A print on the chest, 1 where it is; x and y run from -1 to 1 over it, the chest's front only."""
+    """Mask of a print on the front of the chest, over which x and y run from -1 to 1."""
     inside = (np.abs(x) < 1) & (np.abs(y) < 1)
     if kind == 0:
         return x**2 + y**2 < 0.9
@@ -87,14 +87,14 @@ def _motif(kind: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return inside & ((np.abs(x) < 0.3) | (np.abs(y) < 0.3))
 
 
-def _panel(kind: int, share: np.ndarray, ahead: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """A garment cut from two cloths, 1 where the second is."""
+def _panel(kind: int, level: np.ndarray, ahead: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Mask of the second cloth of a two-coloured garment."""
     if kind == 0:
-        return share > 0.745
+        return level > 0.745
     if kind == 1:
-        return share < 0.62
+        return level < 0.62
     if kind == 2:
-        return (share > 0.66) & (share < 0.73)
+        return (level > 0.66) & (level < 0.73)
     return np.abs(ahead - np.pi / 2) < 0.5
 
 
@@ -173,7 +173,7 @@ def face(person: Identity, half: tuple[float, float, float]) -> Painter:
 
 
 def hairline(half: tuple[float, float, float]) -> Callable[[Spot], np.ndarray]:
-    """Which part of the shell around the head is hair: the crown, and lower towards the nape."""
+    """Mask of the hair on the shell around the head: the crown, and further down towards the nape."""
 
     def keep(spot: Spot) -> np.ndarray:
         y, z = spot.centre[..., 1] / half[1], spot.centre[..., 2] / half[2]
@@ -183,7 +183,7 @@ def hairline(half: tuple[float, float, float]) -> Callable[[Spot], np.ndarray]:
 
 
 def hair(person: Identity) -> Painter:
-    """Strands: darker and paler by angle."""
+    """Hair with strands whose brightness varies with the angle."""
     colour = np.array(person.hair)
     rough = 14 if person.style == "curly" else 0
 

@@ -1,4 +1,4 @@
-"""The street as a data set on disk, in Market-1501's layout, with the truth of joints and masks beside it."""
+"""The street as a data set on disk in Market-1501's layout, with joints and masks as ground truth."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from .moments import draw_moment, draw_passage, spoil
 from .scene import render
 
 VERSION = 1
-"""Counts up when the same parameters give other images."""
+"""Incremented whenever the same parameters give different images."""
 SPLITS = ("bounding_box_train", "query", "bounding_box_test")
 JUNK, DISTRACTOR = -1, 0
 PASSES = 0.5
-"""How likely an identity passes a camera, beyond the two that everybody passes."""
+"""Probability that an identity passes a camera beyond the two that every identity passes."""
 PARALLEL_FROM = 150
-"""Fewer images than this are made faster without worker processes."""
+"""Number of images from which worker processes pay off."""
 
 
 class Truth(NamedTuple):
@@ -40,7 +40,7 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True)
 class Street:
-    """The parameters that decide every byte of the data set."""
+    """The parameters, which determine every byte of the data set."""
 
     seed: int
     train_ids: int
@@ -57,11 +57,11 @@ class Shot:
     split: str
     pid: int
     camid: int
-    index: int  # among the images of this identity and camera, over query and gallery
+    index: int  # among the images of this identity and camera in query and gallery
     kind: str  # person | stranger | empty | junk
 
     def generator(self, seed: int) -> np.random.Generator:
-        """The random numbers of this image, the same whoever makes it and when."""
+        """The random generator of this image, independent of the process and the order of rendering."""
         return np.random.default_rng([seed, 3, self.pid + 1, self.camid, self.index])
 
 
@@ -76,32 +76,32 @@ def make(
     size: tuple[int, int] = (192, 96),
     workers: int | None = None,
 ) -> Path:
-    """Make the synthetic street in ``folder`` and return it; a street that is already there is left as it is.
+    """Make the synthetic street in ``folder`` and return the folder; an existing street is left unchanged.
 
-    The same parameters give the same bytes. ``size`` is (H, W) in pixels. About ``images_per_camera`` images
-    are made of each identity before each camera that it passes. ``workers`` processes draw (0 or 1: none but
-    this one; None: one a core). The street is written beside ``folder`` and renamed when it is whole.
+    The same parameters give the same bytes. ``size`` is (H, W) in pixels. Each identity has about
+    ``images_per_camera`` images from each camera that it passes. ``workers`` is the number of rendering processes (0 or
+    1: this process only; None: one per core). The street is written beside ``folder`` and renamed when it is complete.
 
-    Raises ValueError for a parameter out of range, and where ``folder`` holds anything else; OSError for a full disk.
+    Raises ValueError for a parameter out of range and if ``folder`` holds anything else; OSError for a full disk.
     """
-    street = _checked(Street(seed, train_ids, test_ids, cameras, images_per_camera, tuple(size)), workers)
+    street = _validated(Street(seed, train_ids, test_ids, cameras, images_per_camera, tuple(size)), workers)
     folder = Path(folder).expanduser().absolute()
-    if _is_made(folder, street):
+    if _exists(folder, street):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with unfinished(folder) as place:
             _write(place, street, len(os.sched_getaffinity(0)) if workers is None else workers)
-    except OSError:  # perhaps somebody else was faster: their street has the same bytes, or this raises
-        if not _is_made(folder, street):
+    except OSError:  # another process may have finished first, with the same bytes
+        if not _exists(folder, street):
             raise
     return folder
 
 
 def truth(folder: str | Path, split: str) -> Truth:
-    """What is known of the images of ``split``, in the order of their names.
+    """The ground truth of the images of ``split``, in the order of their names.
 
-    Raises ValueError for an unknown split, FileNotFoundError where ``folder`` holds no street.
+    Raises ValueError for an unknown split, FileNotFoundError if ``folder`` holds no street.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: known are {', '.join(SPLITS)}")
@@ -114,12 +114,12 @@ def truth(folder: str | Path, split: str) -> Truth:
     return Truth(names, joints, masks)
 
 
-def _checked(street: Street, workers: int | None) -> Street:
-    least = {"seed": 0, "train_ids": 1, "test_ids": 1, "cameras": 2, "images_per_camera": 1}
-    for name, low in least.items():
+def _validated(street: Street, workers: int | None) -> Street:
+    minima = {"seed": 0, "train_ids": 1, "test_ids": 1, "cameras": 2, "images_per_camera": 1}
+    for name, minimum in minima.items():
         value = getattr(street, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise ValueError(f"{name} must be a whole number of at least {low}, not {value!r}")
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise ValueError(f"{name} must be a whole number of at least {minimum}, not {value!r}")
     if street.train_ids + street.test_ids > 9999:
         raise ValueError(f"a street has at most 9999 identities, not {street.train_ids + street.test_ids}")
     if len(street.size) != 2 or not all(isinstance(n, int) and 16 <= n <= 1024 for n in street.size):
@@ -133,87 +133,95 @@ def _parameters(street: Street) -> dict:
     return {"version": VERSION, **street.__dict__, "size": list(street.size)}
 
 
-def _is_made(folder: Path, street: Street) -> bool:
-    """Whether ``folder`` holds this street. Raises ValueError where it holds another one or other files."""
+def _exists(folder: Path, street: Street) -> bool:
+    """Whether ``folder`` holds this street. Raises ValueError if it holds another street or other files."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        found = json.loads((folder / "street.json").read_text())
+        existing = json.loads((folder / "street.json").read_text())
     except (OSError, ValueError):
         raise ValueError(f"{folder} holds something else than a synthetic street; choose another folder") from None
-    wanted = _parameters(street)
-    other = [
-        f"{name} {found.get(name)} instead of {wanted[name]}" for name in wanted if found.get(name) != wanted[name]
+    expected = _parameters(street)
+    differences = [
+        f"{name} {existing.get(name)} instead of {expected[name]}"
+        for name in expected
+        if existing.get(name) != expected[name]
     ]
-    if other:
-        raise ValueError(f"{folder} holds a street made with {', '.join(other)}; delete it or choose another folder")
+    if differences:
+        raise ValueError(
+            f"{folder} holds a street made with {', '.join(differences)}; delete it or choose another folder"
+        )
     return True
 
 
 def _shots(street: Street) -> list[Shot]:
-    """Every image of the street, split by split."""
+    """All images of the street, split by split."""
     shots: dict[str, list[Shot]] = {split: [] for split in SPLITS}
     for pid in range(1, street.train_ids + street.test_ids + 1):
         rng = np.random.default_rng([street.seed, 2, pid])
         chosen = rng.permutation(street.cameras) + 1
-        passed = [c for i, c in enumerate(chosen.tolist()) if i < 2 or rng.random() < PASSES]
-        for camid in sorted(passed):
+        visited = [c for i, c in enumerate(chosen.tolist()) if i < 2 or rng.random() < PASSES]
+        for camid in sorted(visited):
             number = max(1, street.images_per_camera + int(rng.integers(-1, 2)))
             if pid <= street.train_ids:
                 shots[SPLITS[0]] += [Shot(SPLITS[0], pid, camid, i, "person") for i in range(number)]
             else:
                 shots[SPLITS[1]].append(Shot(SPLITS[1], pid, camid, 0, "person"))
                 shots[SPLITS[2]] += [Shot(SPLITS[2], pid, camid, i + 1, "person") for i in range(number)]
-    # A tenth as many strangers and false detections as gallery images, and as much junk; at least one of each.
-    each = -(-len(shots[SPLITS[2]]) // 20)
-    for kind, pid, number in (("stranger", DISTRACTOR, each), ("empty", DISTRACTOR, each), ("junk", JUNK, 2 * each)):
+    # Relative to the matching gallery images: 5 % strangers, 5 % false detections, 10 % junk; at least one of each.
+    distractors = -(-len(shots[SPLITS[2]]) // 20)
+    for kind, pid, number in (
+        ("stranger", DISTRACTOR, distractors),
+        ("empty", DISTRACTOR, distractors),
+        ("junk", JUNK, 2 * distractors),
+    ):
         for i in range(number):
-            index = i + (each if kind == "empty" else 0)
+            index = i + (distractors if kind == "empty" else 0)
             shots[SPLITS[2]].append(Shot(SPLITS[2], pid, 1 + i % street.cameras, index, kind))
     return [shot for split in SPLITS for shot in shots[split]]
 
 
 @lru_cache(maxsize=4)
-def _cast(street: Street) -> tuple[list[Identity], list[Identity], list[Camera]]:
-    """The identities by pid - 1, strangers who have no pid, and the cameras."""
-    known = people(street.train_ids, [street.seed, 0]) + people(street.test_ids, [street.seed, 1])
-    return known, people(40, [street.seed, 4]), cameras(street.cameras, street.seed)
+def _population(street: Street) -> tuple[list[Identity], list[Identity], list[Camera]]:
+    """The identities (indexed by pid - 1), the strangers (people without a pid), and the cameras."""
+    identities = people(street.train_ids, [street.seed, 0]) + people(street.test_ids, [street.seed, 1])
+    return identities, people(40, [street.seed, 4]), cameras(street.cameras, street.seed)
 
 
 def _draw(street: Street, shot: Shot, folder: Path) -> tuple[str, np.ndarray, np.ndarray]:
-    """Write one image; its name, joints (18, 3), and mask packed into bytes."""
-    known, strangers, views = _cast(street)
+    """Render and write one image; return its name, joints (18, 3), and mask packed into bytes."""
+    identities, strangers, views = _population(street)
     rng, camera = shot.generator(street.seed), views[shot.camid - 1]
     walk = np.random.default_rng([street.seed, 6, shot.pid + 1, shot.camid])
     if shot.pid <= DISTRACTOR:
-        walk = rng  # each is somebody else's walk
+        walk = rng  # each distractor is on a walk of its own
     passage, start = draw_passage(walk), int(walk.integers(1, 90000))
     moment = draw_moment(rng, camera, passage, strangers, int(rng.integers(2**31)))
     person: Identity | None
     if shot.kind == "person":
-        person = known[shot.pid - 1]
+        person = identities[shot.pid - 1]
     elif shot.kind == "stranger":
         person = strangers[int(rng.integers(len(strangers)))]
     elif shot.kind == "junk":
-        person = known[street.train_ids + int(rng.integers(street.test_ids))]
+        person = identities[street.train_ids + int(rng.integers(street.test_ids))]
         moment = spoil(rng, moment)
     else:
         person = None
         moment = spoil(rng, moment)
-    picture = render(person, camera, moment, street.size)
+    rendered = render(person, camera, moment, street.size)
     sequence = 1 + start % 3
     identity = "-1" if shot.pid == JUNK else f"{shot.pid:04d}"
     name = f"{identity}_c{shot.camid}s{sequence}_{start + 25 * shot.index:06d}_{shot.kind != 'person':02d}.jpg"
-    (folder / shot.split / name).write_bytes(compress(picture.image, camera.quality))
-    return name, picture.joints, np.packbits(picture.mask)
+    (folder / shot.split / name).write_bytes(compress(rendered.image, camera.quality))
+    return name, rendered.joints, np.packbits(rendered.mask)
 
 
-def _draw_some(street: Street, shots: tuple[Shot, ...], folder: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _draw_batch(street: Street, shots: tuple[Shot, ...], folder: Path) -> list[tuple[str, np.ndarray, np.ndarray]]:
     return [_draw(street, shot, folder) for shot in shots]
 
 
-def _end_with(parent: int) -> None:
-    """End this worker when its parent process has been killed, for which it would otherwise wait."""
+def _exit_with_parent(parent: int) -> None:
+    """Exit this worker when its parent process was killed; otherwise it would wait forever."""
 
     def wait() -> None:
         while os.getppid() == parent:
@@ -223,16 +231,16 @@ def _end_with(parent: int) -> None:
     Thread(target=wait, daemon=True).start()
 
 
-def _drawn(street: Street, shots: list[Shot], folder: Path, workers: int) -> Iterable:
-    """The results of ``_draw`` for all ``shots``, in order."""
+def _draw_all(street: Street, shots: list[Shot], folder: Path, workers: int) -> Iterable:
+    """Yield the results of ``_draw`` for all ``shots``, in order."""
     if workers <= 1 or len(shots) < PARALLEL_FROM:
         yield from (_draw(street, shot, folder) for shot in shots)
         return
-    # Fresh processes, since forking would copy one in which torch's threads may run; and loky's, since those of the
-    # standard library run the calling script once more, which would wait for the street that this one is drawing.
-    with ProcessPoolExecutor(workers, initializer=_end_with, initargs=(os.getpid(),)) as pool:
+    # Forking is unsafe because torch's threads may be running. The standard library's spawned processes would run the
+    # calling script again, which would wait for the street that this process is making; loky's do not.
+    with ProcessPoolExecutor(workers, initializer=_exit_with_parent, initargs=(os.getpid(),)) as pool:
         pieces = [tuple(shots[i : i + 16]) for i in range(0, len(shots), 16)]
-        for results in pool.map(_draw_some, [street] * len(pieces), pieces, [folder] * len(pieces)):
+        for results in pool.map(_draw_batch, [street] * len(pieces), pieces, [folder] * len(pieces)):
             yield from results
 
 
@@ -241,13 +249,13 @@ def _write(folder: Path, street: Street, workers: int) -> None:
         (folder / split).mkdir(parents=True)
     shots = _shots(street)
     if len(shots) >= PARALLEL_FROM:
-        print(f"drawing the synthetic street, once: {len(shots)} images, about a minute", flush=True)
+        print(f"rendering the synthetic street (first use only): {len(shots)} images, about a minute", flush=True)
     results = tqdm(
-        _drawn(street, shots, folder, workers),
+        _draw_all(street, shots, folder, workers),
         desc="synthetic street",
         total=len(shots),
         unit="image",
-        disable=None,  # a bar at a terminal only
+        disable=None,  # shows the bar only in a terminal
         leave=False,
     )
     by_split: dict[str, list] = {split: [] for split in SPLITS}

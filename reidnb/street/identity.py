@@ -1,4 +1,4 @@
-"""Who walks in the street: looks drawn at random, in families of look-alikes that one to three details tell apart."""
+"""The people of the street: random appearances, in families of look-alikes that differ in one to three details."""
 
 from dataclasses import dataclass, replace
 
@@ -46,7 +46,7 @@ HATS = ("none", "cap", "beanie")
 
 @dataclass(frozen=True)
 class Identity:
-    """One person's looks. Lengths in metres, colours RGB in [0, 1] or names of ``CLOTH``."""
+    """One person's appearance. Lengths in metres; colours as RGB in [0, 1] or names of ``CLOTH``."""
 
     height: float
     width: float  # 1 is average, 0.9 slim, 1.25 stout
@@ -63,7 +63,7 @@ class Identity:
     motif: int  # which print or panel
     sleeves: str  # long | short
     coat: bool  # the upper garment reaches the thighs
-    opened: bool  # worn open, so that a stripe of the second colour shows in front
+    opened: bool  # worn open, with a stripe of the second colour in front
     lower: str
     lower_colour: str
     shoes: str
@@ -75,7 +75,7 @@ class Identity:
 
 
 def people(number: int, seed: list[int]) -> list[Identity]:
-    """``number`` identities; each run of ``FAMILY`` of them are look-alikes. Depends on ``seed`` only."""
+    """``number`` identities; each ``FAMILY`` consecutive ones are look-alikes. Depends on ``seed`` only."""
     result: list[Identity] = []
     for family in range(-(-number // FAMILY)):
         rng = np.random.default_rng([*seed, family])
@@ -90,7 +90,7 @@ def people(number: int, seed: list[int]) -> list[Identity]:
 
 
 def _outfit(person: Identity) -> Identity:
-    """What can be seen of the looks, without the build, on which no difference should rest alone."""
+    """The visible attributes except the build, which alone must not distinguish two identities."""
     plain = person.pattern == "plain" and not person.opened
     bald = person.style == "bald"
     return replace(
@@ -148,7 +148,7 @@ def _founder(rng: np.random.Generator) -> Identity:
 
 
 def _relative(founder: Identity, rng: np.random.Generator) -> Identity:
-    """The founder's look-alike: another build, and one to three details changed."""
+    """A look-alike of the founder: another build, and one to three changed details."""
     build = {
         "height": founder.height + float(rng.normal(0, 0.03)),
         "width": float(np.clip(founder.width + rng.normal(0, 0.06), 0.86, 1.3)),
@@ -176,7 +176,7 @@ def _relative(founder: Identity, rng: np.random.Generator) -> Identity:
 
 
 def _apart(name: str, other: str) -> bool:
-    """Whether two cloth colours are told apart at a glance."""
+    """Whether two cloth colours are clearly different."""
     return float(np.abs(np.subtract(CLOTH[name], CLOTH[other])).sum()) > 0.6
 
 

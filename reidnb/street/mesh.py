@@ -1,4 +1,4 @@
-"""Surfaces of small four-cornered faces, and how they are painted: far faces first, each in its shaded colour.
+"""Surfaces made of small quadrilateral faces, and their rendering by the painter's algorithm with flat shading.
 
 World axes in metres: x to the camera's right, y away from the camera, z up; the ground is z = 0.
 """
@@ -17,7 +17,7 @@ SUBPIXEL = 3
 class Faces:
     """N faces: corners (N, 4, 3) in metres, outward normals (N, 3), colours (N, 3) RGB in [0, 1].
 
-    ``lift`` (N,) in metres: a face is painted as if it were so much nearer, which keeps cloth over what it covers.
+    ``lift`` (N,) in metres: a face is sorted as if it were this much nearer, so that cloth is painted over the skin.
     """
 
     corners: np.ndarray
@@ -26,22 +26,22 @@ class Faces:
     lift: np.ndarray
 
     def moved(self, rotation: np.ndarray, offset: np.ndarray) -> "Faces":
-        """The faces after ``rotation`` (3, 3), then ``offset`` (3,)."""
+        """The faces rotated by ``rotation`` (3, 3), then translated by ``offset`` (3,)."""
         return Faces(self.corners @ rotation.T + offset, self.normals @ rotation.T, self.colours, self.lift)
 
 
 def join(parts: list[Faces]) -> Faces:
-    """One set of faces of all ``parts``."""
+    """The faces of all ``parts`` as one set."""
     fields = ("corners", "normals", "colours", "lift")
     return Faces(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Where on a lofted surface its faces lie, each (R-1, S): what a colour function paints by.
+    """Surface coordinates of a lofted surface's faces, each (R-1, S): the argument of colour functions.
 
-    ``t`` runs 0..1 from first to last ring, ``angle`` is 0 in front and +pi/2 on the right,
-    ``centre`` (R-1, S, 3) is the place in the surface's own axes.
+    ``t`` runs from 0 to 1 from the first to the last ring, ``angle`` is 0 in front and +pi/2 on the right, and
+    ``centre`` (R-1, S, 3) is the face's centre in the surface's axes.
     """
 
     t: np.ndarray
@@ -64,10 +64,10 @@ def loft(
     keep: Callable[[Spot], np.ndarray] | None = None,
     lift: float = 0.0,
 ) -> Faces:
-    """The skin over R rings (superellipses of ``power``: 2 an ellipse, 4 nearly a box).
+    """The surface through R rings (superellipses of exponent ``power``: 2 is an ellipse, 4 nearly a box).
 
     ``centres`` (R, 3), ``right`` and ``front`` (R, 3) or (3,) unit axes of each ring, half axes (R,) in metres.
-    ``keep`` drops the faces where it is False.
+    Faces for which ``keep`` returns False are dropped.
     """
     edges = np.linspace(-np.pi, np.pi, segments + 1)
     sine, cosine = np.sin(edges), np.cos(edges)
@@ -94,21 +94,21 @@ def loft(
 
 
 def tube(points: np.ndarray, side: np.ndarray, t: list, radius: list, colour: Colour, **options) -> Faces:
-    """A limb along the bent line ``points`` (P, 3): radius at the places ``t`` (0..1 of the length), in metres.
+    """A limb along the bent line ``points`` (P, 3): ``radius`` in metres at positions ``t`` (0..1 of the length).
 
-    ``side`` (3,) is the direction that counts as right, for colours by angle.
+    ``side`` (3,) is the direction in which the angle of ``Spot`` is +pi/2.
     """
     rings = options.pop("rings", 20)
     flat = options.pop("flat", 1.0)
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     along = np.unique(np.concatenate([np.linspace(0, 1, rings), np.array(t)])) * lengths[-1]
     line = np.stack([np.interp(along, lengths, points[:, i]) for i in range(3)], axis=1)
-    # Round the bends over a few centimetres, so that knees and elbows are curved.
-    reach = 0.045 * lengths[-1]
+    # Smooth the bends over a few centimetres, so that knees and elbows are curved.
+    bend = 0.045 * lengths[-1]
     near = np.stack(
-        [np.stack([np.interp(along + o, lengths, points[:, i]) for i in range(3)], axis=1) for o in (-reach, reach)]
+        [np.stack([np.interp(along + o, lengths, points[:, i]) for i in range(3)], axis=1) for o in (-bend, bend)]
     )
-    inner = (along > reach) & (along < lengths[-1] - reach)
+    inner = (along > bend) & (along < lengths[-1] - bend)
     line[inner] = (line[inner] + near[0][inner] + near[1][inner]) / 3
     tangent = near[1] - near[0]
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-12
@@ -116,7 +116,7 @@ def tube(points: np.ndarray, side: np.ndarray, t: list, radius: list, colour: Co
     front /= np.linalg.norm(front, axis=1, keepdims=True) + 1e-12
     right = np.cross(front, tangent)
     widths = np.interp(along / lengths[-1], t, radius)
-    # The rounding ends can be so short that rings coincide; they are then faces of no area, which paint nothing.
+    # Rounded ends can be so short that rings coincide; their faces then have no area and paint nothing.
     return loft(line, right, front, widths, widths * flat, colour, **options)
 
 
@@ -140,7 +140,7 @@ def block(centre: np.ndarray, half: tuple[float, float, float], colour: Colour, 
 
 @dataclass(frozen=True)
 class Light:
-    """Where light comes from: ``towards`` a unit vector to the sun, and the shares of sun and sky light."""
+    """Illumination: ``towards`` is a unit vector to the sun; ``direct`` and ``ambient`` weight sun and sky light."""
 
     towards: tuple[float, float, float]
     direct: float
@@ -152,56 +152,56 @@ class Light:
         return np.array(self.towards)
 
     def shade(self, normals: np.ndarray) -> np.ndarray:
-        """The light (N, 1) that falls on faces with ``normals`` (N, 3): the sky is brighter above than below."""
+        """The irradiance (N, 1) of faces with ``normals`` (N, 3); ambient light is brighter from above."""
         return (self.ambient * (0.8 + 0.2 * normals[:, 2]) + self.direct * np.maximum(normals @ self.sun, 0))[:, None]
 
 
 def paint(canvas: np.ndarray, faces: Faces, eye: np.ndarray, to_canvas, light: Light, label: int) -> None:
-    """Paint ``faces`` onto ``canvas`` (h, w, 4) uint8 in place: RGB, and ``label`` in the fourth channel.
+    """Paint ``faces`` onto ``canvas`` (h, w, 4) uint8 in place, as RGB with ``label`` in the fourth channel.
 
-    ``to_canvas`` maps points (..., 3) to canvas pixels (..., 2); ``eye`` (3,) is the camera's place.
+    ``to_canvas`` maps points (..., 3) to canvas pixels (..., 2); ``eye`` (3,) is the camera's position.
     """
     sight = eye - faces.corners.mean(axis=1)
     distance = np.linalg.norm(sight, axis=1)
     facing = (faces.normals * sight).sum(1) / distance
-    shown = np.flatnonzero(facing > 0)
-    shown = shown[np.argsort((faces.lift - distance)[shown], kind="stable")]
-    # Surfaces darken a little where they turn away from the eye, which rounds them.
-    lit = faces.colours[shown] * light.shade(faces.normals[shown]) * (0.8 + 0.2 * facing[shown, None])
+    visible = np.flatnonzero(facing > 0)
+    visible = visible[np.argsort((faces.lift - distance)[visible], kind="stable")]
+    # Surfaces are slightly darker where they turn away from the camera, which makes them look round.
+    lit = faces.colours[visible] * light.shade(faces.normals[visible]) * (0.8 + 0.2 * facing[visible, None])
     colours = np.clip(lit * 255, 0, 255).round()
-    colours = np.concatenate([colours, np.full((len(shown), 1), label)], axis=1).tolist()
-    corners = np.round(to_canvas(faces.corners[shown]) * 2**SUBPIXEL).astype(np.int32)
+    colours = np.concatenate([colours, np.full((len(visible), 1), label)], axis=1).tolist()
+    corners = np.round(to_canvas(faces.corners[visible]) * 2**SUBPIXEL).astype(np.int32)
     for points, colour in zip(corners, colours, strict=True):
         cv2.fillConvexPoly(canvas, points, colour, cv2.LINE_8, SUBPIXEL)
 
 
 def shadow(shape: tuple[int, int], faces: Faces, to_canvas, sun: np.ndarray) -> np.ndarray:
-    """The shadow of ``faces`` on the ground as the canvas sees it, (h, w) uint8: 255 is full shadow."""
-    towards = faces.corners[(faces.normals @ sun) > 0]
-    fallen = towards - sun * (towards[..., 2:] / sun[2])
+    """The shadow of ``faces`` on the ground, projected onto the canvas, (h, w) uint8: 255 is full shadow."""
+    lit = faces.corners[(faces.normals @ sun) > 0]
+    projected = lit - sun * (lit[..., 2:] / sun[2])
     cover = np.zeros(shape, np.uint8)
-    for points in np.round(to_canvas(fallen) * 2**SUBPIXEL).astype(np.int32):
+    for points in np.round(to_canvas(projected) * 2**SUBPIXEL).astype(np.int32):
         cv2.fillConvexPoly(cover, points, 255, cv2.LINE_8, SUBPIXEL)
     return cover
 
 
 def front_distance(faces: Faces, points: np.ndarray, eye: np.ndarray, to_canvas) -> np.ndarray:
-    """How far in front of each of ``points`` (P, 3) the nearest surface on the way to the eye lies, in metres.
+    """Distance in metres from each of ``points`` (P, 3) to the surface nearest to the camera on its line of sight.
 
-    Zero where no face lies before the point.
+    Zero if no face lies in front of the point.
     """
     sight = eye - faces.corners.mean(axis=1)
     distance = np.linalg.norm(sight, axis=1)
-    shown = (faces.normals * sight).sum(1) > 0
-    corners, distance = to_canvas(faces.corners[shown]), distance[shown]
+    visible = (faces.normals * sight).sum(1) > 0
+    corners, distance = to_canvas(faces.corners[visible]), distance[visible]
     inside = np.ones((len(points), len(corners)), bool)
-    turn = np.zeros((2, len(points), len(corners)), bool)
-    places = to_canvas(points)
+    side = np.zeros((2, len(points), len(corners)), bool)
+    positions = to_canvas(points)
     for i in range(4):
         start, edge = corners[:, i], corners[:, (i + 1) % 4] - corners[:, i]
-        reach = places[:, None] - start
-        cross = edge[:, 0] * reach[..., 1] - edge[:, 1] * reach[..., 0]
-        turn |= np.stack([cross > 1e-9, cross < -1e-9])
-    inside = ~(turn[0] & turn[1])
+        from_start = positions[:, None] - start
+        cross = edge[:, 0] * from_start[..., 1] - edge[:, 1] * from_start[..., 0]
+        side |= np.stack([cross > 1e-9, cross < -1e-9])
+    inside = ~(side[0] & side[1])
     nearest = np.where(inside, distance, np.inf).min(axis=1)
     return np.maximum(np.linalg.norm(eye - points, axis=1) - nearest, 0)

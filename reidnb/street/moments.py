@@ -1,4 +1,4 @@
-"""Moments drawn at random: how people pass the cameras, and what goes wrong in the pictures."""
+"""Random passages of people past the cameras, and random disturbances of their images."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from .scene import OCCLUDERS, Moment
 
 @dataclass(frozen=True)
 class Passage:
-    """One walk past one camera: what its images have in common."""
+    """The parameters that all images of one walk past one camera have in common."""
 
     heading: float
     stride: float
@@ -21,7 +21,7 @@ class Passage:
 
 
 def draw_passage(rng: np.random.Generator) -> Passage:
-    """A walk in any direction; few stand."""
+    """A random walk direction, stride and arm pose; 12 % of the people stand."""
     return Passage(
         heading=float(rng.uniform(0, 360)),
         stride=float(rng.uniform(0.75, 1.1) if rng.random() < 0.88 else rng.uniform(0.0, 0.2)),
@@ -33,7 +33,7 @@ def draw_passage(rng: np.random.Generator) -> Passage:
 def draw_moment(
     rng: np.random.Generator, camera: Camera, passage: Passage, others: list[Identity], seed: int
 ) -> Moment:
-    """One image of a passage; ``others`` are the people who may walk behind or before."""
+    """One image of a passage; ``others`` are the people who may walk behind or in front of the person."""
     occluder = str(rng.choice(OCCLUDERS, p=[0.80, 0.04, 0.04, 0.03, 0.03, 0.06]))
     side = float(rng.choice([-1.0, 1.0]))
     reach = {"pole": 0.22, "car": 0.25, "person": 0.42}.get(occluder, 0.5)
@@ -59,10 +59,10 @@ def draw_moment(
 
 
 def spoil(rng: np.random.Generator, moment: Moment) -> Moment:
-    """The same moment in a box that a detector got wrong: a part of a person, or hardly one at all."""
+    """The same moment with a poor detection box, which shows a part of the person or hardly anything of them."""
     kind = rng.integers(3)
-    if kind == 0:  # only a part
+    if kind == 0:  # part of the person
         return replace(moment, scale=rng.uniform(0.3, 0.5), shift=(rng.normal(0, 0.2), rng.uniform(-0.6, 0.6)))
-    if kind == 1:  # beside
+    if kind == 1:  # beside the person
         return replace(moment, shift=(rng.choice([-1, 1]) * rng.uniform(0.38, 0.6), rng.uniform(-0.4, 0.4)))
     return replace(moment, scale=rng.uniform(1.7, 2.4), shift=tuple(rng.uniform(-0.25, 0.25, 2)))

@@ -1,6 +1,4 @@
-"""What a camera sees without people: paving, walls with windows, trees, cars, railings, signs; and what stands in
-front of people.
-"""
+"""The static scene of a camera: paving, walls with windows, trees, cars, railings and signs; and the occluders."""
 
 from functools import lru_cache
 
@@ -19,11 +17,11 @@ PAINTS = ["white", "black", "grey", "navy", "red", "pale grey", "teal", "mustard
 
 @lru_cache(maxsize=16)
 def backdrop(camera: Camera) -> np.ndarray:
-    """The empty view of ``camera``, (H, W, 3) uint8 RGB, H and W of ``FRAME``. Read only."""
+    """The view of ``camera`` without people, (H, W, 3) uint8 RGB of size ``FRAME``, read-only."""
     rng = np.random.default_rng(camera.seed)
     view = np.ascontiguousarray(_surfaces(camera, rng))
     canvas = np.dstack([view, np.zeros(FRAME, np.uint8)])
-    for thing in sorted(_things(camera, rng), key=lambda part: -part.corners[..., 1].mean()):
+    for thing in sorted(_objects(camera, rng), key=lambda part: -part.corners[..., 1].mean()):
         paint(canvas, thing, camera.eye, camera.project, camera.light, 0)
     view = cv2.GaussianBlur(canvas[..., :3], (0, 0), 0.8)
     view.flags.writeable = False
@@ -31,7 +29,7 @@ def backdrop(camera: Camera) -> np.ndarray:
 
 
 def _surfaces(camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """Ground, wall and sky, found for each pixel by following its ray."""
+    """Ground, wall and sky, ray-cast for each pixel."""
     rows, columns = np.mgrid[: FRAME[0], : FRAME[1]] + 0.5
     rays = np.stack(
         [(columns - FRAME[1] / 2) / camera.focal, (rows - FRAME[0] / 2) / camera.focal, np.ones(FRAME)], axis=-1
@@ -46,23 +44,23 @@ def _surfaces(camera: Camera, rng: np.random.Generator) -> np.ndarray:
     wall = _wall(rng, along, camera.height + to_wall * rays[..., 2])
     facing = camera.light.shade(np.array([[slope, -1, 0]]) / np.hypot(1, slope))
     colour = np.where((to_ground < to_wall)[..., None], ground * camera.light.shade(Z[None]), wall * facing)
-    # The foot of the wall is a little darker, as corners are.
+    # Ambient occlusion: the corner between wall and ground is slightly darker.
     corner = np.exp(-np.abs(to_ground - to_wall) / 0.35)[..., None]
     grain = _noise(rng, columns, rows, 3.0)[..., None] * 0.018
     return np.clip((colour * (1 - 0.25 * corner) + grain) * 255, 0, 255).astype(np.uint8)
 
 
 def _noise(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, size: float) -> np.ndarray:
-    """Smooth noise about zero with blotches of ``size``."""
-    coarse = np.pad(rng.normal(0, 1, (64, 64)).astype(np.float32), 4, mode="wrap")  # so that tiles meet
+    """Smooth zero-mean noise with blotches of ``size``."""
+    coarse = np.pad(rng.normal(0, 1, (64, 64)).astype(np.float32), 4, mode="wrap")  # so that the tiles join seamlessly
     tile = cv2.resize(coarse, (576, 576), interpolation=cv2.INTER_CUBIC)[32:-32, 32:-32]
     step = 8 / size
     return tile[np.floor(y * step).astype(int) % 512, np.floor(x * step).astype(int) % 512]
 
 
-def _line(place: np.ndarray, period: float, width: float) -> np.ndarray:
-    """1 on lines of ``width`` every ``period``, fading to their mean where a pixel holds many."""
-    return ((place % period) < width).astype(float)
+def _line(position: np.ndarray, period: float, width: float) -> np.ndarray:
+    """1 on lines of ``width`` that repeat every ``period``, 0 elsewhere."""
+    return ((position % period) < width).astype(float)
 
 
 def _ground(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -71,7 +69,7 @@ def _ground(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarra
     kind = rng.integers(4)
     turn = rng.uniform(-0.5, 0.5)
     u, v = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
-    if kind == 0:  # slabs, each of its own tone
+    if kind == 0:  # slabs of varying brightness
         size = rng.uniform(0.5, 0.9)
         cells = (np.floor(u / size) * 12.9898 + np.floor(v / size) * 78.233) % 7.31 / 7.31
         stains = stains * (0.94 + 0.12 * cells) * (1 - 0.22 * np.maximum(_line(u, size, 0.02), _line(v, size, 0.02)))
@@ -82,7 +80,7 @@ def _ground(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarra
         base = np.array([0.36, 0.36, 0.38])
         marked = _line(u, rng.uniform(3.0, 4.2), 0.14)[..., None]
         return (base * (1 - marked) + 0.82 * marked) * stains[..., None]
-    else:  # a crossing
+    else:  # a zebra crossing
         base = np.array([0.40, 0.40, 0.42])
         marked = (_line(u, 1.1, 0.5) * ((v > 6) & (v < 10)))[..., None]
         return (base * (1 - marked) + 0.80 * marked) * stains[..., None]
@@ -106,7 +104,7 @@ def _wall(rng: np.random.Generator, along: np.ndarray, up: np.ndarray) -> np.nda
     streak = (((x + 0.6 * z) % 1.3) < 0.35)[..., None] * 0.08
     colour = np.where(glass[..., None], np.array([0.82, 0.81, 0.78]) * rng.uniform(0.3, 1), colour)
     colour = np.where(pane[..., None], reflection + streak, colour)
-    if rng.random() < 0.6:  # a shop's sign runs along the wall
+    if rng.random() < 0.6:  # a shop sign along the wall
         height, name = rng.uniform(2.3, 2.7), PAINTS[rng.integers(len(PAINTS))]
         board = (np.abs(up - height) < 0.25)[..., None]
         letters = (np.abs(up - height) < 0.11) & (_noise(rng, along, up * 0 + 3, 0.12) > 0.1) & (along % 4 < 2.4)
@@ -118,8 +116,8 @@ def _wall(rng: np.random.Generator, along: np.ndarray, up: np.ndarray) -> np.nda
     return np.where(plinth, colour * 0.7, colour)
 
 
-def _things(camera: Camera, rng: np.random.Generator) -> list[Faces]:
-    """The clutter between the walkers and the wall."""
+def _objects(camera: Camera, rng: np.random.Generator) -> list[Faces]:
+    """The objects between the people and the wall."""
     back = camera.far + 0.8
     half = 0.55 * back * FRAME[1] / camera.focal
     things: list[Faces] = []
@@ -144,12 +142,12 @@ def _things(camera: Camera, rng: np.random.Generator) -> list[Faces]:
 
 
 def car(rng: np.random.Generator, x: float, y: float) -> Faces:
-    """A parked car seen from its side, its middle over (x, y)."""
+    """A parked car seen from the side, centred at (x, y)."""
     tone = np.array(CLOTH[PAINTS[rng.integers(len(PAINTS))]])
     nose = rng.choice([-1.0, 1.0])
 
     def shell(low: float, high: float, ends: list, half: list, colour, lift: float) -> Faces:
-        # Rings from the ground up; each a rounded box from the car's rear to its nose there. The last closes it.
+        # Rings from bottom to top, each a rounded box from the car's rear to its nose. The last ring closes the shell.
         rise = np.append(np.linspace(0, 1, 14), 1.03)
         knots = np.linspace(0, 1, len(half))
         rear, fore = (np.interp(rise, knots, [end[i] for end in ends]) for i in (0, 1))
