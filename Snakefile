@@ -6,6 +6,7 @@
 #
 # A finished experiment lies in results/runs and is never trained again; one that was killed goes on from its last epoch.
 import json
+import shlex
 import sys
 from dataclasses import asdict
 
@@ -32,7 +33,9 @@ if workflow.nodes is None:  # jobs run here
     workflow.global_resources.setdefault("gpu", GPUS)
 else:  # jobs run on a cluster, whose GPUs the machine that submits to it may not have
     GPUS, THREADS = 1, 1
-PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m reidnb"
+# Quoted for the shell, and with braces doubled for snakemake: a path may hold spaces and more.
+PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}") + " -m reidnb"
+JOB = "OMP_NUM_THREADS={threads} " + PYTHON
 
 
 def parameters(**values):
@@ -68,7 +71,7 @@ rule report:
     params:
         study=STUDY,
     shell:
-        PYTHON + " report --study {params.study:q}"
+        JOB + " report --study {params.study:q}"
 
 
 rule paper:
@@ -84,7 +87,7 @@ rule paper:
     log:
         DONE + "/{name}.log",
     shell:
-        PYTHON + " notebook notebooks/{params.paper}.ipynb {output} {params.values:q} > {log} 2>&1"
+        JOB + " notebook notebooks/{params.paper}.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
 
 
 rule start:
@@ -95,7 +98,7 @@ rule start:
     log:
         DONE + "/start.log",
     shell:
-        PYTHON + " notebook notebooks/start.ipynb {output} {params.values:q} > {log} 2>&1"
+        JOB + " notebook notebooks/start.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
 
 
 rule experiment:
@@ -112,9 +115,9 @@ rule experiment:
         runtime=24 * 60,
     retries: 1
     shell:
-        PYTHON + " notebook --gpu {resources.gpu} notebooks/run.ipynb {output} {params.values:q} > {log} 2>&1"
+        JOB + " notebook --gpu {resources.gpu} notebooks/run.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
 
 
 onerror:
     # What is finished is shown all the same, and what is not is named.
-    shell("{sys.executable} -m reidnb report --study {STUDY:q}")
+    shell(PYTHON + " report --study {STUDY:q}")
