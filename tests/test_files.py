@@ -1,4 +1,4 @@
-"""Files are whole or not there, and what killed writers leave is cleared."""
+"""Files are complete or absent, and the remains of killed writers are removed."""
 
 import os
 
@@ -16,7 +16,7 @@ from reidnb import files
         SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ],
 )
-def test_a_full_disk_has_one_sentence_whoever_finds_it(tmp_path, error):
+def test_a_full_disk_gives_the_same_sentence_from_every_library(tmp_path, error):
     target = tmp_path / "model.bin"
     files.write_atomically(target, lambda file: file.write_text("before"))
 
@@ -29,7 +29,7 @@ def test_a_full_disk_has_one_sentence_whoever_finds_it(tmp_path, error):
     assert target.read_text() == "before" and os.listdir(tmp_path) == [target.name]
 
 
-def test_other_errors_are_their_own(tmp_path):
+def test_other_errors_are_passed_on(tmp_path):
     def write(file):
         file.write_text("ha")
         raise RuntimeError("Kernel died")
@@ -39,7 +39,7 @@ def test_other_errors_are_their_own(tmp_path):
     assert not os.listdir(tmp_path)
 
 
-def test_what_killed_writers_left_is_cleared_in_time(tmp_path):
+def test_remains_of_killed_writers_are_removed_when_stale(tmp_path):
     young, old, mine = (tmp_path / name for name in (".0123abcd.a.json", ".89abcdef.b.json", ".settings.json"))
     for folder in (young, old):
         folder.mkdir()
@@ -54,7 +54,7 @@ def test_what_killed_writers_left_is_cleared_in_time(tmp_path):
     assert not young.exists() and mine.exists()
 
 
-def test_others_may_read_what_a_library_made_for_its_owner(tmp_path):
+def test_others_may_read_files_that_a_library_made_private(tmp_path):
     def write(file):
         file.touch(mode=0o600)
 
@@ -63,7 +63,7 @@ def test_others_may_read_what_a_library_made_for_its_owner(tmp_path):
     assert (tmp_path / "model").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_is_not_writable_is_named(tmp_path):
     (tmp_path / "results").touch()
     with pytest.raises(OSError, match=r"^cannot write in .*results: it is a file$"):
         files.check_writable(tmp_path / "results")

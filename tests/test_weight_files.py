@@ -1,4 +1,4 @@
-"""Initial weights as people have them: any container, known by content, and one sentence for what is none."""
+"""Initial weights from files: any usual container, identified by content, and one sentence for a bad file."""
 
 import argparse
 import hashlib
@@ -53,7 +53,7 @@ def test_containers_in_use_load(container, state, tmp_path):
     assert torch.equal(net.stem[1].running_var, state["bn1.running_var"])
 
 
-def test_arrays_without_a_place_are_named(state, tmp_path):
+def test_unused_arrays_are_named(state, tmp_path):
     save_file(state | {"attention.weight": torch.zeros(2)}, tmp_path / "w.safetensors")
     with pytest.warns(UserWarning, match=r"w\.safetensors: 1 arrays are not a resnet18's .*attention\.weight"):
         Backbone("resnet18", tmp_path / "w.safetensors")
@@ -76,7 +76,7 @@ BAD = {
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("kind", BAD)
-def test_files_that_are_none_are_named_in_one_sentence(kind, suffix, tmp_path):
+def test_files_that_hold_no_weights_are_named_in_one_sentence(kind, suffix, tmp_path):
     content, reason = BAD[kind]
     (tmp_path / f"w{suffix}").write_bytes(content)
     with pytest.raises(ValueError, match=rf"w\{suffix} cannot be read: .*({reason})") as caught:
@@ -85,9 +85,9 @@ def test_files_that_are_none_are_named_in_one_sentence(kind, suffix, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_half_a_file_is_told(suffix, state, tmp_path):
-    (torch.save if suffix == ".pth" else save_file)(state, tmp_path / f"whole{suffix}")
-    (tmp_path / f"w{suffix}").write_bytes((tmp_path / f"whole{suffix}").read_bytes()[:100_000])
+def test_a_truncated_file_is_named(suffix, state, tmp_path):
+    (torch.save if suffix == ".pth" else save_file)(state, tmp_path / f"full{suffix}")
+    (tmp_path / f"w{suffix}").write_bytes((tmp_path / f"full{suffix}").read_bytes()[:100_000])
     with pytest.raises(ValueError, match="is cut short"):
         Backbone("resnet18", tmp_path / f"w{suffix}")
 
@@ -110,7 +110,7 @@ def test_imagenet_weights_in_the_cache_are_checked(tmp_path, monkeypatch):
         Backbone("resnet18", "imagenet")
 
 
-def test_key_knows_weights_by_content(state, tmp_path, street_small):
+def test_key_identifies_weights_by_content(state, tmp_path, street_small):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         save_file(state, tmp_path / folder / "w.safetensors")
@@ -138,7 +138,7 @@ def test_source_has_name_content_and_description(state, tmp_path):
 
 
 def run_from(folder, path, **provenance):
-    """A finished run's folder, as far as its caption needs it."""
+    """The part of a finished run's folder that its caption needs."""
     folder.mkdir()
     experiment = one_experiment(PAPERS["wrcanet"], {}, {}, "market1501", "quick", weights=path)
     (folder / "experiment.json").write_text(to_json(asdict(experiment)))
@@ -166,7 +166,7 @@ def test_runs_without_a_record_are_named_by_their_file(tmp_path):
     assert weights_of(run_from(tmp_path / "run", "/somewhere/w.pth")).name == "w.pth"
 
 
-def test_the_verb_names_what_a_misfit_lacks(state, tmp_path, capsys):
+def test_the_verb_names_missing_arrays(state, tmp_path, capsys):
     torch.save({name: x for name, x in state.items() if not name.startswith("layer4.1")}, tmp_path / "w.pth")
     assert main(["weights", str(tmp_path / "w.pth")]) == 0
     assert "nearest is resnet18: 10 of 120 arrays are missing" in capsys.readouterr().out

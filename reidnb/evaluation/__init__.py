@@ -1,1 +1,1 @@
-"""Ranking a gallery and measuring it."""
+"""Ranking a gallery and scoring the ranking."""

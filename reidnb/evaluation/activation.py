@@ -1,4 +1,4 @@
-"""Where an activation map lies, measured against the truth of who is where in the image."""
+"""Localisation of activation maps, measured against the person's ground-truth mask."""
 
 from collections.abc import Mapping
 
@@ -9,71 +9,72 @@ from .significance import bootstrap, paired_test
 
 
 def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """How much of each map (N, H, W), which is nowhere negative, lies inside its mask (N, H, W) bool: (N,) of 0 to 1.
+    """The fraction (N,) of the sum of each non-negative map (N, H, W) that lies inside its mask (N, H, W) bool.
 
     NaN for a map that is zero everywhere. Raises ValueError when the shapes differ or a map is negative.
     """
-    maps = _checked(maps, masks)
+    maps = _validated(maps, masks)
     total = maps.sum((1, 2))
     inside = (maps * masks).sum((1, 2))
     return np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
 
 
 def evenness(maps: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-    """Entropy of each map (N, H, W), as a share of an even map's: (N,) of 0 (all in one pixel) to 1 (even).
+    """Normalised entropy (N,) of each map (N, H, W), from 0 (all in one pixel) to 1 (a uniform map).
 
-    With ``masks`` (N, H, W) bool the entropy of what lies inside the mask alone, as a share of what an even map
-    inside it would have. NaN where a map has nothing there, or the mask has fewer than two pixels.
+    With ``masks`` (N, H, W) bool, the entropy of the part inside the mask, divided by that of a uniform map inside the
+    mask. NaN where a map is zero everywhere in the mask, or the mask has fewer than two pixels.
     """
     masks = np.ones(np.shape(maps), bool) if masks is None else np.asarray(masks, bool)
-    maps = _checked(maps, masks) * masks
+    maps = _validated(maps, masks) * masks
     total, pixels = maps.sum((1, 2), keepdims=True), masks.sum((1, 2))
     p = np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
     entropy = -(p * np.log(p, out=np.zeros_like(p), where=p > 0)).sum((1, 2))
-    known = (total[:, 0, 0] > 0) & (pixels > 1)
-    return np.divide(entropy, np.log(np.maximum(pixels, 2)), out=np.full(len(maps), np.nan), where=known)
+    defined = (total[:, 0, 0] > 0) & (pixels > 1)
+    return np.divide(entropy, np.log(np.maximum(pixels, 2)), out=np.full(len(maps), np.nan), where=defined)
 
 
 MEASURES = ("share on the person", "entropy", "entropy on the person")
 
 
 def compare(variants: Mapping[str, np.ndarray], masks: np.ndarray) -> pd.DataFrame:
-    """A row for each measure and variant, in percent, with 95 % bootstrap intervals over the images.
+    """One row per measure and variant, in percent, with 95 % bootstrap intervals over the images.
 
     variants    name to activation maps (N, H, W) of the same images
     masks       (N, H, W) bool, the person
 
-    ``low`` and ``high`` bound ``mean``; ``difference`` is to the first variant, image by image, and ``p`` how often
-    chance alone makes one as large. Images in which any variant has no activation are left out; ``images`` counts the
-    rest. For comparison, the share of a map that is even over the image is the person's share of its area.
+    ``low`` and ``high`` are the interval of ``mean``; ``difference`` is the mean paired difference to the first variant
+    and ``p`` its p-value. Images in which any variant has no activation are left out; ``images`` counts the rest. For
+    comparison, the table includes a uniform map ('an even map'), whose fraction on the person is the person's fraction
+    of the image's area.
     """
-    found = {
+    values_by_variant = {
         name: np.stack([share_inside(maps, masks), evenness(maps), evenness(maps, masks)])
         for name, maps in variants.items()
     }
-    known = np.isfinite(np.stack(list(found.values()))).all((0, 1))  # (N,)
-    if not known.any():
+    valid = np.isfinite(np.stack(list(values_by_variant.values()))).all((0, 1))  # (N,)
+    if not valid.any():
         raise ValueError("no image has activation, on a person, in every variant")
-    even = masks.mean((1, 2))[known]
-    rows = [{"variant": "an even map", "measure": MEASURES[0], **_interval(even)}]
-    first = next(iter(found))
+    uniform = masks.mean((1, 2))[valid]
+    rows = [{"variant": "an even map", "measure": MEASURES[0], **_interval(uniform)}]
+    first = next(iter(values_by_variant))
     for number, measure in enumerate(MEASURES):
-        for name, values in found.items():
-            row = {"variant": name, "measure": measure, **_interval(values[number, known])}
+        for name, values in values_by_variant.items():
+            row = {"variant": name, "measure": measure, **_interval(values[number, valid])}
             if name != first:
-                test = paired_test(values[number, known], found[first][number, known])
+                test = paired_test(values[number, valid], values_by_variant[first][number, valid])
                 row |= {"difference": 100 * test.difference, "p": test.p_value}
             rows.append(row)
     frame = pd.DataFrame(rows).reindex(columns=["measure", "variant", "mean", "low", "high", "difference", "p"])
-    return frame.assign(images=int(known.sum()))
+    return frame.assign(images=int(valid.sum()))
 
 
 def _interval(values: np.ndarray) -> dict[str, float]:
-    found = bootstrap(values)
-    return {"mean": 100 * found.mean, "low": 100 * found.low, "high": 100 * found.high}
+    interval = bootstrap(values)
+    return {"mean": 100 * interval.mean, "low": 100 * interval.low, "high": 100 * interval.high}
 
 
-def _checked(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def _validated(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     maps = np.asarray(maps, np.float64)
     if maps.ndim != 3 or maps.shape != np.shape(masks):
         raise ValueError(f"maps and masks have one shape (N, H, W), got {maps.shape} and {np.shape(masks)}")

@@ -1,8 +1,9 @@
-"""Which gallery images a query is shown, and which of them are right.
+"""Which gallery images are ranked for a query, and which of them match.
 
-The protocol (Zheng et al. 2015, Market-1501; the other data sets follow it): gallery images of pid -1 (junk) are
-never ranked; those of pid 0 (distractors) are ranked and never right; an image of the query's own identity *and*
-camera is not ranked for that query; a query without a right image is left out and counted.
+The protocol (Zheng et al. 2015, Market-1501; the other data sets follow it): gallery images with pid -1 (junk) are
+never ranked; those with pid 0 (distractors) are ranked but never match; an image of the query's identity *and* camera
+is excluded for that query. All other gallery images of the query's identity are its matches. A query without a match
+is left out, and the number of these is reported.
 """
 
 import warnings
@@ -18,16 +19,16 @@ JUNK = -1
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """The pairs of query and gallery image that the protocol treats apart, as indices."""
+    """The pairs of query and gallery image that match or are excluded, as indices."""
 
     query_pids: np.ndarray
     gallery_pids: np.ndarray
     right: np.ndarray
-    """(2, n): query and gallery index of each right image, queries ascending, then gallery ascending."""
+    """(2, n): query and gallery index of each match, sorted by query, then by gallery index."""
     barred: np.ndarray
-    """(2, n): the query's own identity and camera, never ranked for it."""
+    """(2, n): the excluded pairs, of equal identity and camera."""
     counts: np.ndarray
-    """(queries,): right images of each query."""
+    """(queries,): number of matches of each query."""
 
     @property
     def queries(self) -> int:
@@ -38,15 +39,15 @@ class Protocol:
         return len(self.gallery_pids)
 
     def on(self, device: torch.device) -> "Placed":
-        """The pairs as tensors where the distances lie, copied there once for all blocks."""
+        """The pairs as tensors on `device`, copied once for all blocks."""
         starts = np.cumsum(self.counts) - self.counts
         place = np.arange(self.right.shape[1]) - starts[self.right[0]]
         junk = np.flatnonzero(self.gallery_pids == JUNK)
         numbers = (np.concatenate([self.right, place[None]]), self.barred, junk)
         return Placed(self, *(torch.from_numpy(x).to(device) for x in numbers))
 
-    def need_right(self) -> None:
-        """Raises ValueError when no query has a right image, and warns when most have none."""
+    def require_match(self) -> None:
+        """Raise ValueError when no query has a match, and warn when most have none."""
         if self.counts.any():
             lacking = int((self.counts == 0).sum())
             if lacking > self.queries / 2:
@@ -57,33 +58,33 @@ class Protocol:
                 )
             return
         if self.barred.size:
-            why = "the gallery has the queries' identities under the queries' own cameras only"
-            raise ValueError(f"no query has a right image: {why} (ignore_cameras=True ranks these)")
-        raise ValueError("no query has a right image: the gallery has none of the queries' identities")
+            reason = "the gallery has the queries' identities under the queries' own cameras only"
+            raise ValueError(f"no query has a match: {reason} (ignore_cameras=True ranks these)")
+        raise ValueError("no query has a match: the gallery has none of the queries' identities")
 
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A protocol's pairs on one device. Blocks of distances (B, G) begin at a query `start`."""
+    """A protocol's pairs on one device. A block of distances (B, G) begins at the query `start`."""
 
     protocol: Protocol
     right: Tensor
-    """(3, n): query and gallery index of each right image, and its place, 0, 1, ..., among those of its query."""
+    """(3, n): query and gallery index of each match, and its position, 0, 1, ..., among those of its query."""
     barred: Tensor
     """(2, n): as `Protocol.barred`."""
     junk: Tensor
-    """(n,): gallery indices."""
+    """(n,): gallery indices of junk images."""
 
     def bar(self, block: Tensor, start: int) -> None:
-        """Sets the distances that are never ranked to infinity."""
+        """Set the distances of excluded images to infinity."""
         if len(self.junk):
             block[:, self.junk] = torch.inf
         rows, columns = self.barred[:, _part(self.protocol.barred[0], start, len(block))]
         block[rows - start, columns] = torch.inf
 
-    def right_in(self, start: int, length: int) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Of the right images of `length` queries: row in their block, gallery index and place, each (n,), and how
-        many one query has at most."""
+    def matches_in(self, start: int, length: int) -> tuple[Tensor, Tensor, Tensor, int]:
+        """The matches of `length` queries: row in the block, gallery index and position, each (n,), and the maximum
+        number of matches per query."""
         rows, columns, places = self.right[:, _part(self.protocol.right[0], start, length)]
         return rows - start, columns, places, int(self.protocol.counts[start : start + length].max())
 
@@ -95,33 +96,33 @@ def protocol_of(
     gallery_camids: ArrayLike,
     ignore_cameras: bool = False,
 ) -> Protocol:
-    """From the labels, whole numbers (Q,) and (G,); with `ignore_cameras` a query is shown its own camera too.
+    """The protocol for integer labels (Q,) and (G,); `ignore_cameras` also ranks images from the query's camera.
 
     Raises ValueError for empty or mismatched labels, and for a query that is junk or a distractor.
     """
     query_pids, query_camids = labels("query", query_pids, query_camids)
     gallery_pids, gallery_camids = labels("gallery", gallery_pids, gallery_camids)
     if (query_pids < 1).any():
-        at = int(np.argmax(query_pids < 1))
-        raise ValueError(f"query {at} has pid {query_pids[at]}: -1 (junk) and 0 (distractor) are for the gallery")
-    # All pairs of one identity, by way of the gallery's order by pid.
+        index = int(np.argmax(query_pids < 1))
+        raise ValueError(f"query {index} has pid {query_pids[index]}: -1 (junk) and 0 (distractor) are for the gallery")
+    # All pairs of equal identity, from the gallery sorted by pid.
     order = np.argsort(gallery_pids, kind="stable")
-    asked, query_of = np.unique(query_pids, return_inverse=True)
-    in_order = gallery_pids[order]
-    low, high = (np.searchsorted(in_order, asked, side)[query_of] for side in ("left", "right"))
+    unique_pids, query_of = np.unique(query_pids, return_inverse=True)
+    sorted_pids = gallery_pids[order]
+    low, high = (np.searchsorted(sorted_pids, unique_pids, side)[query_of] for side in ("left", "right"))
     counts = high - low
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     pairs = np.stack([np.repeat(np.arange(len(counts)), counts), order[np.repeat(low, counts) + within]])
-    own_camera = query_camids[pairs[0]] == gallery_camids[pairs[1]]
+    same_camera = query_camids[pairs[0]] == gallery_camids[pairs[1]]
     if ignore_cameras:
-        own_camera[:] = False
-    right, barred = (pairs.take(np.flatnonzero(which), axis=1) for which in (~own_camera, own_camera))
+        same_camera[:] = False
+    right, barred = (pairs.take(np.flatnonzero(which), axis=1) for which in (~same_camera, same_camera))
     counts = np.bincount(right[0], minlength=len(query_pids))
     return Protocol(query_pids, gallery_pids, right, barred, counts)
 
 
 def labels(name: str, pids: ArrayLike, camids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Both as int64 arrays (n,). Raises ValueError where they are empty, of different lengths, or no whole numbers."""
+    """Both as int64 arrays (n,). Raises ValueError if they are empty, of different lengths, or not integers."""
     pids, camids = (np.asarray(x.cpu() if isinstance(x, Tensor) else x) for x in (pids, camids))
     if pids.ndim != 1 or pids.shape != camids.shape:
         shapes = f"{name}_pids have the shape {pids.shape}, {name}_camids {camids.shape}"
@@ -130,15 +131,15 @@ def labels(name: str, pids: ArrayLike, camids: ArrayLike) -> tuple[np.ndarray, n
         raise ValueError(f"the {name} is empty")
     for kind, numbers in (("pids", pids), ("camids", camids)):
         if numbers.dtype.kind not in "iu":
-            raise ValueError(f"{name}_{kind} must be whole numbers, found {numbers.dtype}")
+            raise ValueError(f"{name}_{kind} must be integers, found {numbers.dtype}")
     return pids.astype(np.int64), camids.astype(np.int64)
 
 
 def like(block: Tensor, indices: np.ndarray) -> Tensor:
-    """The indices as a tensor where the block lies."""
+    """The indices as a tensor on the block's device."""
     return torch.from_numpy(np.ascontiguousarray(indices)).to(block.device)
 
 
 def _part(rows: np.ndarray, start: int, length: int) -> slice:
-    """Which of the ascending rows are among `length` from `start`."""
+    """The slice of the sorted `rows` that are in [start, start + length)."""
     return slice(*np.searchsorted(rows, (start, start + length)))

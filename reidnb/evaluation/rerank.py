@@ -1,8 +1,8 @@
 """k-reciprocal re-ranking (Zhong et al. 2017, CVPR), with sparse neighbour sets.
 
 The published code holds several matrices of all images x all images, and sorts them. Here the distances are computed
-in strips, of which only each image's nearest neighbours, its farthest distance and the query x gallery part are kept;
-the sets and the encoding V are sparse matrices. Images are numbered queries first, then the gallery: N = Q + G.
+in strips, of which only each image's nearest neighbours, its largest distance and the query x gallery part are kept;
+the sets and the encoding V are sparse matrices. Images are numbered with the queries first: N = Q + G.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from .distances import BLOCK_BYTES, descriptors, squared_norms
 from .rerank_on_device import DEVICE_BLOCK_BYTES, ROUNDING, SPARE, refined, rerank_on_device
 
 TILE = 16
-"""Images whose distances to all others are looked at together: they should stay in a core's cache."""
+"""Images whose distances are processed together, so few that the distances fit a core's cache."""
 
 
 def rerank(
@@ -30,14 +30,14 @@ def rerank(
     """Re-ranked distances (Q, G), float32: (1 - lambda) Jaccard distance + lambda original distance.
 
     query (Q, D) and gallery (G, D): descriptors as `metrics.evaluate` takes them, used as they are (not normalised);
-    `k1` neighbours make the k-reciprocal sets, `k2` the local query expansion. The original distance is the *squared
-    Euclidean* one, as in the paper and its authors' code, divided by each image's largest. (torchreid squares its
-    already squared distances once more; to compare, give its `re_ranking` the roots.)
+    `k1` is the size of the neighbourhoods for the k-reciprocal sets, `k2` that for local query expansion. The original
+    distance is *squared Euclidean*, as in the paper and its authors' code, divided by each image's largest distance.
+    (torchreid squares its already squared distances again; to compare, pass their roots to its `re_ranking`.)
 
-    The result is an array, or for a gallery on a GPU a tensor there: nothing but sizes of blocks leaves the device.
-    `block_bytes` bounds a block of distances: 128 MiB on the CPU and 1 GiB on a GPU unless given. Of neighbours at
-    equal distance those numbered lower are nearer; distances equal within rounding are compared in float64, so that
-    CPU and GPU agree. Raises ValueError for parameters out of range, and as `evaluate`.
+    The result is an array or, for a gallery on a GPU, a tensor there; only the sizes of blocks are read back.
+    `block_bytes` bounds a block of distances and defaults to 128 MiB on the CPU and 1 GiB on a GPU. Of neighbours at
+    equal distance the one with the lower number is nearer; distances that are equal within rounding are compared in
+    float64, so that CPU and GPU agree. Raises ValueError for parameters out of range, and as `evaluate`.
     """
     query, gallery = descriptors(query, gallery)
     if not 1 <= k1 <= len(gallery):
@@ -50,12 +50,12 @@ def rerank(
         return rerank_on_device(query, gallery, k1, k2, lambda_value, block_bytes or DEVICE_BLOCK_BYTES)
     block_bytes = block_bytes or 2 * BLOCK_BYTES
     x = torch.cat([query.float(), gallery.float()])
-    x -= x.mean(0)  # moves no distance, and keeps digits that |a|² + |b|² - 2 a.b would lose
+    x -= x.mean(0)  # leaves distances unchanged, but reduces cancellation in |a|² + |b|² - 2 a.b
     known, nearest, farthest, final = _neighbours(x, len(query), min(k1 + SPARE, len(x) - 1), block_bytes)
-    given, half = torch.cat([query.float(), gallery.float()]), round(k1 / 2) + 1
+    uncentred, half = torch.cat([query.float(), gallery.float()]), round(k1 / 2) + 1
     candidates = torch.from_numpy(known), torch.from_numpy(nearest)
-    near = refined(given, x, *candidates, (k1 + 1, half, k2), block_bytes // 4).numpy()
-    del given
+    near = refined(uncentred, x, *candidates, (k1 + 1, half, k2), block_bytes // 4).numpy()
+    del uncentred
     encoding = _encode(x, near, half, known, nearest, farthest)
     del x
     if k2 > 1:
@@ -66,20 +66,20 @@ def rerank(
 
 
 def _neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[np.ndarray, ...]:
-    """From x (N, D): each image itself and its k nearest (N, 1 + k), their squared distances (N, 1 + k), the largest
-    distance of each (N,), and all between query and gallery (Q, G).
+    """From x (N, D): each image and its k nearest neighbours (N, 1 + k), their squared distances (N, 1 + k), the
+    largest distance of each image (N,), and all distances between query and gallery (Q, G).
 
-    A strip holds the distances of some images to themselves and all after them; those to the images before are in
-    earlier strips, transposed. So each product of two descriptors is computed once. A distance is looked at only if
-    it is below the k-th smallest that one of its two images has so far; these are few, and nothing is sorted whole.
+    A strip holds the distances of some images to themselves and all later images; those to earlier images are in
+    earlier strips, transposed, so each pair is computed once. A distance becomes a candidate only if it is below the
+    k-th smallest so far of one of its two images; as candidates are few, no full row is ever sorted.
     """
     n, squares = len(x), squared_norms(x)
     near, nearest = np.zeros((n, k), np.int64), np.full((n, k), np.inf, np.float32)
     farthest = np.zeros(n, np.float32)
     between = np.empty((queries, n - queries), np.float32)
-    found, count = [], 0
+    candidates, count = [], 0
     step = min(n, max(1, block_bytes // (n * x.element_size())))
-    memory = x.new_empty(step * n)  # new memory for each strip would take longer than all that is done with it
+    memory = x.new_empty(step * n)  # allocating memory for each strip would take longer than processing it
     for start in range(0, n, step):
         stop = min(start + step, n)
         strip = memory[: (stop - start) * (n - start)].view(stop - start, n - start)
@@ -94,38 +94,42 @@ def _neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[np.n
             np.maximum(farthest[low:], tile.max(0), out=farthest[low:])
             np.maximum(farthest[low:high], tile.max(1), out=farthest[low:high])
             np.fill_diagonal(tile, np.inf)
-            found.append(_nearer(tile, low, nearest[:, -1]))
-            count += len(found[-1][0])
-            if count > n * k or high == n:  # as many as are kept: then merging costs little for each
-                near, nearest = _merged(near, nearest, found)
-                found, count = [], 0
+            candidates.append(_nearer(tile, low, nearest[:, -1]))
+            count += len(candidates[-1][0])
+            if count > n * k or high == n:  # merging as many candidates as are kept amortises its cost
+                near, nearest = _merged(near, nearest, candidates)
+                candidates, count = [], 0
     near, nearest = np.column_stack([np.arange(n), near]), np.column_stack([np.zeros(n, np.float32), nearest])
-    # Where all images are one point, the largest distance is 0 but for rounding: any other number does as well.
+    # If all images coincide, the largest distance is 0 up to rounding; any positive number will do in its place.
     farthest[farthest <= ROUNDING * 2 * squares.cpu().numpy()] = 1
     return near, nearest, farthest, between
 
 
 def _nearer(tile: np.ndarray, first: int, bound: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of the distances (rows, columns) between images from `first` on, those below one's bound (N,), as
-    image, other image, distance; a distance below both bounds comes both ways."""
+    """The distances of a tile (rows, columns), whose images start at `first`, that are below an image's bound (N,), as
+    image, other image, distance; a distance below both images' bounds is returned for both."""
     rows, columns = tile.shape
     close = tile < bound[first : first + rows, None]
     close |= tile < bound[first:]
     row, column = np.divmod(np.flatnonzero(close), columns)
     distances = np.maximum(tile[row, column], 0)
     row, column = row + first, column + first
-    there = distances < bound[row]
-    back = (distances < bound[column]) & (column >= first + rows)  # before that the tile holds each pair twice
-    pairs = (row[there], column[back]), (column[there], row[back]), (distances[there], distances[back])
+    forward = distances < bound[row]
+    backward = (distances < bound[column]) & (column >= first + rows)  # the tile's square part holds each pair twice
+    pairs = (
+        (row[forward], column[backward]),
+        (column[forward], row[backward]),
+        (distances[forward], distances[backward]),
+    )
     return tuple(np.concatenate(both) for both in pairs)
 
 
-def _merged(near: np.ndarray, nearest: np.ndarray, found: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
-    """The k nearest (N, k) and their distances, ascending, of those known and those found."""
+def _merged(near: np.ndarray, nearest: np.ndarray, candidates: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """The k nearest (N, k) and their distances, ascending, among the current ones and the candidates."""
     n, k = near.shape
-    known = np.repeat(np.arange(n), k), near.ravel(), nearest.ravel()
-    image, other, distances = (np.concatenate(parts) for parts in zip(known, *found, strict=True))
-    # Distances are not negative, so their bits order as they do: one sort of whole numbers instead of two.
+    current = np.repeat(np.arange(n), k), near.ravel(), nearest.ravel()
+    image, other, distances = (np.concatenate(parts) for parts in zip(current, *candidates, strict=True))
+    # The bits of non-negative floats are ordered like the floats: one integer sort replaces two sorts.
     order = np.argsort((image << 32) | distances.view(np.int32))
     sizes = np.bincount(image, minlength=n)
     first = order[(np.cumsum(sizes) - sizes)[:, None] + np.arange(k)]
@@ -135,19 +139,20 @@ def _merged(near: np.ndarray, nearest: np.ndarray, found: list[tuple[np.ndarray,
 def _encode(
     x: Tensor, near: np.ndarray, half: int, known: np.ndarray, nearest: np.ndarray, farthest: np.ndarray
 ) -> sparse.csr_array:
-    """V (N, N), section 3.3: for each image the weights exp(-distance) on its expanded k-reciprocal set, sum 1.
+    """V (N, N), section 3.3: for each image the weights exp(-distance) on its expanded k-reciprocal set, with sum 1.
 
-    Sets are of the neighbours `near` (N, 1 + k1), and of the first `half`; distances to `known` (N, K) are `nearest`.
+    The sets come from the neighbours `near` (N, 1 + k1) and from the first `half` of them; `nearest` (N, K) are the
+    distances to the images `known` (N, K).
     """
     n = len(near)
     reciprocal = _reciprocal(near)
     half = _reciprocal(near[:, :half])
-    # A reciprocal neighbour brings its own (half) set along when more than 2/3 of that is in the set already (eq. 3).
-    brings = reciprocal.multiply(reciprocal @ half.T).tocsr()
+    # The (half) set of a reciprocal neighbour is added when more than 2/3 of it is in the set already (eq. 3).
+    added = reciprocal.multiply(reciprocal @ half.T).tocsr()
     sizes = np.diff(half.indptr)
-    brings.data = (3 * brings.data > 2 * sizes[brings.indices]).astype(np.int32)
-    brings.eliminate_zeros()
-    expanded = (reciprocal + brings @ half).tocsr()
+    added.data = (3 * added.data > 2 * sizes[added.indices]).astype(np.int32)
+    added.eliminate_zeros()
+    expanded = (reciprocal + added @ half).tocsr()
     expanded.sort_indices()
     rows, columns = np.repeat(np.arange(n), np.diff(expanded.indptr)), expanded.indices
     distances = _look_up(x, known, nearest, rows, columns)
@@ -157,47 +162,47 @@ def _encode(
 
 
 def _reciprocal(near: np.ndarray) -> sparse.csr_array:
-    """(N, N) of 0 and 1: which images are among each other's nearest (eq. 2)."""
+    """(N, N) of 0 and 1: which images are among each other's nearest neighbours (eq. 2)."""
     forward = _indicator(near)
     return forward.multiply(forward.T).tocsr()
 
 
 def _indicator(near: np.ndarray) -> sparse.csr_array:
-    """(N, N) with a one for each of the neighbours (N, k)."""
+    """(N, N) with ones at the neighbours (N, k)."""
     n, k = near.shape
     ones = np.ones(n * k, np.int32)
     return sparse.csr_array((ones, near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
 
 
 def _look_up(x: Tensor, near: np.ndarray, nearest: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Squared distances of the pairs: known ones from the neighbours, the others computed."""
+    """Squared distances of the pairs, taken from the neighbours where possible and computed otherwise."""
     n = len(near)
     known = (np.arange(n)[:, None] * n + near).ravel()
     order = np.argsort(known)
-    wanted = rows.astype(np.int64) * n + columns
-    at = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(order) - 1)]
-    distances = nearest.ravel()[at]
-    new = np.flatnonzero(known[at] != wanted)
-    for some in np.array_split(new, len(new) // 4096 + 1):
-        a, b = (torch.from_numpy(i[some].astype(np.int64)).to(x.device) for i in (rows, columns))
-        distances[some] = (x[a] - x[b]).square_().sum(1).cpu().numpy()
+    requested = rows.astype(np.int64) * n + columns
+    index = order[np.minimum(np.searchsorted(known, requested, sorter=order), len(order) - 1)]
+    distances = nearest.ravel()[index]
+    unknown = np.flatnonzero(known[index] != requested)
+    for chunk in np.array_split(unknown, len(unknown) // 4096 + 1):
+        a, b = (torch.from_numpy(i[chunk].astype(np.int64)).to(x.device) for i in (rows, columns))
+        distances[chunk] = (x[a] - x[b]).square_().sum(1).cpu().numpy()
     return distances
 
 
 def _add_jaccard(final: np.ndarray, encoding: sparse.csr_array, weight: float) -> None:
-    """Adds weight x Jaccard distance (eq. 10) to the distances (Q, G).
+    """Add weight x Jaccard distance (eq. 10) to the distances (Q, G).
 
-    The rows of the encoding sum to 1, so the sum of maxima is 2 - the sum of minima; and minima are above 0 only
-    where both images have a weight, which the gallery's encoding, transposed, lists for each of the query's.
+    The rows of the encoding sum to 1, so the sum of maxima is 2 minus the sum of minima. A minimum is positive only
+    where both images have a weight; the transposed encoding of the gallery lists these images for each weight.
     """
     queries, images = final.shape
     inverted = encoding[queries:].T.tocsr()  # (N, G)
     for start in range(0, queries, TILE):
-        some = encoding[start : min(start + TILE, queries)]
-        sizes = np.diff(inverted.indptr)[some.indices]
-        shared = inverted[some.indices]  # for each weight of these queries, the gallery images that share it
-        minima = np.minimum(shared.data, np.repeat(some.data, sizes))
-        row = np.repeat(np.repeat(np.arange(some.shape[0]), np.diff(some.indptr)), sizes)
-        overlap = np.bincount(row * images + shared.indices, minima, some.shape[0] * images)
+        block = encoding[start : min(start + TILE, queries)]
+        sizes = np.diff(inverted.indptr)[block.indices]
+        shared = inverted[block.indices]  # for each weight of these queries, the gallery images that also have it
+        minima = np.minimum(shared.data, np.repeat(block.data, sizes))
+        row = np.repeat(np.repeat(np.arange(block.shape[0]), np.diff(block.indptr)), sizes)
+        overlap = np.bincount(row * images + shared.indices, minima, block.shape[0] * images)
         overlap = overlap.astype(np.float32).reshape(-1, images)
         final[start : start + TILE] += weight * (1 - overlap / (2 - overlap))

@@ -1,4 +1,4 @@
-"""The metrics of a data set's queries and gallery by its own protocol, as a run keeps them."""
+"""The metrics of a data set under its protocol, in the form in which a run stores them."""
 
 import math
 
@@ -24,12 +24,12 @@ def check_rankable(data: ReidData) -> None:
 
 
 def evaluate(query: torch.Tensor, gallery: torch.Tensor, data: ReidData) -> dict:
-    """The metrics, as of ``Run.metrics``, of descriptors of a data set's queries and gallery."""
+    """The metrics, in the form of ``Run.metrics``, from the descriptors of a data set's queries and gallery."""
     return summarise(score(query, gallery, data))
 
 
 def score(query: torch.Tensor, gallery: torch.Tensor, data: ReidData) -> metrics.Scores | metrics.SingleShot:
-    """The scores by the data set's protocol: single-shot CMC, or each query's AP and first rank."""
+    """The scores under the data set's protocol: single-shot CMC, or each query's AP and first rank."""
     by_protocol = metrics.single_shot_cmc if data.protocol == SINGLE_SHOT else metrics.evaluate
     return by_protocol(query, gallery, **labels_of(data))
 
@@ -41,7 +41,7 @@ def labels_of(data: ReidData) -> dict[str, np.ndarray]:
 
 
 def summarise(scores: metrics.Scores | metrics.SingleShot) -> dict:
-    """Metrics in percent, None where the protocol has none; ``cmc`` is a list of fractions."""
+    """Metrics in percent, None for those that the protocol does not define; ``cmc`` is a list of fractions."""
     summary = {name: getattr(scores, name, None) for name in ("map", "map_trapezoid", "minp")}
     summary |= {f"rank{k}": scores.rank(k) for k in RANKS}
     summary = {name: None if value is None else round(100 * float(value), 4) for name, value in summary.items()}
@@ -50,5 +50,5 @@ def summarise(scores: metrics.Scores | metrics.SingleShot) -> dict:
 
 
 def nan_for_null(metrics: dict) -> dict:
-    """The metrics with NaN for what a protocol does not have, which JSON writes as null."""
+    """The metrics with NaN in place of None (null in JSON), for metrics that the protocol does not define."""
     return {name: math.nan if value is None else value for name, value in metrics.items()}

@@ -1,10 +1,10 @@
-"""How sure a score is: over the choice of queries, or over the luck of training."""
+"""Uncertainty of a score: over the choice of queries, or over the randomness of training."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit  # scipy.stats would take every job a second to import
+from scipy.special import stdtrit  # importing scipy.stats would cost every job a second
 
 
 @dataclass(frozen=True)
@@ -19,17 +19,17 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Mean of a - b over queries, and how often chance alone makes a difference as large (two-sided)."""
+    """Mean of a - b over queries, and its two-sided p-value."""
 
     difference: float
     p_value: float
 
 
 def bootstrap(values: ArrayLike, *, seed: int = 0, repeats: int = 2000, level: float = 0.95) -> Interval:
-    """Percentile bootstrap over queries (Efron 1979) of a mean.
+    """Percentile bootstrap interval (Efron 1979) of a mean over queries.
 
     values (queries,): `scores.ap` for mAP, `scores.first_rank <= 1` for rank-1. The interval covers the choice of
-    queries, not the seed of training.
+    queries, not the training seed.
     """
     values = _values("values", values)
     if repeats < 1 or not 0 < level < 1:
@@ -48,22 +48,22 @@ def paired_bootstrap(
 
 
 def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:
-    """Student's t interval (1908) of the mean over trainings that differ by their seed alone.
+    """Student's t interval (1908) of the mean over training runs that differ only in their seed.
 
-    values (seeds,), at least two: a score of each training, or the difference of two runs with the same seed. The
-    interval covers the luck of training, not the choice of queries.
+    values (seeds,), at least two: a score of each run, or the difference of two runs with the same seed. The
+    interval covers the randomness of training, not the choice of queries.
     """
     values = _values("values", values)
     if len(values) < 2 or not 0 < level < 1:
         raise ValueError(f"expected two seeds or more and 0 < level < 1, found {len(values)} and level {level}")
-    reach = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / len(values) ** 0.5
-    return Interval(float(values.mean()), float(values.mean() - reach), float(values.mean() + reach), level)
+    half_width = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / len(values) ** 0.5
+    return Interval(float(values.mean()), float(values.mean() - half_width), float(values.mean() + half_width), level)
 
 
 def paired_test(a: ArrayLike, b: ArrayLike, *, seed: int = 0, repeats: int = 10_000) -> PairedTest:
     """Sign-flip permutation test between two runs on the same queries, a and b (queries,), for example both `ap`.
 
-    Under the null hypothesis each query's difference could as well have the other sign (Fisher 1935).
+    Under the null hypothesis the sign of each query's difference is arbitrary (Fisher 1935).
     """
     a, b = _pair(a, b)
     if repeats < 1:
@@ -72,7 +72,7 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, seed: int = 0, repeats: int = 10_
     rng = np.random.default_rng(seed)
     observed = abs(difference.sum())
     flips = [abs(difference @ (2.0 * rng.integers(2, size=len(a)) - 1)) for _ in range(repeats)]
-    # A hair's breadth, so that sums equal but for rounding count as equal.
+    # The tolerance lets sums that differ only by rounding count as equal.
     extreme = np.count_nonzero(np.array(flips) >= observed - 1e-9 * np.abs(difference).sum())
     return PairedTest(float(difference.mean()), (1 + extreme) / (1 + repeats))
 

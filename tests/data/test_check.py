@@ -1,4 +1,4 @@
-"""What ``python -m reidnb data`` says of whole and of broken copies."""
+"""The report of ``python -m reidnb data`` on complete and on broken copies."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from reidnb.data.check import check, present
 
 @pytest.fixture
 def root(tmp_path, street_small, monkeypatch):
-    """A data root with a Duke in small, which is what a complete copy holds here."""
+    """A data root with a miniature of DukeMTMC-reID, which counts as a complete copy here."""
     counts = duke(tmp_path / "DukeMTMC-reID", street_small)
     monkeypatch.setitem(catalog.DATA_SETS, "dukemtmc", replace(catalog.DATA_SETS["dukemtmc"], counts=counts))
     return tmp_path
@@ -22,7 +22,7 @@ def row(frame, what):
     return frame[frame.what == what].iloc[0]
 
 
-def test_a_whole_copy(root, capsys):
+def test_a_complete_copy(root, capsys):
     frame = check("dukemtmc", root)
     assert frame.ok.all() and row(frame, "train ids").found == row(frame, "train ids").expected == 8
     assert main(["data", "check", "dukemtmc", "--root", str(root)]) == 0
@@ -36,14 +36,14 @@ def test_unreadable_files_are_named(root, capsys):
     broken = sorted((folder / "query").iterdir())[:7]
     for path in broken:
         path.write_bytes(path.read_bytes()[:100])
-    found = row(check("dukemtmc", root), "unreadable files")
-    assert found.found == 7 and not found.ok
-    assert broken[0].name in found.details and found.details.endswith("and 2 more")
+    result = row(check("dukemtmc", root), "unreadable files")
+    assert result.found == 7 and not result.ok
+    assert broken[0].name in result.details and result.details.endswith("and 2 more")
     assert main(["data", "check", "dukemtmc", "--root", str(root)]) == 1
     assert "unreadable files" in capsys.readouterr().out
 
 
-def test_what_training_and_test_share(root):
+def test_overlap_of_training_and_test(root):
     folder = root / "DukeMTMC-reID"
     image = sorted((folder / "bounding_box_train").iterdir())[0]
     (folder / "bounding_box_test" / image.name).write_bytes(image.read_bytes())
@@ -55,7 +55,7 @@ def test_what_training_and_test_share(root):
     assert gallery.found == gallery.expected + 1 and not gallery.ok
 
 
-def test_nobody_says_how_many(root):
+def test_without_published_counts(root):
     frame = check("folder", root / "DukeMTMC-reID")
     assert frame.ok.all() and (frame.expected[:8] == "").all()
 
@@ -63,18 +63,18 @@ def test_nobody_says_how_many(root):
 def test_list(root, street_small, capsys):
     market_like(root / "market1501", street_small)
     cuhk03_mat(root / "cuhk03" / "cuhk-03.mat", street_small)
-    found = present(root).set_index("name")
-    assert list(found.index) == [n for n in catalog.DATA_SETS if n not in ("msmt17", "folder", *catalog.STREETS)]
-    assert found.state["dukemtmc"] == "complete"
-    assert found.state["market1501"].startswith("not complete: train ids 8 instead of 751")
-    assert found.state["cuhk03-labeled"].startswith("present; its images are written")
+    result = present(root).set_index("name")
+    assert list(result.index) == [n for n in catalog.DATA_SETS if n not in ("msmt17", "folder", *catalog.STREETS)]
+    assert result.state["dukemtmc"] == "complete"
+    assert result.state["market1501"].startswith("not complete: train ids 8 instead of 751")
+    assert result.state["cuhk03-labeled"].startswith("present; its images are written")
     assert main(["data", "list", "--root", str(root)]) == 0
     assert str(root / "DukeMTMC-reID") in capsys.readouterr().out
     # One layout, several names: the complete copy alone.
     assert present(root / "DukeMTMC-reID").name.tolist() == ["dukemtmc"]
 
 
-def test_nothing_there(tmp_path, capsys):
+def test_an_empty_root(tmp_path, capsys):
     assert main(["data", "list", "--root", str(tmp_path)]) == 0
     assert "no known data set under" in capsys.readouterr().out
     assert main(["data", "list", "--root", str(tmp_path / "gone")]) == 1

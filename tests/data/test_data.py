@@ -51,7 +51,7 @@ def test_market_folder_names_and_counts(tmp_path, folder):
         catalog.load("market1501", tmp_path)
 
 
-def test_street_small_is_a_whole_data_set(street_small):
+def test_street_small_is_a_complete_data_set(street_small):
     assert street_small.train_ids == 8
     assert set(street_small.query.pid) <= set(street_small.gallery.pid)
     assert (street_small.gallery.pid == catalog.JUNK).any() and (street_small.gallery.pid == catalog.DISTRACTOR).any()
@@ -95,7 +95,7 @@ def test_decode_resizes_once_and_keeps(tmp_path):
     assert (pixels.decode([str(path)], (20, 10), tmp_path) != store).any()
 
 
-def test_an_image_of_the_street_that_has_gone_is_named(tmp_path, street_small, monkeypatch):
+def test_a_deleted_image_of_the_street_is_named(tmp_path, street_small, monkeypatch):
     monkeypatch.setenv("REIDNB_CACHE", str(tmp_path))
     shutil.copytree(street_small.root, tmp_path / "street-small")
     image = sorted((tmp_path / "street-small" / "query").iterdir())[2]
@@ -149,7 +149,7 @@ def test_augmentation_is_flip_pad_crop_erase_image_by_image(seed, pad, flip):
         np.testing.assert_allclose(got[i].permute(1, 2, 0), expected, atol=1e-5)
 
 
-def test_each_image_has_its_own_draw():
+def test_each_image_has_an_independent_draw():
     drawn = draw(Augmentation(0.5, 5, 0.5), 200, (64, 32), torch.Generator().manual_seed(0))
     assert 70 < int(drawn["flip"].sum()) < 130
     assert len(set(zip(drawn["top"].tolist(), drawn["left"].tolist(), strict=True))) > 50
@@ -173,7 +173,7 @@ def test_pk_batches(seed, sizes, k):
     for batch in labels[batches].reshape(-1, 4, k):
         assert (batch == batch[:, :1]).all() and len(set(batch[:, 0])) == 4
     np.testing.assert_array_equal(batches, pk_batches(labels, 4, k, seed))
-    # An image comes twice only where its identity has a short group.
+    # An image is repeated only if its identity has a short group.
     used, times = np.unique(batches, return_counts=True)
     assert all(sizes[labels[i]] % k for i in used[times > 1])
 
@@ -189,8 +189,8 @@ def test_sampler_errors_and_shuffle():
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1000), pad=st.integers(0, 6), flip=st.sampled_from([0.0, 0.5, 1.0]))
-def test_boxes_travel_with_the_image(seed, pad, flip):
-    """A bright rectangle is found where its moved box says, or has left the image with it."""
+def test_boxes_move_with_the_image(seed, pad, flip):
+    """A bright rectangle lies inside its moved box, or has left the image with it."""
     images = torch.zeros(6, 32, 16, 3, dtype=torch.uint8)
     images[:, 6:20, 3:9] = 255
     box = torch.tensor([3 / 16, 6 / 32, 9 / 16, 20 / 32]).expand(6, 1, 4)

@@ -1,4 +1,4 @@
-"""Each data set's layout, in small: found, read, counted, and told apart when something is wrong."""
+"""Miniatures in each data set's layout are found, read and counted, and faulty ones are reported."""
 
 import shutil
 from dataclasses import replace
@@ -23,7 +23,7 @@ def mat(tmp_path_factory, street_small):
 
 @pytest.fixture
 def expect(monkeypatch):
-    """Let a miniature be the complete copy."""
+    """Let a miniature count as a complete copy."""
 
     def set_counts(name, counts):
         monkeypatch.setitem(catalog.DATA_SETS, name, replace(catalog.DATA_SETS[name], counts=counts))
@@ -44,7 +44,7 @@ MAKE = {"dukemtmc": duke, "msmt17": msmt17}
 
 @pytest.mark.parametrize(("name", "home"), [(name, home) for name in HOMES for home in HOMES[name]])
 @pytest.mark.filterwarnings("ignore:DukeMTMC")
-def test_found_wherever_people_have_it(tmp_path, street_small, expect, name, home):
+def test_data_sets_are_found_under_their_usual_names(tmp_path, street_small, expect, name, home):
     expect(name, MAKE.get(name, market_like)(tmp_path / home, street_small))
     data = catalog.load(name, tmp_path)
     assert data.name == name and data.root == (tmp_path / home).resolve() and data.protocol == "market"
@@ -85,13 +85,13 @@ def test_msmt17_lists(tmp_path, street_small, expect, version):
     assert data.gallery.path.str.contains(folder).all()
 
 
-def test_protocol_file_says_what_the_paper_says():
+def test_protocol_file_agrees_with_the_paper():
     frame = cuhk03._protocol()
     assert frame.groupby("pair").size().tolist() == [843, 440, 77, 58, 49] and len(frame) == 1467
     for boxes in ("labeled", "detected"):
         assert (frame[boxes] == "train").sum() == 767
-        asked = frame[boxes][frame[boxes] != "train"].str.split(expand=True).astype(int)
-        assert len(asked) == 700 and asked[0].between(1, 5).all() and asked[1].between(6, 10).all()
+        queries = frame[boxes][frame[boxes] != "train"].str.split(expand=True).astype(int)
+        assert len(queries) == 700 and queries[0].between(1, 5).all() and queries[1].between(6, 10).all()
 
 
 @pytest.mark.parametrize("boxes", ["labeled", "detected"])
@@ -100,7 +100,7 @@ def test_new_protocol_from_mat(mat, boxes):
     protocol = pd.read_csv(cuhk03.files("reidnb.data") / "cuhk03_new_protocol.csv")
     pid = {(a, b): i + 1 for i, (a, b) in enumerate(zip(protocol.pair, protocol.person, strict=True))}
     rows = {(a, b): p for a, b, p in zip(protocol.pair, protocol.person, protocol[boxes], strict=True)}
-    wanted = {"train": set(), "query": set(), "gallery": set()}
+    expected_rows = {"train": set(), "query": set(), "gallery": set()}
     for pair, persons in enumerate(PERSONS, 1):
         for person in range(1, persons + 1):
             for index in range(1, 11):
@@ -110,11 +110,11 @@ def test_new_protocol_from_mat(mat, boxes):
                 row = rows[pair, person]
                 split = "train" if row == "train" else "query" if str(index) in row.split() else "gallery"
                 name = f"{pair}_{person:03d}_{view}_{index:02d}.png"
-                wanted[split].add((name, pid[pair, person], view))
-    for split, expected in wanted.items():
+                expected_rows[split].add((name, pid[pair, person], view))
+    for split, expected in expected_rows.items():
         table = getattr(data, split)
-        found = zip(table.path.str.rsplit("/", n=1).str[1], table.pid, table.camid, strict=True)
-        assert set(found) == expected and len(table) == len(expected) > 0, split
+        rows = zip(table.path.str.rsplit("/", n=1).str[1], table.pid, table.camid, strict=True)
+        assert set(rows) == expected and len(table) == len(expected) > 0, split
 
 
 def test_extracted_images_are_the_files(mat, street_small):
@@ -168,7 +168,7 @@ def test_there_are_twenty_splits(mat, name):
         catalog.read(name, mat)
 
 
-def test_cuhk03_in_small_is_not_complete(mat):
+def test_a_miniature_of_cuhk03_is_incomplete(mat):
     with pytest.raises(ValueError, match=r"not a complete cuhk03-labeled: train ids 17 instead of 1367"):
         catalog.load("cuhk03-labeled", mat)
     with pytest.raises(ValueError, match=r"not a complete cuhk03np-detected: train ids \d+ instead of 767"):
@@ -212,14 +212,14 @@ def test_wrong_mat_files(tmp_path, street_small, spoil, message, name):
         ("market1501", "other", "market1501"),
     ],
 )
-def test_the_folder_that_was_meant_is_named(tmp_path, street_small, home, given, meant):
+def test_the_intended_folder_is_suggested(tmp_path, street_small, home, given, meant):
     market_like(tmp_path / "top" / home, street_small)
     (tmp_path / "top" / given).mkdir(exist_ok=True)
     with pytest.raises(FileNotFoundError, match=rf"no folder bounding_box_train .*did you mean .*top/{meant}\?"):
         catalog.load("market1501", tmp_path / "top" / given)
 
 
-def test_what_else_lies_there_is_named(tmp_path, street_small):
+def test_other_candidates_are_named(tmp_path, street_small):
     market_like(tmp_path / "mine", street_small)
     with pytest.raises(FileNotFoundError, match=r"folders there that have one: mine$"):
         catalog.load("dukemtmc", tmp_path)
@@ -233,7 +233,7 @@ def test_what_else_lies_there_is_named(tmp_path, street_small):
         catalog.load("msmt17", tmp_path / "bare" / "MSMT17_V1.tar.gz")
 
 
-def test_a_folder_of_ones_own_a_level_off(tmp_path, street_small):
+def test_a_custom_folder_one_level_up_or_down(tmp_path, street_small):
     market_like(tmp_path / "mine", street_small)
     assert catalog.load("folder", tmp_path / "mine").train_ids == 8
     with pytest.raises(FileNotFoundError, match=r"folders there that have one: mine$"):
@@ -274,6 +274,6 @@ def test_wrong_list_lines(tmp_path, street_small, text, found):
 
 
 def test_count_on_the_street(street_small):
-    found = count(street_small)
-    assert (found.train_ids, found.query_ids, found.gallery_ids, found.cameras) == (8, 8, 8, 3)
-    assert found.images == found.train + found.query + found.gallery
+    counts = count(street_small)
+    assert (counts.train_ids, counts.query_ids, counts.gallery_ids, counts.cameras) == (8, 8, 8, 3)
+    assert counts.images == counts.train + counts.query + counts.gallery

@@ -1,4 +1,4 @@
-"""The papers' tables of data sets, and the same counted from copies in small."""
+"""The papers' tables of data sets, and the same counts from miniature copies."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from reidnb.data import catalog, statistics
 from reidnb.data.dataset import count
 
 
-def test_counts_of_complete_copies_are_what_is_printed():
-    """The numbers of ``Counts`` and of the papers come from different places; where they differ a note says why."""
+def test_counts_of_complete_copies_are_the_published_ones():
+    """``Counts`` and the papers have different sources; where their numbers differ, a note gives the reason."""
     differ = set()
     for paper in ("hybrid_attention", "attention_driven"):
         for row in statistics.published(paper).itertuples():
@@ -43,15 +43,15 @@ def test_ours_beside_published(tmp_path, street_small):
     assert ours["identities"] == 8 + held.gallery_ids and ours["test ids"] == 8
     assert ours["bounding boxes"] == held.train + held.query + held.gallery
     assert frame.ours["msmt17", "test images"] == len(street_small.query) + (street_small.gallery.pid > 0).sum()
-    # No set of the new protocol's own: counted from cuhk-03.mat.
-    whole = count(catalog.read("cuhk03np-labeled", tmp_path)).images
-    assert frame.ours["cuhk03np-labeled", "bounding boxes"] == whole
+    # There is no folder for the new protocol, so it is counted from cuhk-03.mat.
+    images = count(catalog.read("cuhk03np-labeled", tmp_path)).images
+    assert frame.ours["cuhk03np-labeled", "bounding boxes"] == images
     classic = statistics.beside_published("attention_driven", tmp_path).set_index(["dataset", "quantity"])
     assert classic.ours["cuhk03-labeled", "test ids"] == 5
-    assert classic.ours["cuhk03-labeled", "bounding boxes"] == whole
+    assert classic.ours["cuhk03-labeled", "bounding boxes"] == images
 
 
-def test_a_root_that_is_a_data_set_is_that_one_alone(tmp_path, street_small, monkeypatch):
+def test_a_root_that_is_a_data_set_counts_as_that_one_only(tmp_path, street_small, monkeypatch):
     counts = market_like(tmp_path, street_small)
     monkeypatch.setitem(catalog.DATA_SETS, "market1501", replace(catalog.DATA_SETS["market1501"], counts=counts))
     frame = statistics.beside_published("hybrid_attention", tmp_path)
@@ -67,9 +67,9 @@ def test_wide_table():
             "ours": pd.array([10000, None, 2], dtype="Int64"),
         }
     )
-    shown = statistics.wide(frame)
-    assert list(shown.columns) == ["quantity", "b", "a"] and shown.quantity.tolist() == ["images", "cameras"]
-    assert shown.b.tolist() == ["10,000 (same)", "6 (2)"] and shown.a[0] == "5"
+    table = statistics.wide(frame)
+    assert list(table.columns) == ["quantity", "b", "a"] and table.quantity.tolist() == ["images", "cameras"]
+    assert table.b.tolist() == ["10,000 (same)", "6 (2)"] and table.a[0] == "5"
 
 
 def test_other_papers_print_no_such_table():

@@ -1,4 +1,4 @@
-"""Measures of activation maps against small ones by hand."""
+"""Measures of activation maps, against small examples computed by hand."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reidnb.evaluation.activation import MEASURES, compare, evenness, share_inside
 
 
-def test_share_by_hand():
+def test_share_inside_by_hand():
     maps = np.array([[[1, 2], [3, 4]], [[0, 0], [5, 0]], [[0, 0], [0, 0]]])
     masks = np.array([[[True, False], [False, True]], [[True, True], [False, True]], [[True, True], [True, True]]])
     np.testing.assert_array_equal(share_inside(maps, masks), [0.5, 0.0, np.nan])
@@ -18,13 +18,13 @@ def test_evenness_by_hand():
     one, even, half = np.zeros((4, 4)), np.full((4, 4), 0.3), np.zeros((4, 4))
     one[1, 2] = 7
     half[:2] = 0.1
-    found = evenness(np.stack([one, even, half, np.zeros((4, 4))]))
-    np.testing.assert_allclose(found, [0, 1, np.log(8) / np.log(16), np.nan], atol=1e-12)
+    result = evenness(np.stack([one, even, half, np.zeros((4, 4))]))
+    np.testing.assert_allclose(result, [0, 1, np.log(8) / np.log(16), np.nan], atol=1e-12)
     uneven = np.array([[[1.0, 3.0]]])
     assert evenness(uneven)[0] == pytest.approx(-(0.25 * np.log2(0.25) + 0.75 * np.log2(0.75)))
 
 
-def test_evenness_inside_a_mask_is_that_of_the_cut_out():
+def test_evenness_inside_a_mask_is_that_of_the_crop():
     random = np.random.default_rng(0)
     maps, mask = random.random((3, 6, 4)), np.zeros((3, 6, 4), bool)
     mask[:, 1:4, 1:3] = True
@@ -36,19 +36,19 @@ def test_evenness_inside_a_mask_is_that_of_the_cut_out():
 
 @settings(deadline=None)
 @given(st.integers(0, 10_000), st.floats(1e-3, 1e3))
-def test_measures_lie_in_the_unit_interval_and_know_no_scale(seed, scale):
+def test_measures_lie_in_the_unit_interval_and_do_not_depend_on_scale(seed, scale):
     random = np.random.default_rng(seed)
     maps, masks = random.random((4, 5, 3)) ** 3, random.random((4, 5, 3)) < 0.6
-    for found, scaled in (
+    for result, scaled in (
         (share_inside(maps, masks), share_inside(scale * maps, masks)),
         (evenness(maps, masks), evenness(scale * maps, masks)),
     ):
-        known = np.isfinite(found)
-        assert ((found[known] >= 0) & (found[known] <= 1 + 1e-12)).all()
-        np.testing.assert_allclose(found, scaled)
+        known = np.isfinite(result)
+        assert ((result[known] >= 0) & (result[known] <= 1 + 1e-12)).all()
+        np.testing.assert_allclose(result, scaled)
 
 
-def test_compare_finds_who_looks_at_the_person():
+def test_compare_finds_the_map_on_the_person():
     random = np.random.default_rng(1)
     masks = np.zeros((40, 8, 4), bool)
     masks[:, 2:7, 1:3] = True  # 10 of 32 pixels

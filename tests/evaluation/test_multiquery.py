@@ -1,4 +1,4 @@
-"""Pooling a person's images of one camera, against a loop, and what multi-query evaluation gains."""
+"""Pooling a person's images from one camera, against a loop, and the gain of multi-query evaluation."""
 
 import numpy as np
 import pytest
@@ -27,9 +27,9 @@ def test_by_hand():
 def test_equals_a_loop(seed, n, pooling):
     rng = np.random.default_rng(seed)
     images, pids, camids = rng.normal(size=(n, 3)), rng.integers(1, 4, n), rng.integers(2, size=n)
-    pooled, *found = pool(torch.from_numpy(images), pids, camids, pooling)
+    pooled, *labels = pool(torch.from_numpy(images), pids, camids, pooling)
     expected = sorted(set(zip(pids.tolist(), camids.tolist(), strict=True)))
-    assert list(zip(*(f.tolist() for f in found), strict=True)) == expected
+    assert list(zip(*(f.tolist() for f in labels), strict=True)) == expected
     for row, (pid, camid) in zip(pooled.numpy(), expected, strict=True):
         same = np.array([i for p, c, i in zip(pids, camids, images, strict=True) if (p, c) == (pid, camid)])
         np.testing.assert_allclose(row, getattr(same, pooling)(axis=0), rtol=1e-12)
@@ -41,21 +41,21 @@ def test_one_image_each_is_the_ordinary_evaluation():
     pids, camids = np.arange(8) // 2 + 1, np.arange(8) % 2
     ids = rng.integers(1, 5, 40), rng.integers(3, size=40)
     shuffled = rng.permutation(8)
-    pooled, *found = pool(query[shuffled], pids[shuffled], camids[shuffled])
+    pooled, *labels = pool(query[shuffled], pids[shuffled], camids[shuffled])
     np.testing.assert_array_equal(
-        evaluate(pooled, gallery, *found, *ids).ap, evaluate(query, gallery, pids, camids, *ids).ap
+        evaluate(pooled, gallery, *labels, *ids).ap, evaluate(query, gallery, pids, camids, *ids).ap
     )
 
 
 def test_pooling_takes_noise_away():
-    """Thirty noisy images of each person ask together: their mean lies nearer to the person than any of them."""
+    """Thirty noisy images of each person form one query: their mean is nearer to the person than any of them."""
     rng = np.random.default_rng(0)
     people, pids = rng.normal(size=(20, 16)), np.repeat(np.arange(20), 30)
     images = people[pids] + 2 * rng.normal(size=(600, 16))
     gallery, ids = people + 0.5 * rng.normal(size=(20, 16)), (np.arange(1, 21), np.full(20, 2))
     one = evaluate(images, gallery, pids + 1, np.ones(600, int), *ids)
-    pooled, *found = pool(images, pids + 1, np.ones(600, int))
-    many = evaluate(pooled, gallery, *found, *ids)
+    pooled, *labels = pool(images, pids + 1, np.ones(600, int))
+    many = evaluate(pooled, gallery, *labels, *ids)
     assert many.queries == 20
     assert many.rank(1) > one.rank(1) + 0.2
 

@@ -47,18 +47,18 @@ def clustered(seed, queries, images, dimensions=8, spread=0.7):
 @pytest.mark.parametrize(("k1", "k2", "weight"), [(20, 6, 0.3), (7, 3, 0.3), (5, 1, 0.0), (1, 1, 0.5), (60, 60, 1.0)])
 def test_rerank_is_the_published_algorithm(k1, k2, weight):
     query, gallery = clustered(0, 25, 60)
-    found = rerank(query, gallery, k1, k2, weight)
-    assert found.dtype == np.float32
-    assert found.shape == (25, 60)
-    np.testing.assert_allclose(found, dense(query, gallery, k1, k2, weight), rtol=0, atol=1e-5)
+    result = rerank(query, gallery, k1, k2, weight)
+    assert result.dtype == np.float32
+    assert result.shape == (25, 60)
+    np.testing.assert_allclose(result, dense(query, gallery, k1, k2, weight), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("spread", [0.2, 0.7, 50], ids=["tight clusters", "clusters", "random"])
 def test_the_ranking_is_the_published_one(spread):
     query, gallery = clustered(4, 20, 150, spread=spread)
-    found, expected = rerank(query, gallery), dense(query, gallery, 20, 6, 0.3)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-    np.testing.assert_array_equal(np.argsort(found, axis=1), np.argsort(expected, axis=1))
+    result, expected = rerank(query, gallery), dense(query, gallery, 20, 6, 0.3)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(np.argsort(result, axis=1), np.argsort(expected, axis=1))
 
 
 # The same examples each time: two distances equal but for float32 rounding would be ordered either way.
@@ -76,22 +76,22 @@ def test_rerank_equals_the_dense_reference(seed, queries, images, k1, k2, spread
     query, gallery = clustered(seed, queries, images, spread=spread)
     k2 = min(k1, k2)
     block_bytes = rows * 4 * (queries + images)
-    found = rerank(query, gallery, k1, k2, block_bytes=block_bytes)
-    np.testing.assert_allclose(found, dense(query, gallery, k1, k2, 0.3), rtol=0, atol=1e-5)
+    result = rerank(query, gallery, k1, k2, block_bytes=block_bytes)
+    np.testing.assert_allclose(result, dense(query, gallery, k1, k2, 0.3), rtol=0, atol=1e-5)
 
 
 def test_input_kind_and_block_size_do_not_matter():
     query, gallery = clustered(1, 9, 40)
-    found = rerank(query, gallery)
+    result = rerank(query, gallery)
     for rows in (1, 2, 9, 10, 48, 49):
         blocked = rerank(query, gallery, block_bytes=rows * 4 * 49)
-        np.testing.assert_allclose(blocked, found, rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(rerank(torch.from_numpy(query), torch.from_numpy(gallery)), found)
-    np.testing.assert_allclose(rerank(query.astype(np.float64), gallery), found, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(blocked, result, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(rerank(torch.from_numpy(query), torch.from_numpy(gallery)), result)
+    np.testing.assert_allclose(rerank(query.astype(np.float64), gallery), result, rtol=0, atol=1e-6)
 
 
 def test_many_merges_keep_the_nearest():
-    """Enough images for several merges of what was found, in an order that brings ever nearer ones."""
+    """Enough images for several merges of candidates, in an order in which ever nearer ones appear."""
     x = np.random.default_rng(0).normal(size=(900, 3)).astype(np.float32)
     x = x[np.argsort(-(x**2).sum(1))]
     squared = ((x[:, None] - x[None]) ** 2).sum(2)
@@ -108,7 +108,7 @@ def test_a_common_shift_does_not_matter():
     np.testing.assert_allclose(rerank(query + 100, gallery + 100), rerank(query, gallery), rtol=0, atol=1e-4)
 
 
-def test_inputs_are_left_alone():
+def test_inputs_are_not_modified():
     query, gallery = clustered(3, 9, 40)
     before = query.copy(), gallery.copy()
     rerank(query, gallery)
@@ -129,10 +129,10 @@ def test_two_far_clusters_by_hand():
 
 
 def test_identical_images_give_finite_distances():
-    found = rerank(np.ones((3, 4)), np.ones((6, 4)), k1=4, k2=2)
-    assert np.isfinite(found).all()
-    assert found.min() >= -1e-6
-    assert found.max() <= 1 + 1e-6
+    result = rerank(np.ones((3, 4)), np.ones((6, 4)), k1=4, k2=2)
+    assert np.isfinite(result).all()
+    assert result.min() >= -1e-6
+    assert result.max() <= 1 + 1e-6
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Re-ranking in tensor code, on the CPU against a dense reading of the paper, and where there is one on a GPU."""
+"""Re-ranking in tensor code, against a dense reference implementation on the CPU and, if available, on a GPU."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 
 def dense(query, gallery, k1, k2, weight):
-    """Zhong et al. 2017, section 3, in float64, each image its own first neighbour and ties going to lower numbers."""
+    """Zhong et al. 2017, section 3, in float64; an image is its own first neighbour, and ties go to lower numbers."""
     x = np.concatenate([query, gallery]).astype(np.float64)
     squared = ((x[:, None] - x[None]) ** 2).sum(2)
     largest = squared.max(1, keepdims=True)
@@ -50,14 +50,14 @@ def dense(query, gallery, k1, k2, weight):
 
 
 def on_cpu(query, gallery, k1=20, k2=6, weight=0.3, block_bytes=DEVICE_BLOCK_BYTES):
-    found = rerank_on_device(torch.from_numpy(query), torch.from_numpy(gallery), k1, k2, weight, block_bytes)
-    assert found.dtype == torch.float32
-    assert found.shape == (len(query), len(gallery))
-    return found.numpy()
+    result = rerank_on_device(torch.from_numpy(query), torch.from_numpy(gallery), k1, k2, weight, block_bytes)
+    assert result.dtype == torch.float32
+    assert result.shape == (len(query), len(gallery))
+    return result.numpy()
 
 
 def with_ties(seed, queries, images, dimensions, values):
-    """Descriptors of few whole numbers: many are equal, and many distances."""
+    """Descriptors of few distinct integers: many are equal, and many distances."""
     x = np.random.default_rng(seed).integers(values, size=(queries + images, dimensions)).astype(np.float32)
     return x[:queries], x[queries:]
 
@@ -67,16 +67,16 @@ def with_ties(seed, queries, images, dimensions, values):
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_the_published_algorithm(k1, k2, weight):
     query, gallery = clustered(0, 12, 60)
-    found = on_cpu(query, gallery, k1, min(k1, k2), weight)
-    np.testing.assert_allclose(found, dense(query, gallery, k1, min(k1, k2), weight), rtol=0, atol=2e-6)
+    result = on_cpu(query, gallery, k1, min(k1, k2), weight)
+    np.testing.assert_allclose(result, dense(query, gallery, k1, min(k1, k2), weight), rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("spread", [0.2, 0.7, 50], ids=["tight clusters", "clusters", "random"])
 def test_both_modules_agree(spread):
     query, gallery = clustered(4, 60, 400, spread=spread)
-    found, expected = on_cpu(query, gallery), rerank(query, gallery)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
-    np.testing.assert_array_equal(np.argsort(found, axis=1)[:, :10], np.argsort(expected, axis=1)[:, :10])
+    result, expected = on_cpu(query, gallery), rerank(query, gallery)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(np.argsort(result, axis=1)[:, :10], np.argsort(expected, axis=1)[:, :10])
 
 
 @settings(max_examples=100, deadline=None)
@@ -101,38 +101,38 @@ def test_ties_go_to_lower_numbers(seed, queries, images, dimensions, values, k1,
 @pytest.mark.parametrize("make", [clustered, lambda *sizes: with_ties(*sizes, 3, 3)], ids=["clusters", "ties"])
 def test_the_size_of_blocks_changes_rounding_only(make):
     query, gallery = make(1, 30, 120)
-    found = on_cpu(query, gallery, 9, 4)
+    result = on_cpu(query, gallery, 9, 4)
     for block_bytes in (1, 1000, 4 * 150 * 7, 50_000):
-        np.testing.assert_allclose(on_cpu(query, gallery, 9, 4, 0.3, block_bytes), found, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(on_cpu(query, gallery, 9, 4, 0.3, block_bytes), result, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [0, 1000])
 def test_sets_are_exact_though_rounding_is_coarse(shift):
-    """Distances that differ by far less than float32 tells, as every image nearly is in the same place."""
+    """Distances that differ by much less than float32 resolves, since all images nearly coincide."""
     rng = np.random.default_rng(0)
     given = torch.from_numpy((rng.integers(50, size=(200, 6)) / 4096 + shift).astype(np.float32))
     given[0] += 100
     x, sizes = given - given.mean(0), (8, 5, 3)
     near, nearest, _, _ = neighbours(x, 20, 12, 1 << 20)
-    found = refined(given, x, near, nearest, sizes, 1 << 16)
+    result = refined(given, x, near, nearest, sizes, 1 << 16)
     squared = ((given[:, None].double() - given[None].double()) ** 2).sum(2) - torch.eye(200)
     expected = squared.sort(dim=1, stable=True).indices
     for size in sizes:
-        assert torch.equal(found[:, :size].sort(1).values, expected[:, :size].sort(1).values)
+        assert torch.equal(result[:, :size].sort(1).values, expected[:, :size].sort(1).values)
 
 
 @pytest.mark.parametrize("values", [3, 1 << 20], ids=["ties", "few ties"])
 @pytest.mark.parametrize("k", [1, 7, 29, 96])
-def test_the_smallest_are_those_of_a_whole_sort(values, k):
+def test_the_smallest_are_those_of_a_full_sort(values, k):
     block = torch.randint(values, (20, 96 * 32), generator=torch.Generator().manual_seed(0)).float()
-    found, columns = smallest(block, k)
-    assert torch.equal(found, block.sort(1).values[:, :k])
-    assert torch.equal(block.gather(1, columns), found)
+    result, columns = smallest(block, k)
+    assert torch.equal(result, block.sort(1).values[:, :k])
+    assert torch.equal(block.gather(1, columns), result)
     assert (columns.sort(1).values.diff() > 0).all()
 
 
 def test_both_modules_agree_on_many_images():
-    """More than neighbours are sought in groups, and a number that is not of whole groups."""
+    """Enough images for the search by groups, and a number that is not a multiple of the group size."""
     query, gallery = clustered(5, 100, 2511, dimensions=24)
     expected = rerank(query, gallery)
     for block_bytes in (1 << 20, DEVICE_BLOCK_BYTES):
@@ -143,9 +143,9 @@ def test_duplicates_are_at_the_same_distance():
     x = torch.randn(40, 37, generator=torch.Generator().manual_seed(0))
     x[20:] = x[0]
     a, b = torch.full((40,), 5), torch.arange(40)
-    found = exact(x, a, b, 5000)
-    assert bool((found[20:] == found[0]).all())
-    torch.testing.assert_close(found, ((x[5].double() - x.double()) ** 2).sum(1))
+    result = exact(x, a, b, 5000)
+    assert bool((result[20:] == result[0]).all())
+    torch.testing.assert_close(result, ((x[5].double() - x.double()) ** 2).sum(1))
 
 
 def test_identical_images():
@@ -153,19 +153,19 @@ def test_identical_images():
     np.testing.assert_allclose(on_cpu(query, gallery, 4, 2), dense(query, gallery, 4, 2, 0.3), rtol=0, atol=2e-6)
 
 
-def test_inputs_and_settings_are_left_alone():
+def test_inputs_and_settings_are_not_modified():
     query, gallery = (torch.from_numpy(x) for x in clustered(3, 9, 40))
     before, precision = (query.clone(), gallery.clone()), torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:
         with torch.autocast("cpu"):
-            found = rerank_on_device(query, gallery, 20, 6, 0.3)
+            result = rerank_on_device(query, gallery, 20, 6, 0.3)
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
     finally:
         torch.backends.cuda.matmul.fp32_precision = precision
     assert torch.equal(query, before[0])
     assert torch.equal(gallery, before[1])
-    assert torch.equal(found, rerank_on_device(query, gallery, 20, 6, 0.3))
+    assert torch.equal(result, rerank_on_device(query, gallery, 20, 6, 0.3))
 
 
 @needs_gpu
@@ -176,12 +176,12 @@ def test_the_gpu_agrees_with_the_cpu(kind):
         gallery[700:1400] = gallery[:700]
         gallery[1400:] = gallery[0]
     expected = rerank_on_device(query, gallery, 20, 6, 0.3)
-    found = rerank(query.cuda(), gallery.cuda())
-    assert found.is_cuda
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-5)
+    result = rerank(query.cuda(), gallery.cuda())
+    assert result.is_cuda
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-5)
     # Where two images come out nearly equal, rounding decides; so the ranking is compared by the distances it meets.
-    met = expected.gather(1, found.cpu().argsort(dim=1, stable=True))
+    met = expected.gather(1, result.cpu().argsort(dim=1, stable=True))
     torch.testing.assert_close(met, expected.sort(1).values, rtol=0, atol=1e-5)
-    assert torch.equal(found, rerank(query.cuda(), gallery.cuda()))
-    torch.testing.assert_close(module.rerank_on_device(query.cuda(), gallery.cuda(), 20, 6, 0.3, 1 << 20), found)
+    assert torch.equal(result, rerank(query.cuda(), gallery.cuda()))
+    torch.testing.assert_close(module.rerank_on_device(query.cuda(), gallery.cuda(), 20, 6, 0.3, 1 << 20), result)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from reidnb.evaluation.significance import bootstrap, over_seeds, paired_bootstrap, paired_test
 
 
-def test_interval_of_a_share():
+def test_interval_of_a_fraction():
     """Rank-1 of 0.5 over 400 queries: the normal interval is 0.5 -+ 1.96 * 0.025."""
-    found = bootstrap(np.arange(400) % 2 == 0)
-    assert found.mean == 0.5
-    assert found.low == pytest.approx(0.451, abs=0.006)
-    assert found.high == pytest.approx(0.549, abs=0.006)
-    assert found.level == 0.95
+    result = bootstrap(np.arange(400) % 2 == 0)
+    assert result.mean == 0.5
+    assert result.low == pytest.approx(0.451, abs=0.006)
+    assert result.high == pytest.approx(0.549, abs=0.006)
+    assert result.level == 0.95
 
 
 def test_interval_is_seeded_and_grows_with_the_level():
@@ -28,8 +28,8 @@ def test_interval_is_seeded_and_grows_with_the_level():
 
 
 def test_interval_of_a_constant():
-    found = bootstrap([0.25] * 8)
-    assert (found.mean, found.low, found.high) == (0.25, 0.25, 0.25)
+    result = bootstrap([0.25] * 8)
+    assert (result.mean, result.low, result.high) == (0.25, 0.25, 0.25)
 
 
 def test_paired_test_equals_all_sign_flips():
@@ -37,9 +37,9 @@ def test_paired_test_equals_all_sign_flips():
     b = np.linspace(0.2, 0.6, 8)
     signs = np.array(list(itertools.product((-1, 1), repeat=8)))
     exact = np.mean(np.abs(signs @ difference) >= abs(difference.sum()) - 1e-12)
-    found = paired_test(b + difference, b)
-    assert found.difference == pytest.approx(difference.mean())
-    assert found.p_value == pytest.approx(exact, abs=0.01)
+    result = paired_test(b + difference, b)
+    assert result.difference == pytest.approx(difference.mean())
+    assert result.p_value == pytest.approx(exact, abs=0.01)
 
 
 def test_paired_test_is_symmetric_and_seeded():
@@ -51,23 +51,25 @@ def test_paired_test_is_symmetric_and_seeded():
 
 
 def test_equal_runs_do_not_differ():
-    found = paired_test([0.5, 0.7, 0.1], [0.5, 0.7, 0.1])
-    assert (found.difference, found.p_value) == (0, 1)
+    result = paired_test([0.5, 0.7, 0.1], [0.5, 0.7, 0.1])
+    assert (result.difference, result.p_value) == (0, 1)
 
 
 def test_paired_interval_is_that_of_the_differences():
-    """The same queries are hard for both runs, so the difference is surer than either score."""
+    """The same queries are hard for both runs, so the difference varies less than either score."""
     b = np.random.default_rng(0).random(200)
     a = b + np.linspace(0.05, 0.15, 200)
-    found = paired_bootstrap(a, b)
-    assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1), abs=0.006)
-    assert bootstrap(a).high - bootstrap(a).low > 10 * (found.high - found.low)
+    result = paired_bootstrap(a, b)
+    assert (result.mean, result.low, result.high) == pytest.approx((0.1, 0.1, 0.1), abs=0.006)
+    assert bootstrap(a).high - bootstrap(a).low > 10 * (result.high - result.low)
 
 
 def test_interval_over_seeds_by_hand():
-    """1, 2, 3: mean 2, deviation 1, and Student's t of 2 degrees of freedom is 4.303 at 95 %."""
-    found = over_seeds([1, 2, 3])
-    assert (found.mean, found.low, found.high) == pytest.approx((2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+    """1, 2, 3: mean 2, standard deviation 1, and Student's t with 2 degrees of freedom is 4.303 at 95 %."""
+    result = over_seeds([1, 2, 3])
+    assert (result.mean, result.low, result.high) == pytest.approx(
+        (2, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4
+    )
 
 
 FRACTIONS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=30)
@@ -78,12 +80,12 @@ FRACTIONS = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, ma
 def test_intervals_hold_the_mean_and_move_with_the_values(pairs, shift):
     a, b = np.array(pairs).T
     for interval in (lambda a, b: paired_bootstrap(a, b, repeats=200), lambda a, b: over_seeds(a - b)):
-        found, moved, back = interval(a, b), interval(a + shift, b), interval(b, a)
-        assert found.low - 1e-12 <= found.high
-        assert found.mean == pytest.approx((a - b).mean(), abs=1e-12)
-        assert (moved.low, moved.high) == pytest.approx((found.low + shift, found.high + shift), abs=1e-9)
-        assert (back.low, back.high) == pytest.approx((-found.high, -found.low), abs=1e-9)
-        assert (a - b).min() - 1e-12 <= found.mean <= (a - b).max() + 1e-12
+        result, moved, back = interval(a, b), interval(a + shift, b), interval(b, a)
+        assert result.low - 1e-12 <= result.high
+        assert result.mean == pytest.approx((a - b).mean(), abs=1e-12)
+        assert (moved.low, moved.high) == pytest.approx((result.low + shift, result.high + shift), abs=1e-9)
+        assert (back.low, back.high) == pytest.approx((-result.high, -result.low), abs=1e-9)
+        assert (a - b).min() - 1e-12 <= result.mean <= (a - b).max() + 1e-12
     assert (a - b).min() - 1e-12 <= paired_bootstrap(a, b, repeats=200).low
 
 

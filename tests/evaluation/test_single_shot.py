@@ -1,4 +1,4 @@
-"""An experiment by CUHK03's classic protocol, from ``cuhk-03.mat`` to the table: rank-k, and no mAP."""
+"""An experiment under CUHK03's classic protocol, from ``cuhk-03.mat`` to the table: rank-k without mAP."""
 
 import math
 from dataclasses import replace
@@ -36,15 +36,15 @@ def test_rank_k_without_map(finished):
     run, data = finished
     query, gallery = rescoring.descriptors(run, data)
     expected = single_shot_cmc(query, gallery, **labels_of(data), repeats=10, seed=0)
-    found = run.metrics
-    assert found["rank1"] == pytest.approx(100 * expected.cmc[0], abs=1e-3)
-    assert all(math.isnan(found[name]) for name in ("map", "map_trapezoid", "minp"))
-    assert found["queries"] == len(data.query) and len(found["cmc"]) == 50
-    assert found["rank20"] == 100  # five identities only
+    metrics = run.metrics
+    assert metrics["rank1"] == pytest.approx(100 * expected.cmc[0], abs=1e-3)
+    assert all(math.isnan(metrics[name]) for name in ("map", "map_trapezoid", "minp"))
+    assert metrics["queries"] == len(data.query) and len(metrics["cmc"]) == 50
+    assert metrics["rank20"] == 100  # five identities only
     assert not (run.folder / "queries.npz").exists()
 
 
-def test_a_query_never_meets_itself(finished):
+def test_a_query_is_never_its_own_match(finished):
     run, data = finished
     top = run.rankings["top"]
     cameras, people = data.gallery.camid.to_numpy(), data.gallery.pid.to_numpy()

@@ -1,4 +1,4 @@
-"""Joints, canonical poses, the boxes of eq. 1 and 2, and figure 4 (where joints come from: test_pose_sources)."""
+"""Joints, canonical poses, the boxes of eq. 1 and 2, and figure 4 (for the sources of joints see test_sources)."""
 
 from itertools import pairwise
 
@@ -47,11 +47,11 @@ def test_joints_are_the_streets_head_to_foot():
 
 def test_cocos_joints_are_reordered_and_get_a_neck():
     coco = np.arange(17 * 3, dtype=float).reshape(17, 3)
-    found = skeleton.from_coco(coco)
+    result = skeleton.from_coco(coco)
     for row, name in ((0, "nose"), (1, "left eye"), (2, "right eye"), (6, "right shoulder"), (9, "left wrist")):
-        assert found[K[name]].tolist() == coco[row].tolist()
-    assert found[K["right ankle"]].tolist() == coco[16].tolist()
-    assert found[K["neck"]].tolist() == [(15 + 18) / 2, (16 + 19) / 2, 17]  # rows 5 and 6; the lower confidence
+        assert result[K[name]].tolist() == coco[row].tolist()
+    assert result[K["right ankle"]].tolist() == coco[16].tolist()
+    assert result[K["neck"]].tolist() == [(15 + 18) / 2, (16 + 19) / 2, 17]  # rows 5 and 6; the lower confidence
 
 
 def test_mirroring_swaps_right_and_left():
@@ -95,7 +95,7 @@ def test_arms_that_reach_out_widen_all_boxes():
 
 
 @pytest.mark.parametrize("steps", range(7))
-def test_beta_is_a_share_of_the_bodys_height(steps):
+def test_beta_is_a_fraction_of_the_bodys_height(steps):
     boxes = pose.boxes(standing()[None], SIZE, steps / 48)[0]  # table 11: 0, H/48, ... 6H/48
     overlap = steps / 48 * 182
     assert boxes[1, 3] == pytest.approx(34 + overlap)
@@ -134,7 +134,7 @@ def test_boxes_of_the_mirror_image_are_mirrored(joints):
     )
 
 
-def test_a_part_outside_of_the_image_is_its_strip():
+def test_a_part_outside_of_the_image_gets_its_strip():
     boxes = pose.boxes(standing()[None], np.array([[100, 100]]))[0]  # cut below the hips: no lower leg is left
     assert boxes[4].tolist() == [0, 75, 100, 100]
     assert boxes[3, 1:].tolist() == pytest.approx([71.8, 95.5, 100])
@@ -211,13 +211,13 @@ def test_the_nearest_pose_is_taken():
     assert (filled[0, [K["left shoulder"], K["left hip"]], 0] < 50).all()
 
 
-def test_nobody_there_gets_the_mean_pose_on_the_whole_crop():
+def test_without_joints_the_mean_pose_fills_the_crop():
     joints = np.zeros((2, 18, 3), np.float32)
     sizes = np.array([[200, 100], [64, 32]])
     filled = pose.fill(joints, sizes)
     assert np.allclose(filled[0, :, :2], pose.shipped().mean(0) * 200 + (50, 0), atol=1e-3)
-    whole = pose.shares(pose.boxes(filled, sizes), sizes)[:, 0]
-    assert np.allclose(whole, [0, 0, 1, 1], atol=0.05)
+    body = pose.shares(pose.boxes(filled, sizes), sizes)[:, 0]
+    assert np.allclose(body, [0, 0, 1, 1], atol=0.05)
 
 
 def test_a_single_joint_places_a_pose_as_high_as_the_image():
@@ -231,7 +231,7 @@ def test_a_single_joint_places_a_pose_as_high_as_the_image():
 
 @settings(deadline=None)
 @given(places, arrays(np.bool_, (4, 18)))
-def test_what_is_there_stays_and_filling_twice_changes_nothing(xy, seen):
+def test_detected_joints_stay_and_filling_twice_changes_nothing(xy, seen):
     joints = np.concatenate([xy, seen[..., None]], -1).astype(np.float32)
     sizes = np.tile(SIZE, (4, 1))
     once = pose.fill(joints, sizes)
@@ -240,7 +240,7 @@ def test_what_is_there_stays_and_filling_twice_changes_nothing(xy, seen):
     assert np.array_equal(pose.fill(once, sizes), once)
 
 
-def test_canonical_poses_are_the_kinds_of_poses_that_are_there():
+def test_canonical_poses_are_the_clusters_of_the_poses():
     striding = standing()
     striding[[K["right ankle"], K["left ankle"]], 0] += (-30, 30)
     rng = np.random.default_rng(0)
@@ -252,7 +252,7 @@ def test_canonical_poses_are_the_kinds_of_poses_that_are_there():
     assert sorted(apart) == pytest.approx([7, 37], abs=0.1)  # H is 182
 
 
-def test_too_few_complete_poses_are_told_and_the_shipped_taken():
+def test_with_too_few_complete_poses_the_shipped_ones_are_used():
     joints = np.stack([standing()] * 5)
     joints[0, 0, 2] = 0
     with pytest.raises(ValueError, match="8 canonical poses need as many complete poses: 4 of 5 images"):
@@ -260,24 +260,24 @@ def test_too_few_complete_poses_are_told_and_the_shipped_taken():
     assert pose.typical(joints) is pose.shipped()
 
 
-def test_a_training_set_with_enough_complete_poses_has_its_own():
+def test_a_training_set_with_enough_complete_poses_gets_its_own():
     rng = np.random.default_rng(0)
     joints = np.stack([standing()] * canonical.ENOUGH * canonical.COUNT)
     joints[..., :2] += rng.normal(0, 2, joints[..., :2].shape)
-    own = pose.typical(joints)
-    assert own.shape == (canonical.COUNT, 18, 2)
-    assert np.allclose(own[:, K["right wrist"], 0], -20 / 182, atol=0.05)  # all from the front
+    typical = pose.typical(joints)
+    assert typical.shape == (canonical.COUNT, 18, 2)
+    assert np.allclose(typical[:, K["right wrist"], 0], -20 / 182, atol=0.05)  # all from the front
 
 
-def test_the_streets_hidden_joints_are_found_nearly(street_small):
+def test_the_streets_hidden_joints_are_estimated_closely(street_small):
     poses = pose.load(street_small)
     filled = pose.complete(poses)
     people = street_small.gallery.pid.to_numpy() > 0
     hidden = poses.gallery.joints[people, :, 2] == 0
     true = poses.gallery.joints[people, :, :2]
 
-    def error(found: np.ndarray) -> float:
-        return float(np.linalg.norm(found - true, axis=-1)[hidden].mean() / 64)
+    def error(result: np.ndarray) -> float:
+        return float(np.linalg.norm(result - true, axis=-1)[hidden].mean() / 64)
 
     # Among many poses there is one that fits; their mean alone does worse.
     mean = pose.complete(poses, canonical=pose.shipped().mean(0)[None])

@@ -1,4 +1,4 @@
-"""Joints from every source: the street's truth, files, Keypoint R-CNN; and what is said when they do not fit."""
+"""Joints from every source (the street's ground truth, files, Keypoint R-CNN), and the errors for bad ones."""
 
 import copy
 import json
@@ -19,7 +19,7 @@ FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding
 
 
 def standing() -> np.ndarray:
-    """A person in an image of 200x100, all joints certain."""
+    """A person in an image of 200x100, with confidence 1 for all joints."""
     joints = np.ones((18, 3), np.float32)
     joints[:, :2] = pose.shipped()[0] * 180 + (50, 10)
     return joints
@@ -39,7 +39,7 @@ def test_the_streets_truth_is_found_by_default_and_kept(street_small, monkeypatc
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> catalog.ReidData:
-    """Two images a split, 200x100; the cache is empty."""
+    """Two images per split, 200x100; the cache is empty."""
     monkeypatch.setenv("REIDNB_CACHE", str(tmp_path / "cache"))
     for split in FOLDERS.values():
         (tmp_path / "set" / split).mkdir(parents=True)
@@ -54,8 +54,8 @@ def write_npz(path, joints: np.ndarray | None = None, **changed):
         joints = np.stack([standing(), standing() + np.array([5, 0, 0])])
         joints[..., 2] = 0.9
     names = np.array(["0001_c1_1.jpg", "0002_c2_1.jpg"])
-    found = {n: a for split in FOLDERS.values() for n, a in ((split, joints), (f"{split}_names", names))}
-    content = {name: array for name, array in (found | changed).items() if array is not None}
+    result = {n: a for split in FOLDERS.values() for n, a in ((split, joints), (f"{split}_names", names))}
+    content = {name: array for name, array in (result | changed).items() if array is not None}
     np.savez(path, **content)
     return path
 
@@ -108,7 +108,7 @@ def test_openposes_files_are_read(folder, tmp_path):
         assert first[K[name]].tolist() == pytest.approx(coco[row].tolist())
     for name, row in (("neck", 1), ("right hip", 9), ("right ankle", 11), ("left ankle", 14), ("left ear", 18)):
         assert second[K[name]].tolist() == pytest.approx(body[row].tolist())
-    assert not poses.gallery.joints[1].any()  # nobody found
+    assert not poses.gallery.joints[1].any()  # no detection
 
     flat = tmp_path / "flat"
     for file in (tmp_path / "json" / "query").iterdir():
@@ -141,16 +141,18 @@ def nan() -> np.ndarray:
         ({"query_names": np.array(["a", None], object)}, "cannot be read: .*allow_pickle=False"),
     ],
 )  # fmt: skip
-def test_joints_that_do_not_fit_are_told_in_one_sentence(folder, tmp_path, change, message):
+def test_joints_that_do_not_fit_are_reported_in_one_sentence(folder, tmp_path, change, message):
     with pytest.raises(ValueError, match=message) as caught:
         pose.load(folder, write_npz(tmp_path / "a.npz", **change))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("cut", [0, 40, 700])
-def test_a_broken_npz_is_told(folder, cut):
-    whole = write_npz(folder.root / "joints.npz").read_bytes()
-    (folder.root / "joints.npz").write_bytes(whole[:cut] if cut < 100 else whole[:cut] + b"?" * 9 + whole[cut + 9 :])
+def test_a_corrupt_npz_is_reported(folder, cut):
+    content = write_npz(folder.root / "joints.npz").read_bytes()
+    (folder.root / "joints.npz").write_bytes(
+        content[:cut] if cut < 100 else content[:cut] + b"?" * 9 + content[cut + 9 :]
+    )
     with pytest.raises(ValueError, match=r"joints .*joints\.npz cannot be read"):
         pose.load(folder)
 
@@ -165,7 +167,7 @@ def test_a_broken_npz_is_told(folder, cut):
         ('{"people": [{"pose_keypoints_2d": ["x"]}]}', "are not OpenPose's"),
     ],
 )
-def test_broken_openpose_files_are_told(folder, tmp_path, text, message):
+def test_corrupt_openpose_files_are_reported(folder, tmp_path, text, message):
     for name in ("0001_c1_1", "0002_c2_1"):
         (tmp_path / "json").mkdir(exist_ok=True)
         (tmp_path / "json" / f"{name}_keypoints.json").write_text(text)
@@ -173,7 +175,7 @@ def test_broken_openpose_files_are_told(folder, tmp_path, text, message):
         pose.load(folder, tmp_path / "json")
 
 
-def test_missing_sources_are_told(folder, tmp_path):
+def test_missing_sources_are_reported(folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"pose source /nowhere\.npz: no such \.npz file nor folder"):
         pose.source_of(folder, "/nowhere.npz")
     with pytest.raises(ValueError, match=r"'truth': .* is no synthetic street"):
@@ -190,7 +192,7 @@ def test_missing_sources_are_told(folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Random weights: what is found is nonsense, but the way there is the real one."""
+    """Random weights: the joints are meaningless, but the code path is the real one."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "keypoints.pth"
     torch.save(keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict(), path)
@@ -205,10 +207,10 @@ def net(weights):
 def test_keypoint_rcnn_finds_joints_once(folder, weights, net, tmp_path, monkeypatch):
     monkeypatch.setattr(detector, "SIDE", 64)
     monkeypatch.setattr(detector, "detector", lambda *_: net)
-    said = []
-    poses = pose.load(folder, weights=weights, log=said.append)
+    log_lines = []
+    poses = pose.load(folder, weights=weights, log=log_lines.append)
     assert poses.source == f"keypointrcnn-64:{detector.digest(weights)}"
-    assert len(said) == 3 and "2 images of folder train with Keypoint R-CNN (first use only)" in said[0]
+    assert len(log_lines) == 3 and "2 images of folder train with Keypoint R-CNN (first use only)" in log_lines[0]
     image = torch.from_numpy(np.array(Image.open(folder.query.path[0]))).permute(2, 0, 1) / 255
     with torch.inference_mode():
         (people,) = net([image])
@@ -218,32 +220,32 @@ def test_keypoint_rcnn_finds_joints_once(folder, weights, net, tmp_path, monkeyp
     score = people["keypoints_scores"][0, 9].item()
     assert joints[K["left wrist"], 2] == pytest.approx(1 / (1 + np.exp(2 - score)), abs=1e-3)
 
-    # Kept: neither network nor pieces are needed again, and nothing is said.
+    # Cached: neither network nor pieces are needed again, and nothing is logged.
     monkeypatch.setattr(detector, "detect", None)
-    assert np.array_equal(pose.load(folder, weights=weights, log=said.append).query.joints, poses.query.joints)
-    assert len(said) == 3
+    assert np.array_equal(pose.load(folder, weights=weights, log=log_lines.append).query.joints, poses.query.joints)
+    assert len(log_lines) == 3
     assert not [path for path in (tmp_path / "cache" / "joints").iterdir() if path.is_dir()]
 
 
-def test_an_interrupted_search_goes_on(folder, net, tmp_path, monkeypatch):
+def test_an_interrupted_detection_resumes(folder, net, tmp_path, monkeypatch):
     monkeypatch.setattr(detector, "PIECE", 1)
     monkeypatch.setattr(detector, "detector", lambda *_: net)
     done = np.full((1, 18, 3), 7, np.float32)
     (tmp_path / "pieces").mkdir()
     np.save(tmp_path / "pieces" / "0.npy", done)
-    found = detector.detect(list(folder.query.path), tmp_path / "pieces", "", 64)
-    assert np.array_equal(found[0], done[0]) and not np.array_equal(found[1], done[0])
+    result = detector.detect(list(folder.query.path), tmp_path / "pieces", "", 64)
+    assert np.array_equal(result[0], done[0]) and not np.array_equal(result[1], done[0])
     assert not (tmp_path / "pieces").exists()
 
 
-def test_where_nobody_is_found_all_joints_are_missing(folder, net):
+def test_without_a_detection_all_joints_are_missing(folder, net):
     net = copy.deepcopy(net)
     torch.nn.init.constant_(net.roi_heads.box_predictor.cls_score.bias[1:], -100)
     joints = detector._joints(net, list(folder.query.path), "cpu")
     assert joints.shape == (2, 18, 3) and not joints.any()
 
 
-def test_missing_weights_say_where_they_belong(folder, monkeypatch, tmp_path):
+def test_missing_weights_are_reported_with_their_place(folder, monkeypatch, tmp_path):
     def offline(*_, **__):
         raise URLError("no network")
 

@@ -1,4 +1,4 @@
-"""The synthetic street: the same bytes from the same seed, Market-1501's layout, and truth that fits the images."""
+"""The synthetic street: the same bytes from the same seed, Market-1501's layout, and matching ground truth."""
 
 import hashlib
 import os
@@ -68,13 +68,13 @@ def test_layout_and_ids(folder):
             assert cv2.imread(str(path)).shape == (64, 32, 3)
 
 
-def test_every_query_has_a_right_image_before_another_camera(folder):
+def test_every_query_has_a_match_from_another_camera(folder):
     cameras_of = defaultdict(set)
     for pid, camid in images(folder, "bounding_box_test"):
         cameras_of[pid].add(camid)
     for pid, camid in images(folder, "query"):
         assert cameras_of[pid] - {camid}
-        assert camid in cameras_of[pid]  # as in Market-1501, a query's own camera is in the gallery too
+        assert camid in cameras_of[pid]  # as in Market-1501, the gallery also has images from the query's camera
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -88,19 +88,19 @@ def test_truth_fits_the_images(folder, split):
         if int(NAME.fullmatch(name)[1]) < 1:
             continue
         assert mask.any()
-        shown = joints[joints[:, 2] == 1]
-        assert len(shown) >= 3
+        visible = joints[joints[:, 2] == 1]
+        assert len(visible) >= 3
         near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5)))
-        x, y = shown[:, :2].astype(int).T
+        x, y = visible[:, :2].astype(int).T
         assert near[y, x].all()
 
 
-def test_a_street_that_is_there_is_left_as_it_is(folder, monkeypatch):
+def test_an_existing_street_is_left_unchanged(folder, monkeypatch):
     monkeypatch.setattr(dataset, "_write", None)  # would fail if anything were made
     assert street.make(folder, **TINY) == folder
 
 
-def test_a_folder_of_something_else_is_refused(folder, tmp_path):
+def test_a_folder_with_other_files_is_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="seed 0 instead of 5"):
         street.make(folder, seed=5, **TINY)
     (tmp_path / "mine.txt").write_text("mine")
@@ -128,7 +128,7 @@ def test_wrong_parameters_are_named(tmp_path, change, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_truth_of_something_else_is_refused(folder, tmp_path):
+def test_truth_of_another_folder_is_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="unknown split 'train'"):
         street.truth(folder, "train")
     with pytest.raises(FileNotFoundError, match="not a synthetic street"):
@@ -188,7 +188,7 @@ def test_a_print_shows_from_the_front_only(camera):
     assert changed[1] == 0
 
 
-def test_what_covers_a_joint_hides_it(camera):
+def test_a_covered_joint_is_invisible(camera):
     person = street.people(1, [7])[0]
     free = street.render(person, camera, street.Moment())
     covered = street.render(person, camera, street.Moment(cover=(0, 0.5, 1, 1)))
@@ -218,7 +218,7 @@ def test_a_shifted_box_moves_the_person(camera):
     assert np.allclose(moved, (-0.25 * width, 0.1 * height), atol=1e-3)
 
 
-def test_nobody_in_the_box(camera):
+def test_an_empty_box(camera):
     empty = street.render(None, camera, street.Moment())
     assert not empty.mask.any()
     assert not empty.joints[:, 2].any()
