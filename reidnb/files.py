@@ -55,7 +55,7 @@ def unfinished(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``folder``, which is created if missing; the lock is released when its process ends.
+    """Hold an exclusive lock on ``folder``, created if missing; the lock is released even if its process is killed.
 
     Raises OSError in one sentence when the folder is not writable.
     """

@@ -119,13 +119,13 @@ def _validated(street: Street, workers: int | None) -> Street:
     for name, minimum in minima.items():
         value = getattr(street, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-            raise ValueError(f"{name} must be a whole number of at least {minimum}, not {value!r}")
+            raise ValueError(f"{name} must be an integer of at least {minimum}, not {value!r}")
     if street.train_ids + street.test_ids > 9999:
         raise ValueError(f"a street has at most 9999 identities, not {street.train_ids + street.test_ids}")
     if len(street.size) != 2 or not all(isinstance(n, int) and 16 <= n <= 1024 for n in street.size):
         raise ValueError(f"size must be height and width in pixels, each from 16 to 1024, not {street.size!r}")
     if workers is not None and (not isinstance(workers, int) or workers < 0):
-        raise ValueError(f"workers must be None or a whole number of at least 0, not {workers!r}")
+        raise ValueError(f"workers must be None or an integer of at least 0, not {workers!r}")
     return street
 
 

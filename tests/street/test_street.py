@@ -112,7 +112,7 @@ def test_a_folder_with_other_files_is_refused(folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cameras": 1}, "cameras must be a whole number of at least 2, not 1"),
+        ({"cameras": 1}, "cameras must be an integer of at least 2, not 1"),
         ({"test_ids": 0}, "test_ids must be"),
         ({"seed": -1}, "seed must be"),
         ({"train_ids": 2.5}, "train_ids must be"),
