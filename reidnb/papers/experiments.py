@@ -1,7 +1,7 @@
-"""From a row of a paper's table to an experiment, and from an experiment to its network and its key.
+"""Build the experiments of a paper's table, and the network and key of an experiment.
 
-What makes an experiment is put together in one order: the paper's recipe, the complete reading, the row's changes, the
-profile, then the user's overrides.
+Settings are applied in a fixed order: the paper's recipe, the complete reading, the row's changes, the profile, then
+the user's overrides.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from ..training.recipe import with_changes
 from . import find_paper
 from .paper import Paper, Row
 
-GIVEN = {"identities", "size", "backbone", "weights"}
-"""Parameters of a network that come from the rest of an experiment."""
+SUPPLIED = {"identities", "size", "backbone", "weights"}
+"""Parameters of a network that other fields of the experiment supply; they are not among its options."""
 
 
 def experiments(
@@ -36,18 +36,18 @@ def experiments(
 ) -> list[tuple[Row, Experiment]]:
     """The experiments of a table's rows, in printed order, for each seed; ``weights`` replaces the profile's.
 
-    ``reading`` names one of the paper's complete readings, upon which the rows build; '' is the default.
+    ``reading`` names the complete reading of the paper to which the rows' changes are applied; '' is the default.
     """
-    asked = paper.table(table)
+    selected = paper.table(table)
     complete = {row.name: row for row in (Row(""), *paper.complete_readings)}
     if reading not in complete:
         raise ValueError(f"{paper.name} has no reading {reading!r}: known are {', '.join(map(repr, complete))}")
-    if "->" not in dataset and asked.is_cross_domain:
-        raise ValueError(f"{table} trains on one data set and tests on another: dataset={asked.datasets[0]!r}")
+    if "->" not in dataset and selected.is_cross_domain:
+        raise ValueError(f"{table} trains on one data set and tests on another: dataset={selected.datasets[0]!r}")
     base = complete[reading]
     return [
         (row, _experiment(paper, base, row, train_set(dataset), profile, seed, weights))
-        for row in asked.rows
+        for row in selected.rows
         for seed in seeds
     ]
 
@@ -75,24 +75,24 @@ def one_experiment(
 
 
 def train_set(dataset: str) -> str:
-    """The data set that a model is trained on: the left one of 'a->b'."""
+    """The data set on which a model is trained: a of 'a->b'."""
     return dataset.partition("->")[0]
 
 
 def test_set(dataset: str) -> str:
-    """The data set that a model is tested on: the right one of 'a->b'."""
+    """The data set on which a model is tested: b of 'a->b'."""
     return dataset.partition("->")[2] or dataset
 
 
 def all_options(experiment: Experiment) -> dict:
-    """The experiment's options and, where it says nothing, the network's defaults."""
+    """The experiment's options, completed with the network's defaults."""
     parameters = inspect.signature(find_paper(experiment.paper).network).parameters
-    return {name: p.default for name, p in parameters.items() if name not in GIVEN} | experiment.options
+    return {name: p.default for name, p in parameters.items() if name not in SUPPLIED} | experiment.options
 
 
 def checked(experiment: Experiment) -> Experiment:
-    """The experiment itself. Raises ValueError for an unknown paper or an option that its network does not have."""
-    known = set(inspect.signature(find_paper(experiment.paper).network).parameters) - GIVEN
+    """Return the experiment. Raises ValueError for an unknown paper or an option that its network does not have."""
+    known = set(inspect.signature(find_paper(experiment.paper).network).parameters) - SUPPLIED
     unknown = sorted(set(experiment.options) - known)
     if unknown:
         raise ValueError(f"{experiment.paper} has no option {unknown[0]!r}: its options are {', '.join(sorted(known))}")
@@ -100,12 +100,12 @@ def checked(experiment: Experiment) -> Experiment:
 
 
 def by_pose(experiment: Experiment) -> bool:
-    """Whether the network looks at regions around people's joints."""
+    """Whether the network takes regions that are cut out around the body joints."""
     return all_options(experiment).get("regions") == "pose"
 
 
 def build(experiment: Experiment, identities: int) -> nn.Module:
-    """The experiment's network with its initial weights."""
+    """Build the experiment's network with its initial weights."""
     torch.manual_seed(experiment.seed)
     return find_paper(experiment.paper).network(
         identities,
@@ -117,20 +117,20 @@ def build(experiment: Experiment, identities: int) -> nn.Module:
 
 
 def key(experiment: Experiment, data: ReidData) -> str:
-    """Name of the experiment's folder: a digest of the experiment and of the data set's file names and labels."""
+    """Name of the experiment's folder, with a digest of the experiment and of the data set's file names and labels."""
     checked(experiment)
-    # With the defaults written out, so that a default that changes in the code makes another run.
-    decided = asdict(experiment) | {
+    # The defaults are written out, so that a changed default in the code leads to a new run.
+    settings = asdict(experiment) | {
         "options": all_options(experiment),
         "weights": weight_files.identity(experiment.weights),
     }
     if by_pose(experiment):
-        decided["joints"] = pose.source_of(data)
-    return f"{experiment.paper}-{experiment.dataset}-{digest(to_json(decided), data)[:16]}"
+        settings["joints"] = pose.source_of(data)
+    return f"{experiment.paper}-{experiment.dataset}-{digest(to_json(settings), data)[:16]}"
 
 
 def digest(text: str, data: ReidData) -> str:
-    """Of a text and of the data set's file names and labels."""
+    """SHA-256, in hexadecimal, of a text and of the data set's file names and labels."""
     result = hashlib.sha256(text.encode())
     for table in (data.train, data.query, data.gallery):
         names = table.path.map(os.path.basename)

@@ -1,7 +1,7 @@
-"""Beyond the paper: one part of every query is hidden; which fusion of the parts still finds the person?
+"""Beyond the paper: one part of every query is hidden; which fusion of the parts is most robust?
 
-Section 3.4 claims that inter-attention weighs a part by what it is worth in each image. So hiding a part should lower
-its mu, and cost less than with concatenation or a fully connected fusion.
+Section 3.4 claims that inter-attention weights each part by its importance in the image. Hiding a part should therefore
+lower its mu, and cost less accuracy than with concatenation or a fully connected fusion.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ NOTHING = "nothing"
 def hide(images: np.ndarray, boxes: np.ndarray, part: str) -> np.ndarray:
     """The images (N, H, W, 3) uint8 with one part's box filled with the mean colour; ``boxes`` (N, 5, 4) fractions.
 
-    ``part`` is a name of ``PARTS``, or 'nothing'. Neighbouring boxes overlap, so a strip of the neighbours goes too.
+    ``part`` is a name of ``PARTS``, or 'nothing'. Boxes overlap, so a strip of each neighbouring part is hidden too.
     """
     hidden = np.array(images)
     if part == NOTHING:
@@ -49,31 +49,31 @@ def weights(model: nn.Module, images: np.ndarray, boxes: np.ndarray, batch: int 
     model.eval()
     if not getattr(model, "inter", None):
         return np.full((len(images), len(PARTS)), np.nan)
-    found = []
+    mu = []
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
         output = model(normalise(torch.from_numpy(np.array(images[part]))), None, torch.from_numpy(boxes[part]))
-        found.append(output.maps["mu"])
-    return torch.cat(found).numpy()
+        mu.append(output.maps["mu"])
+    return torch.cat(mu).numpy()
 
 
 def hidden_parts(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
     """A row for each run and hidden part: rank1 and map in percent, and the mean mu of every part (``mu_<part>``).
 
-    The queries' boxes stay those of the whole person, as if the pose were still known; the gallery is untouched.
+    The queries' boxes stay those of the unoccluded person, as if the pose were still known; the gallery is unchanged.
     """
     rows = []
     for name, run in runs.items():
         model, boxes = load_model(run, data), boxes_of(run.experiment, data)["query"]
         if boxes is None:
-            raise ValueError(f"the run {name!r} has no parts by pose, so none can be hidden")
+            raise ValueError(f"the run {name!r} takes no parts by pose, so none can be hidden")
         gallery = descriptors(run, data)[1]
         images = pixels.decode(list(data.query.path), run.experiment.recipe.size)
         accelerator = make_accelerator(run.experiment.recipe.precision)
         for part in (NOTHING, *PARTS):
             hidden = hide(images, boxes, part)
             mu = weights(model.cpu(), hidden, boxes).mean(0)
-            found = evaluate(extract(model, hidden, accelerator=accelerator, boxes=boxes), gallery, data)
-            row = {"run": name, "hidden": part, "rank1": found["rank1"], "map": found["map"]}
+            scores = evaluate(extract(model, hidden, accelerator=accelerator, boxes=boxes), gallery, data)
+            row = {"run": name, "hidden": part, "rank1": scores["rank1"], "map": scores["map"]}
             rows.append(row | {f"mu_{p}": value for p, value in zip(PARTS, mu, strict=True)})
     return pd.DataFrame(rows)

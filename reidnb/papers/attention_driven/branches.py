@@ -1,7 +1,7 @@
-"""The branches of the attention-driven network: cutting the parts, residual units, intra-attention.
+"""The branches of the attention-driven network: cropping of the parts, residual units, intra-attention.
 
-Section 3.1 and table 1 (base network), 3.3 (intra-attention, eq. 3-7). The four part branches have one shape and
-share nothing but conv1, so they run as one network of grouped convolutions: part p's channels are the p-th group.
+Section 3.1 and table 1 (base network), 3.3 (intra-attention, eq. 3-7). The four part branches have the same
+shape and share only conv1, so they run as one network of grouped convolutions: part p's channels are the p-th group.
 """
 
 import torch
@@ -17,22 +17,22 @@ BODY_WIDTHS = (32, 64, 128, 256)
 UNITS = 3
 """Residual units in each of conv2x..conv5x."""
 STRIDES = (1, 2, 2, 1)
-"""Of conv2x..conv5x: "we remove the last down-sampling operation in each branch"."""
+"""Strides of conv2x..conv5x: "we remove the last down-sampling operation in each branch"."""
 POOLINGS = (0, 2, 1, 1)
-"""Max poolings in the attention path of blocks 1..4: none in block 1, "two times in Block 2, and one time in Blocks
-3-4" (section 3.3.1)."""
+"""Number of max poolings in the attention paths of blocks 1..4: none in block 1, "two times in Block 2, and one time in
+Blocks 3-4" (section 3.3.1)."""
 ATTENTION_WIDTHS = {"table12": (128, 96, 64), "table1": BODY_WIDTHS[1:]}
-"""The 3x3 convolutions' channels in the global branch's attention paths of blocks 2..4, not given in the paper: those
-that come nearest to table 12 (10.29 million parameters and 2.70e9 multiply-adds; printed: 10.4 and 2.69e9), or as many
-as the blocks' own units have (12.76 million and 2.83e9)."""
+"""The 3x3 convolutions' channels in the global branch's attention paths of blocks 2..4, which the paper does not give:
+those that come nearest to table 12 (10.29 million parameters and 2.70e9 multiply-adds; printed: 10.4 and 2.69e9), or as
+many as the blocks' residual units have (12.76 million and 2.83e9)."""
 
 
 def cut(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Each image's boxes, cut out and resized bilinearly to ``size``: (B, n, C, h, w).
+    """Crop each image's boxes and resize them bilinearly to ``size``: (B, n, C, h, w).
 
     images   (B, C, H, W) float
-    boxes    (B, n, 4) x0, y0, x1, y1 as fractions of the image's width and height; a box may reach over the border,
-             where the image is zero (the channel mean)
+    boxes    (B, n, 4) x0, y0, x1, y1 as fractions of the image's width and height; beyond the image's border a box
+             is zero (the channel mean)
     """
     batch, count = boxes.shape[:2]
     height, width = size
@@ -43,17 +43,17 @@ def cut(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     y = y0[..., None] + (y1 - y0)[..., None] * rows  # (B, n, h)
     shape = (batch, count, height, width)
     grid = torch.stack([x[:, :, None].expand(shape), y[..., None].expand(shape)], 4)
-    # The boxes of an image lie below each other in one grid, so that no image is copied.
-    found = F.grid_sample(images.float(), grid.flatten(1, 2), align_corners=False)  # (B, C, n*h, w)
-    return found.unflatten(2, (count, height)).transpose(1, 2)
+    # The boxes of an image are stacked along the height of one grid, so that no image is copied.
+    crops = F.grid_sample(images.float(), grid.flatten(1, 2), align_corners=False)  # (B, C, n*h, w)
+    return crops.unflatten(2, (count, height)).transpose(1, 2)
 
 
 class Unit(nn.Module):
     """The residual unit of table 1 (He et al. 2016): 1x1, 3x3 (with the stride), 1x1, each batch-normalised.
 
-    ``inputs``, ``width`` and ``outputs`` are channels of one group. Where the shape changes, the shortcut is He et
-    al.'s option A, 'padding' (every other pixel, zeros for the new channels), or option B, 'projection' (a 1x1
-    convolution). Table 1 and the parameters of table 12 leave no room for projections.
+    ``inputs``, ``width`` and ``outputs`` are channels per group. Where the shape changes, the shortcut is He et al.'s
+    option A, 'padding' (every other pixel, zeros for the new channels), or option B, 'projection' (a 1x1 convolution).
+    Table 1 and the number of parameters in table 12 leave no room for projections.
     """
 
     def __init__(
@@ -68,19 +68,19 @@ class Unit(nn.Module):
             nn.ReLU(inplace=True),
             *_convolution(width, outputs, 1, 1, groups),
         )
-        changes = inputs != outputs or stride != 1
-        projected = changes and shortcut == "projection"
+        changes_shape = inputs != outputs or stride != 1
+        projected = changes_shape and shortcut == "projection"
         self.project = nn.Sequential(*_convolution(inputs, outputs, 1, stride, groups)) if projected else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, groups*outputs, H/stride, W/stride) of (B, groups*inputs, H, W)."""
+        """The output (B, groups*outputs, H/stride, W/stride) for x (B, groups*inputs, H, W)."""
         return F.relu(self.residual(x) + (self.project(x) if self.project else self._padded(x)))
 
     def _padded(self, x: Tensor) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride]
         if not self.added:
             return x
-        # Each group's zeros come behind its own channels.
+        # Each group's zeros follow that group's channels.
         return F.pad(x.unflatten(1, (self.groups, -1)), (0, 0, 0, 0, 0, self.added)).flatten(1, 2)
 
 
@@ -92,13 +92,13 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int, groups: in
 class IntraAttention(nn.Module):
     """The attention path M of a block (section 3.3, figure 5, eq. 4 and 6): from its input v to a mask m in [0, 1].
 
-    An encoder-decoder gives A: a residual unit at the size of the block's output; ``poolings`` times a max pooling
-    and a residual unit down, as often up again, with the map of the same size added. Then
+    An encoder-decoder gives A: a residual unit at the size of the block's output; max pooling and a residual unit,
+    ``poolings`` times; as many upsamplings, to each of which the encoder's map of the same size is added. Then
         S = conv(A), h x w x 1 (eq. 6);  C = conv(mean of A over h, w), 1 x 1 x c;  m = sigmoid(conv1x1(S * C)),
     or, without the decomposition (table 8), m = sigmoid(conv1x1(A)).
 
-    ``width`` is the channels of the 3x3 convolutions of its residual units; ``normalised`` puts batch normalisation
-    behind the convolutions of S and C.
+    ``width`` is the number of channels of the 3x3 convolutions in its residual units; with ``normalised``, batch
+    normalisation follows the convolutions of S and C.
     """
 
     def __init__(
@@ -120,8 +120,8 @@ class IntraAttention(nn.Module):
         self.decomposed = decomposed
         wide = groups * channels
         if decomposed:
-            self.spatial = _scored(wide, groups, 3, groups, normalised)
-            self.channel = _scored(wide, wide, 1, groups, normalised)
+            self.spatial = _score(wide, groups, 3, groups, normalised)
+            self.channel = _score(wide, wide, 1, groups, normalised)
         self.mix = nn.Conv2d(wide, wide, 1, groups=groups)
 
     def forward(self, v: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class IntraAttention(nn.Module):
         return a
 
 
-def _scored(inputs: int, outputs: int, kernel: int, groups: int, normalised: bool) -> nn.Sequential:
+def _score(inputs: int, outputs: int, kernel: int, groups: int, normalised: bool) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=not normalised)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs)) if normalised else nn.Sequential(convolution)
 
@@ -154,11 +154,11 @@ class Branches(nn.Module):
     """Blocks B1..B4 = conv2x..conv5x of one branch, or of several of the same shape as groups (table 1, figure 5).
 
     inputs     channels of conv1
-    widths     of the 3x3 convolutions of conv2x..conv5x, one group's; each unit's output is twice as wide
+    widths     channels per group of the 3x3 convolutions of conv2x..conv5x; each unit's output is twice as wide
     pooling    stride (height, width) of the 3x3 max pooling before conv2x
-    attention  widths of the 3x3 convolutions of the attention paths of blocks 2..4, one group's; none without
+    attention  channels per group of the 3x3 convolutions in the attention paths of blocks 2..4; empty without
                intra-attention
-    others     go to ``Unit`` and ``IntraAttention``
+    others     passed to ``Unit`` and ``IntraAttention``
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Branches(nn.Module):
             inputs = outputs
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
-        """The last block's map (B, groups*C, h, w) of conv1's (B, groups*inputs, H, W), and each block's mask.
+        """The last block's map (B, groups*C, h, w) for conv1's map (B, groups*inputs, H, W), and each block's mask.
 
         Eq. 3: a = F(v); eq. 7: the next v = (1 + m) * a. Masks (B, groups, h, w) are means over the channels.
         """

@@ -1,4 +1,4 @@
-"""What the attention-driven network sees: aligned parts, attention maps of body and parts (figure 7), the parts' mu."""
+"""Figures of the attention-driven network: aligned parts, attention maps (figure 7), and the parts' weights mu."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,11 +26,11 @@ HATCHES = ("", "//", "..", "xx")
 
 
 def aligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> Figure:
-    """The queries whose parts lie farthest from the fixed strips: boxes, the strips, and the aligned parts."""
+    """The queries whose parts lie farthest from the fixed strips: their boxes, the strips, and the aligned parts."""
     split = pose.complete(pose.load(data)).query
     boxes = pose.shares(pose.boxes(*split, beta=beta), split.sizes)
-    away = np.abs(boxes[:, 1:] - np.array(STRIPS)[1:]).mean((1, 2))
-    order = np.argsort(-away, kind="stable")
+    distance = np.abs(boxes[:, 1:] - np.array(STRIPS)[1:]).mean((1, 2))
+    order = np.argsort(-distance, kind="stable")
     rows = order[~data.query.pid.iloc[order].duplicated().to_numpy()][:count]
     images = read_images(data.query, rows, SHOWN)
     width, space, left, top = 1.2, 0.14, 1.05, 0.1
@@ -39,10 +39,10 @@ def aligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> Figure:
     starts = (top, top + high + 0.12, top + high + tall + 0.24)
     for title, start, height in zip(("boxes", "strips", "aligned"), starts, (high, tall, tall), strict=True):
         sheet.text(title, left - 0.1, start + height / 2, ha="right", va="center", size=style.SIZE)
-    for column, (image, own) in enumerate(zip(images, boxes[rows], strict=True)):
+    for column, (image, parts) in enumerate(zip(images, boxes[rows], strict=True)):
         x = left + column * (width + space)
-        outlines(sheet.image(image, x, starts[0], width), own * np.tile(SHOWN[::-1], 2))
-        for regions, start in ((np.array(STRIPS), starts[1]), (own, starts[2])):
+        outlines(sheet.image(image, x, starts[0], width), parts * np.tile(SHOWN[::-1], 2))
+        for regions, start in ((np.array(STRIPS), starts[1]), (parts, starts[2])):
             for number, box in enumerate(regions[1:] * np.tile(SHOWN[::-1], 2)):
                 part = Image.fromarray(image).resize(PART[::-1], Image.Resampling.BILINEAR, box=tuple(box))
                 sheet.image(np.array(part), x, start + number * tall / 4, width)
@@ -50,96 +50,100 @@ def aligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> Figure:
 
 
 def masks(run: Run, data: ReidData, count: int = 8) -> Figure:
-    """Figure 7 on ``count`` queries: the masks of blocks 2 to 4 (means over channels), whole body above parts.
+    """Figure 7 for ``count`` queries: the masks of blocks 2 to 4 (means over channels), whole body above parts.
 
-    Each mask is laid where its region lies in the image; those of the four parts in one picture, averaged where boxes
-    overlap.
+    Each mask is placed at its region of the image; the masks of the four parts share one picture and are averaged where
+    boxes overlap.
     """
     model, queries = load_model(run, data), distinct_queries(data, count)
     images, boxes = _images(run, data, queries)
     with torch.inference_mode():
         maps = model(normalise(torch.from_numpy(images)), None, torch.from_numpy(boxes)).maps
     rows, titles = [list(images)], ["image"]
-    for region, own in (("body", boxes[:, :1]), ("parts", boxes[:, 1:])):
+    for region, places in (("body", boxes[:, :1]), ("parts", boxes[:, 1:])):
         for block in BLOCKS:
-            found = maps[f"{region}{block}"].numpy()
-            heats = [paste(m, b, images.shape[1:3]) for m, b in zip(found, own, strict=True)]
+            values = maps[f"{region}{block}"].numpy()
+            heats = [paste(m, b, images.shape[1:3]) for m, b in zip(values, places, strict=True)]
             rows.append([heatmaps.overlay(i, h) for i, h in zip(images, heats, strict=True)])
             titles.append(f"{region}, block {block}")
     return heatmaps.grid(rows, titles, None, width=0.75)
 
 
 def paste(maps: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Maps (n, h, w) at their boxes (n, 4), fractions, in one map (H, W): the mean where boxes overlap.
+    """Paste maps (n, h, w) at their boxes (n, 4), in fractions, into one map (H, W); averaged where boxes overlap.
 
-    Each map is scaled from its minimum to its maximum first; 0 where there is no box.
+    Each map is first min-max normalised to [0, 1]. The result is 0 outside all boxes.
     """
-    total, times = np.zeros(size), np.zeros(size)
-    for one, box in zip(maps, boxes, strict=True):
+    total, count = np.zeros(size), np.zeros(size)
+    for heat, box in zip(maps, boxes, strict=True):
         x0, y0, x1, y1 = np.rint(box * (size[1], size[0], size[1], size[0])).astype(int)
         if x1 <= x0 or y1 <= y0:
             continue
-        low, high = one.min(), one.max()
-        scaled = (one - low) / max(high - low, 1e-12)
-        grown = Image.fromarray(scaled.astype(np.float32)).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
-        total[y0:y1, x0:x1] += np.asarray(grown)
-        times[y0:y1, x0:x1] += 1
-    return total / np.maximum(times, 1)
+        low, high = heat.min(), heat.max()
+        scaled = (heat - low) / max(high - low, 1e-12)
+        resized = Image.fromarray(scaled.astype(np.float32)).resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
+        total[y0:y1, x0:x1] += np.asarray(resized)
+        count[y0:y1, x0:x1] += 1
+    return total / np.maximum(count, 1)
 
 
 def importance(run: Run, data: ReidData) -> Figure:
-    """mu of every query and gallery image, part by part, beside the share of the part's joints that are seen.
+    """mu of every query and gallery image for each part, against the fraction of the part's joints that were detected.
 
-    A dot is an image; a line joins the means of the images that show few (below a third), half and most of the joints.
+    A dot is an image; a line joins the means of the images with few (below a third), half and most of the joints.
     """
-    mu, seen = [], []
+    mu, detected = [], []
     poses, boxes, model = pose.load(data), boxes_of(run.experiment, data), load_model(run, data)
     for split in ("query", "gallery"):
         images = pixels.decode(list(getattr(data, split).path), run.experiment.recipe.size)
         mu.append(weights(model, images, boxes[split]))
-        found = getattr(poses, split).joints[..., 2] >= 0.2
+        confident = getattr(poses, split).joints[..., 2] >= 0.2
         regions = list(pose.REGIONS.values())[1:]
-        seen.append(np.stack([found[:, list(joints)].mean(1) for joints in regions], 1))
-    mu, seen = np.concatenate(mu), np.concatenate(seen)
+        detected.append(np.stack([confident[:, list(joints)].mean(1) for joints in regions], 1))
+    mu, detected = np.concatenate(mu), np.concatenate(detected)
     figure, panels = plt.subplots(1, 4, figsize=(9.5, 3.8), sharey=True, layout="constrained")
-    shake = np.random.default_rng(0).uniform(-0.09, 0.09, len(mu))
-    edges = (("few", seen < 1 / 3), ("half", (seen >= 1 / 3) & (seen <= 2 / 3)), ("most", seen > 2 / 3))
+    jitter = np.random.default_rng(0).uniform(-0.09, 0.09, len(mu))
+    groups = (
+        ("few", detected < 1 / 3),
+        ("half", (detected >= 1 / 3) & (detected <= 2 / 3)),
+        ("most", detected > 2 / 3),
+    )
     for i, (axes, part) in enumerate(zip(panels, PARTS, strict=True)):
         places, means = [], []
-        for place, (_, group) in enumerate(edges):
+        for place, (_, group) in enumerate(groups):
             values = mu[group[:, i], i]
-            axes.plot(place + shake[group[:, i]], values, ".", color=style.PALETTE[5], ms=4, alpha=0.5)
+            axes.plot(place + jitter[group[:, i]], values, ".", color=style.PALETTE[5], ms=4, alpha=0.5)
             if len(values):
                 places.append(place)
                 means.append(values.mean())
         axes.plot(places, means, "D-", color=style.INK, ms=7)
-        counts = [f"{name}\n{int(group[:, i].sum())}" for name, group in edges]
+        counts = [f"{name}\n{int(group[:, i].sum())}" for name, group in groups]
         axes.set_xticks(range(3), counts)
         axes.set(title=NAMES[part], xlim=(-0.4, 2.4))
         axes.grid(axis="x", visible=False)
     panels[0].set_ylabel("weight μ")
-    figure.supxlabel("how many of the part's joints are seen, and in how many images", size=style.SIZE)
+    figure.supxlabel("how many of the part's joints are detected, and number of images", size=style.SIZE)
     return figure
 
 
 def occlusion(frame: pd.DataFrame) -> Figure:
-    """The probe ``hidden_parts``: left rank-1 by hidden part for each run, right how far mu moves."""
+    """The analysis ``hidden_parts``: rank-1 of each run by hidden part (left), and the change of mu (right)."""
     names = [NOTHING, *PARTS]
     labels = [NAMES.get(name, name).replace(" ", "\n") for name in names]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.6), layout="constrained")
     runs = list(frame.run.unique())
-    wide = 0.8 / len(runs)
+    width = 0.8 / len(runs)
     for number, name in enumerate(runs):
-        own = frame[frame.run == name].set_index("hidden").loc[names]
-        places = np.arange(5) + (number - (len(runs) - 1) / 2) * wide
+        rows = frame[frame.run == name].set_index("hidden").loc[names]
+        places = np.arange(5) + (number - (len(runs) - 1) / 2) * width
         looks = {"color": style.PALETTE[number], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
-        left.bar(places, own.rank1, wide * 0.92, label=name, **looks)
+        left.bar(places, rows.rank1, width * 0.92, label=name, **looks)
     left.set(ylabel="rank-1 (%)", xlabel="hidden part of the query")
     figure.legend(loc="outside upper left", ncols=len(runs))
     attended = frame[frame[f"mu_{PARTS[0]}"].notna()]
     if len(attended):
-        own = attended[attended.run == attended.run.iloc[0]].set_index("hidden")
-        change = own.loc[list(PARTS), [f"mu_{p}" for p in PARTS]] - own.loc[NOTHING, [f"mu_{p}" for p in PARTS]]
+        mu = attended[attended.run == attended.run.iloc[0]].set_index("hidden")
+        change = mu.loc[list(PARTS), [f"mu_{p}" for p in PARTS]] - mu.loc[NOTHING, [f"mu_{p}" for p in PARTS]]
         _changes(right, change.to_numpy(float))
         right.set_title(f"Change of μ, {attended.run.iloc[0]}")
     left.set_xticks(range(5), labels)
@@ -152,7 +156,7 @@ def _signed(value: float) -> str:
 
 
 def _changes(axes: plt.Axes, change: np.ndarray) -> None:
-    """A table of numbers on colours: hidden part by weight."""
+    """A heat map with its numbers: a row per hidden part, a column per weight."""
     limit = max(np.abs(change).max(), 1e-6)
     axes.imshow(change, cmap="PuOr", vmin=-limit, vmax=limit)
     for (row, column), value in np.ndenumerate(change):
@@ -175,7 +179,7 @@ def _changes(axes: plt.Axes, change: np.ndarray) -> None:
 
 
 def _images(run: Run, data: ReidData, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Some queries at the run's size, and their boxes (the strips for a run without pose)."""
+    """The ``queries`` at the run's image size, and their boxes (the strips for a run without pose)."""
     images = read_images(data.query, queries, run.experiment.recipe.size)
     boxes = boxes_of(run.experiment, data)["query"]
     if boxes is None:

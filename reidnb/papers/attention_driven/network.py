@@ -1,8 +1,8 @@
-"""The attention-driven multi-branch network (``papers/attention_driven.py`` holds its tables).
+"""The attention-driven multi-branch network (its tables are in ``tables``).
 
-The paper, section by section: 3.1 base network (table 1), 3.2 parts (``data/pose`` makes the boxes), 3.3
+The paper, section by section: 3.1 base network (table 1), 3.2 parts (``pose`` computes the boxes), 3.3
 intra-attention (``branches``), 3.4 inter-attention (eq. 8 and 9), 3.5 loss (eq. 10 and 11). The whole body at
-384x192 and four parts at 96x192, cut from the image by pose, go through five branches that share conv1 alone.
+384x192 and four parts at 96x192, cropped from the image by pose, go through five branches that share conv1 only.
 """
 
 from pathlib import Path
@@ -20,17 +20,18 @@ from ...weight_files import read_state
 from .branches import ATTENTION_WIDTHS, BODY_WIDTHS, PARTS, STRIPS, Branches, cut
 
 SHAPES = {"five-branch": 1.0, "five-branch-half": 0.5, "five-branch-quarter": 0.25, "five-branch-eighth": 0.125}
-"""Name to share of table 1's channels. The narrow ones are for two CPU cores (demo) and for tests (smoke)."""
+"""Width of each network as a fraction of table 1's channels. The narrow ones serve two CPU cores and tests."""
 REDUCED = (256, 128)
-"""FC_reduce of table 1: the features of the whole body and of a part."""
+"""FC_reduce of table 1: feature dimensions of the whole body and of a part."""
+ALL_FEATURES = REDUCED[0] + 4 * REDUCED[1]
 POOLING = {"1x2": (1, 2), "1x1": (1, 1), "2x2": (2, 2)}
 """Stride (height, width) of the part branches' max pooling."""
 PRETRAINED = ("conv1.", "norm_body.", "norm_parts.", "body.", "parts.", "reduce_body.", "reduce_parts.")
-"""What ImageNet pre-training leaves to re-identification: all but classifiers and fusion."""
+"""Prefixes of the parameters taken over from ImageNet pre-training: all but classifiers and fusion."""
 
 
 def strips(batch: int) -> Tensor:
-    """The regions of the baseline without pose (B, 5, 4): the whole image and four horizontal strips."""
+    """The regions (B, 5, 4) of the baseline without pose: the full image and four horizontal strips."""
     return torch.tensor(STRIPS, dtype=torch.float32).expand(batch, -1, -1)
 
 
@@ -52,30 +53,30 @@ def fuse(parts: Tensor, mu: Tensor) -> Tensor:
 
 
 class AttentionDriven(nn.Module):
-    """The network of the paper, and every row of its tables 3 to 11 by its options.
+    """The network of the paper; its options give every row of tables 3 to 11.
 
     identities    training identities
     size          (H, W) of the whole body; the parts are a quarter as high: 384x192 and 96x192 in the paper
     backbone      a name of ``SHAPES``
-    weights       a .safetensors file of ``pretraining``, 'imagenet' (the one it keeps in the cache), 'street' (of the
-                  narrow network; what it has not, such as another decomposition's masks, stays random), or '' (random)
-    regions       'pose': whole body and parts are boxes around the joints (``forward`` gets them); 'strips': the
-                  whole image and four fixed horizontal strips
-    beta          overlap of neighbouring boxes as a share of H (eq. 2); made into boxes by ``data/pose``
+    weights       a .safetensors file of ``pretraining``, 'imagenet' (its file in the cache), 'street' (of the narrow
+                  network; parameters it lacks, such as those of other masks, stay random), or '' (random)
+    regions       'pose': whole body and parts are boxes around the joints, passed to ``forward``; 'strips': the full
+                  image and four fixed horizontal strips
+    beta          overlap of neighbouring boxes as a fraction of H (eq. 2); used by ``pose`` to compute the boxes
     pooling       stride of the part branches' max pooling, a key of ``POOLING``
     shortcut      'padding' or 'projection' where a residual unit changes its shape
-    intra         with intra-attention
-    decomposed    its mask is made of a spatial and a channel part, or of one map of h x w x c (table 8)
-    normalised    batch normalisation behind the convolutions of S and C
+    intra         whether it has intra-attention
+    decomposed    whether its mask combines a spatial and a channel map, or is one map of h x w x c (table 8)
+    normalised    whether batch normalisation follows the convolutions of S and C
     attention     widths of its residual units, a key of ``ATTENTION_WIDTHS``
     fusion        'inter' (eq. 8 and 9), 'fc' (a fully connected layer over all features), or 'concat' (at test time
-                  only: there is no loss of the fused feature, and ``intra_weight`` is 1)
-    fc_width      features of 'fc'
+                  only: the fused feature has no loss, and ``intra_weight`` is 1)
+    fc_width      output features of 'fc'
     intra_weight  lambda of eq. 11
-    neck          'none', or 'bn': batch normalisation behind FC_reduce
-    halves        descriptor: E_g and E_l each L2-'normalised', or 'plain'
-    means         what is subtracted from an image: the channel means of 'imagenet', or of the 'image' itself
-    dropout       before each classifier
+    neck          'none', or 'bn': batch normalisation after FC_reduce
+    halves        whether E_g and E_l are each L2-normalised in the descriptor: 'normalised' or 'plain'
+    means         channel means subtracted from an image: those of 'imagenet', or of the 'image' itself
+    dropout       dropout rate before each classifier
     """
 
     def __init__(
@@ -110,21 +111,18 @@ class AttentionDriven(nn.Module):
         check("neck", neck, ("none", "bn"))
         check("halves", halves, ("normalised", "plain"))
         check("means", means, ("imagenet", "image"))
-        if not 0 <= intra_weight <= 1:
-            raise ValueError(f"intra_weight (lambda of eq. 11) lies in [0, 1], got {intra_weight}")
-        if not 0 <= beta <= 0.5:
-            raise ValueError(f"beta, a share of the body's height H, lies in [0, 0.5], got {beta}")
+        _check_ranges(intra_weight, beta)
         self.size, self.part_size = size, (size[0] // 4, size[1])
         self.regions, self.fusion, self.halves, self.means = regions, fusion, halves, means
         self.intra_weight = 1.0 if fusion == "concat" else intra_weight
-        self.register_buffer("strips", strips(1), persistent=False)  # moves with the network, once
+        self.register_buffer("strips", strips(1), persistent=False)  # a buffer moves to the device with the network
 
-        share = SHAPES[backbone]
-        asked = ATTENTION_WIDTHS[attention] if intra else ()
-        first, widths, inside = (tuple(int(c * share) for c in channels) for channels in ((32,), BODY_WIDTHS, asked))
+        fraction = SHAPES[backbone]
+        paths = ATTENTION_WIDTHS[attention] if intra else ()
+        first, widths, inside = (tuple(int(c * fraction) for c in channels) for channels in ((32,), BODY_WIDTHS, paths))
         shared = {"shortcut": shortcut, "decomposed": decomposed, "normalised": normalised}
         self.conv1 = nn.Conv2d(3, first[0], 3, stride=2, padding=1, bias=False)
-        # Only the convolution is shared: whole bodies and parts have batch statistics of their own.
+        # Only the convolution is shared: whole bodies and parts have separate batch statistics.
         self.norm_body, self.norm_parts = nn.BatchNorm2d(first[0]), nn.BatchNorm2d(4 * first[0])
         self.body = Branches(first[0], widths, (2, 2), inside, **shared)
         half = [tuple(c // 2 for c in channels) for channels in (widths, inside)]
@@ -132,37 +130,34 @@ class AttentionDriven(nn.Module):
         self.reduce_body = _reduce(2 * widths[-1], REDUCED[0], 1, neck)
         self.reduce_parts = _reduce(widths[-1], REDUCED[1], 4, neck)
 
-        all_features = REDUCED[0] + 4 * REDUCED[1]
         self.inter = InterAttention(REDUCED[1]) if fusion == "inter" else None
-        self.fc = nn.Linear(all_features, fc_width) if fusion == "fc" else None
-        inputs = {"global": REDUCED[0], **dict.fromkeys(PARTS, REDUCED[1])}
-        if fusion != "concat":
-            inputs["fused"] = fc_width if fusion == "fc" else all_features
+        self.fc = nn.Linear(ALL_FEATURES, fc_width) if fusion == "fc" else None
         self.dropout = nn.Dropout(dropout)
-        self.classifiers = nn.ModuleDict({name: nn.Linear(width, identities) for name, width in inputs.items()})
+        classified = _classified_widths(fusion, fc_width)
+        self.classifiers = nn.ModuleDict({name: nn.Linear(width, identities) for name, width in classified.items()})
         if weights:
             _load(self, backbone, weights)
 
     @property
     def last_stage(self) -> nn.Module:
-        """The layer whose activation the figures draw: conv5x of the whole body."""
+        """The layer whose activation maps are drawn: conv5x of the whole body."""
         return self.body.blocks[-1]
 
     @property
     def columns(self) -> dict[str, slice]:
-        """Each region's columns of the descriptor (table 7); 'fc' mixes them all."""
+        """Each region's columns of the descriptor (table 7); empty with 'fc', which mixes all regions."""
         if self.fusion == "fc":
             return {}
         body, part = REDUCED
-        found = {"global": slice(0, body)}
-        found |= {name: slice(body + i * part, body + (i + 1) * part) for i, name in enumerate(PARTS)}
-        return found | {"parts": slice(body, body + 4 * part), "all": slice(0, body + 4 * part)}
+        columns = {"global": slice(0, body)}
+        columns |= {name: slice(body + i * part, body + (i + 1) * part) for i, name in enumerate(PARTS)}
+        return columns | {"parts": slice(body, body + 4 * part), "all": slice(0, body + 4 * part)}
 
     def forward(self, images: Tensor, labels: Tensor | None = None, boxes: Tensor | None = None) -> Output:
-        """Descriptors and logits of images (B, 3, H, W); ``labels`` are not looked at.
+        """Descriptors and logits of images (B, 3, H, W); ``labels`` are ignored.
 
-        ``boxes`` (B, 5, 4) are the regions R0..R4 of eq. 2, x0, y0, x1, y1 as fractions of the image; ``maps`` of the
-        output holds the masks of blocks 2..4 (B, 1, h, w) and (B, 4, h, w), and mu (B, 4).
+        ``boxes`` (B, 5, 4) are the regions R0..R4 of eq. 2, x0, y0, x1, y1 as fractions of the image. The output's
+        ``maps`` are the masks of blocks 2..4, (B, 1, h, w) of the body and (B, 4, h, w) of the parts, and mu (B, 4).
         """
         body, parts = self._cut(images, boxes)
         x = F.relu(self.norm_body(self.conv1(body)))
@@ -179,19 +174,19 @@ class AttentionDriven(nn.Module):
             e_l = fuse(e, maps["mu"])
         else:
             e_l = e.flatten(1)
-        seen = {"global": e_g, **{name: e[:, i] for i, name in enumerate(PARTS)}}
+        features = {"global": e_g, **{name: e[:, i] for i, name in enumerate(PARTS)}}
         if self.fusion != "concat":
-            seen["fused"] = self.fc(torch.cat([e_g, e_l], 1)) if self.fc else torch.cat([e_g, e_l], 1)
+            features["fused"] = self.fc(torch.cat([e_g, e_l], 1)) if self.fc else torch.cat([e_g, e_l], 1)
         return Output(
-            descriptor=self._descriptor(seen["fused"].float())
+            descriptor=self._descriptor(features["fused"].float())
             if self.fc
             else self._descriptor(e_g.float(), e_l.float()),
-            id_logits={name: head(self.dropout(seen[name])) for name, head in self.classifiers.items()},
+            id_logits={name: head(self.dropout(features[name])) for name, head in self.classifiers.items()},
             maps=maps,
         )
 
     def _descriptor(self, *halves: Tensor) -> Tensor:
-        """The halves side by side, with the same weight (section 3.4, after eq. 9)."""
+        """The concatenated halves, with the same weight (section 3.4, after eq. 9)."""
         return torch.cat([F.normalize(half) if self.halves == "normalised" else half for half in halves], 1)
 
     def _cut(self, images: Tensor, boxes: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -199,10 +194,10 @@ class AttentionDriven(nn.Module):
         if self.regions == "strips":
             boxes = self.strips.expand(len(images), -1, -1)
         if boxes is None:
-            raise ValueError("regions='pose' needs boxes (B, 5, 4) for the images; regions='strips' needs none")
+            raise ValueError("regions='pose' needs boxes (B, 5, 4) for the images; regions='strips' does not")
         if boxes.shape != (len(images), 1 + len(PARTS), 4):
             raise ValueError(
-                f"boxes have shape ({len(images)}, 5, 4) for {len(images)} images, got {tuple(boxes.shape)}"
+                f"boxes must have shape ({len(images)}, 5, 4) for {len(images)} images, got {tuple(boxes.shape)}"
             )
         if self.means == "image":
             images = images - images.mean((2, 3), keepdim=True)
@@ -215,35 +210,50 @@ class AttentionDriven(nn.Module):
         return {f"id_{name}": weights[name] * id_loss(x, labels, 0.0) for name, x in output.id_logits.items()}
 
 
+def _check_ranges(intra_weight: float, beta: float) -> None:
+    if not 0 <= intra_weight <= 1:
+        raise ValueError(f"intra_weight (lambda of eq. 11) must lie in [0, 1], got {intra_weight}")
+    if not 0 <= beta <= 0.5:
+        raise ValueError(f"beta, a fraction of the body's height H, must lie in [0, 0.5], got {beta}")
+
+
+def _classified_widths(fusion: str, fc_width: int) -> dict[str, int]:
+    """The width of each feature that has a classifier."""
+    widths = {"global": REDUCED[0], **dict.fromkeys(PARTS, REDUCED[1])}
+    if fusion != "concat":
+        widths["fused"] = fc_width if fusion == "fc" else ALL_FEATURES
+    return widths
+
+
 def _reduce(inputs: int, outputs: int, groups: int, neck: str) -> nn.Module:
-    """FC_reduce of one branch or of four, as a convolution of pooled maps (B, groups*inputs, 1, 1)."""
+    """FC_reduce of ``groups`` branches as a grouped convolution of pooled maps (B, groups*inputs, 1, 1)."""
     layer = nn.Conv2d(groups * inputs, groups * outputs, 1, groups=groups)
     return layer if neck == "none" else nn.Sequential(layer, nn.BatchNorm2d(groups * outputs))
 
 
 def pretrained_file(backbone: str) -> Path:
-    """Where ``pretraining`` keeps the weights of ImageNet, and weights='imagenet' looks for them."""
+    """The cached file of ImageNet weights that ``pretraining`` writes and weights='imagenet' reads."""
     return cache_dir() / "weights" / f"attention_driven-{backbone}-imagenet.safetensors"
 
 
 def _load(model: AttentionDriven, backbone: str, weights: str) -> None:
-    """Fill all but classifiers and fusion from a file of ``pretraining``."""
+    """Load all parameters but those of classifiers and fusion from a file of ``pretraining``."""
     if weights == "street":
         path = street_weights(backbone)
     else:
         path = pretrained_file(backbone) if weights == "imagenet" else Path(weights).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
-            f"weights {weights}: {path} is no file; nobody publishes ImageNet weights of this network: make them by"
-            " reidnb.pretraining, or take weights='' (random initial weights)"
+            f"weights {weights}: {path} does not exist. No ImageNet weights of this network are published: train them"
+            " with reidnb.papers.attention_driven.pretraining, or use weights='' (random initial weights)"
         )
     state = read_state(path)
-    own = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
-    wrong = [name for name, value in own.items() if name not in state or state[name].shape != value.shape]
-    # The street's are of the default reading: what another one has besides begins at random there.
+    pretrained = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
+    wrong = [name for name, value in pretrained.items() if name not in state or state[name].shape != value.shape]
+    # The street weights belong to the default reading: further parameters of another reading stay random.
     if wrong and weights != "street":
         raise ValueError(
-            f"weights {path} are not of this network with these options: {len(wrong)} of {len(own)} arrays are missing"
-            f" or of another shape (first: {wrong[0]})"
+            f"weights {path} do not fit this network with these options: {len(wrong)} of {len(pretrained)} arrays are"
+            f" missing or have another shape (first: {wrong[0]})"
         )
-    model.load_state_dict({name: state[name] for name in own if name not in wrong}, strict=False)
+    model.load_state_dict({name: state[name] for name in pretrained if name not in wrong}, strict=False)

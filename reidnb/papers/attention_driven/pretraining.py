@@ -1,10 +1,10 @@
-"""ImageNet pre-training of the attention-driven network (section 4.1.3), whose weights nobody publishes.
+"""ImageNet pre-training of the attention-driven network (section 4.1.3), for which no weights are published.
 
 "The model is first pre-trained on the ImageNet (ILSVRC2012) for 9 epochs, where the learning rate is initially set as
-0.01 and further divided by 10 after every 3 epochs"; batch 32. The branches are trained, each by its own loss, on whole
-images and their four strips, for there are no people to find; fine-tuning takes over all but classifiers and fusion.
+0.01 and further divided by 10 after every 3 epochs"; batch 32. The branches are trained, each with its own loss, on
+full images and their four strips, since there are no people; fine-tuning takes over all but classifiers and fusion.
 
-    pretraining.pretrain("~/imagenet")                                  # some days on one GPU, goes on where it stopped
+    pretraining.pretrain("~/imagenet")                                  # days on one GPU; resumes after an interruption
     experiment = one_experiment(PAPER, {}, {}, "market1501", "paper", weights="imagenet")
 """
 
@@ -35,18 +35,18 @@ RECIPE = Recipe(
     schedule=Steps(warmup=0, milestones=(3, 6)),
     augmentation=Augmentation(flip=0.5, pad=0, erase=0.0),
 )
-"""Stated but for momentum, weight decay and the flip."""
+"""As stated in the paper, except momentum, weight decay and the flip, which it does not give."""
 
 
 class Pictures:
-    """Images on disk that look like an array (N, H, W, 3) uint8: a batch is read when it is asked for.
+    """Images on disk with the interface of an array (N, H, W, 3) uint8; each batch is read on access.
 
-    ImageNet decoded at 384x192 would fill 283 GB, so nothing is kept.
+    ImageNet decoded at 384x192 would take 283 GB, so nothing is kept in memory.
     """
 
     def __init__(self, paths: list[str], size: tuple[int, int]):
         self.paths, self.size = paths, size
-        self.pool = ThreadPoolExecutor()  # Pillow decodes and resizes outside Python's lock
+        self.pool = ThreadPoolExecutor()  # Pillow releases the GIL while it decodes and resizes
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -62,10 +62,10 @@ class Pictures:
 
 
 def find_images(root: str | Path) -> ImageFolder:
-    """The training images of an ImageNet: ``root`` with torchvision's ``meta.bin`` or the development kit's archive and
-    the training archive, or a folder of one folder a class, or one with such a folder named 'train'.
+    """The training images of ImageNet in ``root``.
 
-    Raises FileNotFoundError for a folder that is none of these.
+    ``root`` holds torchvision's ``meta.bin``, or the archives of the development kit and the training images, or one
+    folder per class, directly or under 'train'. Raises FileNotFoundError for any other folder.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -76,7 +76,7 @@ def find_images(root: str | Path) -> ImageFolder:
     try:
         return ImageFolder(str(folder))
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"ImageNet: {folder} holds no folders of images, one a class") from error
+        raise FileNotFoundError(f"ImageNet: {folder} holds no image folders, one per class") from error
 
 
 def pretrain(
@@ -90,26 +90,26 @@ def pretrain(
     cpu: bool = False,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Train the branches on the classes of ``root`` and return the file of their weights (.safetensors).
+    """Train the branches on the classes of ``root`` and return the .safetensors file of their weights.
 
-    options    of ``AttentionDriven``, those that change its branches ('shortcut', 'pooling' and their like)
-    recipe     as the paper states it; a smaller size or fewer epochs to try it out
-    target     where the weights go; by default the cache, where ``weights="imagenet"`` looks for them
+    options    options of ``AttentionDriven`` that change its branches, such as 'shortcut' and 'pooling'
+    recipe     by default as the paper states it; for a trial use a smaller size or fewer epochs
+    target     file of the weights; by default the one in the cache that ``weights="imagenet"`` reads
 
-    An interrupted training goes on after its last epoch; a file that is there already is returned as it is. Errors as
-    ``find_images`` and ``training.train``, and ValueError for an image that is broken.
+    An interrupted training resumes after its last completed epoch; an existing file is returned as it is. Raises what
+    ``find_images`` and ``training.loop.train`` raise, and ValueError for an image that cannot be decoded.
     """
     target = Path(target or pretrained_file(backbone)).expanduser()
     if target.exists():
         return target
-    found = find_images(root)
-    log(f"pre-training on {len(found.samples)} images of {len(found.classes)} classes")
+    dataset = find_images(root)
+    log(f"pre-training on {len(dataset.samples)} images of {len(dataset.classes)} classes")
     torch.manual_seed(seed)
     branches = (options or {}) | {"regions": "strips", "fusion": "concat"}
-    model = AttentionDriven(len(found.classes), recipe.size, backbone, **branches)
+    model = AttentionDriven(len(dataset.classes), recipe.size, backbone, **branches)
     target.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = target.with_suffix(".checkpoint.pt")
-    paths, classes = zip(*found.samples, strict=True)
+    paths, classes = zip(*dataset.samples, strict=True)
     train(
         model,
         Pictures(list(paths), recipe.size),

@@ -1,7 +1,7 @@
 """The attention-driven network's tables and readings (``network`` has the modules).
 
 "Attention driven person re-identification", Yang et al., Pattern Recognition 86 (2019): Market-1501, DukeMTMC-reID and
-CUHK03 with the classic protocol. Table 2 states the data sets, which ``figures`` counts; table 12 is ``table12``.
+CUHK03 with the classic protocol. Table 2 describes the data sets; table 12 is reproduced by ``table12``.
 """
 
 from importlib.resources import files
@@ -20,8 +20,8 @@ from .network import AttentionDriven, strips
 
 TITLE = "Attention-driven multi-branch network"
 
-# Section 4.1.3, after pre-training (``pretraining``). Momentum, weight decay and augmentation are not stated: the usual
-# two values, and a flip alone.
+# Section 4.1.3, after pre-training (``pretraining``). Momentum, weight decay and augmentation are not stated: momentum
+# and weight decay have their usual values, and the only augmentation is a flip.
 RECIPE = Recipe(
     size=(384, 192),
     epochs=100,
@@ -41,10 +41,10 @@ TUNED_CUHK03 = {"intra_weight": 0.2, "beta": 3 / 48}
 
 
 def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
-    """The experiment of a row, as the paper states it; ``tuned`` among the options are the data set's own values."""
+    """The experiment of a row as the paper states it; the option ``tuned`` sets the data set's lambda and beta."""
     if options.get("tuned"):
-        best = TUNED_CUHK03 if dataset.startswith("cuhk03") else TUNED
-        options = {name: value for name, value in options.items() if name != "tuned"} | best
+        tuned = TUNED_CUHK03 if dataset.startswith("cuhk03") else TUNED
+        options = {name: value for name, value in options.items() if name != "tuned"} | tuned
     return Experiment("attention_driven", options, RECIPE, dataset, backbone="five-branch", seed=seed)
 
 
@@ -64,7 +64,7 @@ REGIONS = {
 }
 
 MAIN = "table6"
-"""The table that the notebook shows with its figures."""
+"""The table that the notebook reproduces."""
 
 TABLES = (
     Table("table3", "Comparison with the state of the art on Market-1501", (OURS,), ("market1501",)),
@@ -99,7 +99,7 @@ TABLES = (
         (Row("Without attention decomposition", {"decomposed": False}), Row("With attention decomposition")),
         ("market1501",),
     ),
-    # Its rows are table 6's Aligned and Inter: all of it is without intra-attention.
+    # Without intra-attention throughout: its rows include Aligned and Inter of table 6.
     Table(
         "table9",
         "Ways of fusing the features",
@@ -125,7 +125,7 @@ TABLES = (
 )
 
 
-_ALONE = [name for name in REGIONS if name not in ("Global", "Part Fusion", "Global+Part")]
+_SINGLE_PARTS = [name for name in REGIONS if name not in ("Global", "Part Fusion", "Global+Part")]
 _KINDS = ("with", "without")
 
 
@@ -144,16 +144,16 @@ CLAIMS = (
         above("Intra+inter", "Intra", "Inter"),
     ),
     Claim(
-        "The data set's own lambda and beta are the best",
+        "Lambda and beta tuned for each data set are the best",
         "section 4.4.4",
         "table6",
         (("Intra+inter (tuned lambda, beta)", "Intra+inter"),),
     ),
     Claim(
-        "The whole body tells more than any single part, with and without intra-attention",
+        "The whole body is better than any single part, with and without intra-attention",
         "section 4.4.1",
         "table7",
-        tuple((_region("Global", kind), _region(name, kind)) for kind in _KINDS for name in _ALONE),
+        tuple((_region("Global", kind), _region(name, kind)) for kind in _KINDS for name in _SINGLE_PARTS),
     ),
     Claim(
         "Body and parts together are better than either, with and without intra-attention",
@@ -162,13 +162,13 @@ CLAIMS = (
         tuple((_region("Global+Part", k), _region(name, k)) for k in _KINDS for name in ("Global", "Part Fusion")),
     ),
     Claim(
-        "Decomposed attention is better than attention at once",
+        "Decomposed attention is better than attention without decomposition",
         "section 4.4.2",
         "table8",
         (("With attention decomposition", "Without attention decomposition"),),
     ),
     Claim(
-        "Fusing in training is better than concatenation at the test",
+        "Fusion in training is better than concatenation at test time",
         "section 4.4.3",
         "table9",
         (("FC fusion", "Concatenation"), ("Inter-attention", "Concatenation")),
@@ -202,19 +202,19 @@ CLAIMS = (
         above("beta=3H/48", *(row.name for row in TABLES[8].rows if row.name != "beta=3H/48")),
     ),
 )
-"""What sections 4.3 and 4.4 say of their tables. Not here: that two things are alike (the parts and the whole body in
-table 7, any beta in table 11), which no difference can show."""
+"""What sections 4.3 and 4.4 claim about their tables, except that two results are similar (the parts and the whole body
+in table 7, any beta in table 11), which a difference cannot show."""
 
 
 def table12() -> pd.DataFrame:
-    """Table 12, measured: parameters without the classifiers over identities, and multiply-adds of one image.
+    """Table 12, measured: parameters without the identity classifiers, and multiply-adds per image.
 
-    The paper's "FLOPs" are multiply-adds, and those of the four other networks are their textbooks' for 224x224 times
-    the ratio of the areas, 384*192 / 224^2 = 1.469 (ResNet-50: 3.8e9 * 1.469 = 5.58e9); here every network is run at
-    384x192. ``error_*`` are percent of the printed number.
+    The paper's "FLOPs" are multiply-adds. For the four other networks it appears to scale the published numbers for
+    224x224 by the ratio of the areas, 384*192 / 224^2 = 1.469 (ResNet-50: 3.8e9 * 1.469 = 5.58e9); here every network
+    is run at 384x192. ``error_*`` is in percent of the printed number.
     """
     printed = pd.read_csv(files(__package__) / "table12.csv").set_index("row")
-    with torch.device("meta"):  # shapes without numbers: nothing is computed
+    with torch.device("meta"):  # tensors have shapes but no values: nothing is computed
         vision = torchvision.models
         networks = {
             "AlexNet": _without_last(vision.alexnet()),
@@ -224,7 +224,7 @@ def table12() -> pd.DataFrame:
             "Basemodel": AttentionDriven(1, **BASELINE),
             "Full model": AttentionDriven(1),
         }
-        measured = {name: _measured(network.eval()) for name, network in networks.items()}
+        measured = {name: _parameters_and_operations(network.eval()) for name, network in networks.items()}
     frame = pd.DataFrame(measured, ["parameters_million", "flops"]).T
     for column in list(frame):
         frame.insert(0, f"published_{column}", printed[column])
@@ -233,7 +233,7 @@ def table12() -> pd.DataFrame:
 
 
 def _without_last(network: nn.Module) -> nn.Module:
-    """A torchvision classifier without its last layer, the one of 1000 classes."""
+    """A torchvision classifier without its last layer, which scores the 1000 classes."""
     if hasattr(network, "fc"):
         network.fc = nn.Identity()
     else:
@@ -241,7 +241,7 @@ def _without_last(network: nn.Module) -> nn.Module:
     return network
 
 
-def _measured(network: nn.Module) -> tuple[float, float]:
+def _parameters_and_operations(network: nn.Module) -> tuple[float, float]:
     if isinstance(network, AttentionDriven):
         network.classifiers = nn.ModuleDict()
     image, counter = torch.zeros(1, 3, 384, 192), FlopCounterMode(display=False)
@@ -257,7 +257,7 @@ READINGS = (
         "'empirically set at H/10'; but of table 11's rows 0, H/48 .. 6H/48 it is 5H/48 that equals table 6",
         5 / 48,
         (1 / 10,),
-        "the number that the printed results belong to; the two differ by 0.4 % of the body's height",
+        "the value with which the printed results were obtained; the two differ by 0.4 % of the body's height",
     ),
     Reading(
         "pooling",
@@ -265,8 +265,8 @@ READINGS = (
         "'3x3 MP, S-2x2' in the global branch, 'S-1x2' in the part branches",
         "1x2",
         ("1x1",),
-        "stride 1 in height, 2 in width, in the order of 96x192; stride 1 in both makes 2.60e9 multiply-adds, this"
-        " one 1.96e9, where 2.26e9 are printed for the base network",
+        "stride 1 in height and 2 in width, in the order of 96x192; this gives 1.96e9 multiply-adds, stride 1 in both"
+        " 2.60e9, while 2.26e9 are printed for the base network",
     ),
     Reading(
         "shortcut",
@@ -274,7 +274,7 @@ READINGS = (
         "9 layers a block: no shortcut convolutions; 6.8 million parameters",
         "padding",
         ("projection",),
-        "without them the base network has 6.91 million parameters, with them 7.27",
+        "the base network has 6.91 million parameters without them and 7.27 million with them",
     ),
     Reading(
         "attention",
@@ -299,7 +299,7 @@ READINGS = (
         "'conventional fully-connected fusion', no width",
         768,
         (512,),
-        "as wide as the feature that the other two fusions give; only the row 'FC fusion' has it",
+        "as wide as the feature of the other two fusions; used by the row 'FC fusion' only",
     ),
     Reading(
         "neck",
@@ -307,7 +307,7 @@ READINGS = (
         "a fully connected layer to 256 or 128, nothing behind it",
         "none",
         ("bn",),
-        "printed; batch normalisation behind it is common in the field",
+        "as printed; batch normalisation after it is common in the field",
     ),
     Reading(
         "halves",
@@ -315,7 +315,7 @@ READINGS = (
         "'assigning the same weight to the global feature and the fused part feature'",
         "normalised",
         ("plain",),
-        "each half has length 1 in the test descriptor; or the two are concatenated as they are",
+        "each half of the test descriptor is L2-normalised; the alternative concatenates them unchanged",
     ),
     Reading(
         "means",
@@ -323,6 +323,6 @@ READINGS = (
         "'Each training image is first normalized by subtracting its channel means'",
         "imagenet",
         ("image",),
-        "the common idiom subtracts the data set's means; word by word it is each image's own",
+        "common practice subtracts the data set's means; read literally, each image's own means are subtracted",
     ),
 )

@@ -1,4 +1,4 @@
-"""Beyond the paper: how hard are the hard examples, and is the channel attention that makes some of them awake?"""
+"""Beyond the paper: how hard are the hard examples, and how many hidden units of the channel attention are active?"""
 
 from collections.abc import Iterator, Mapping
 
@@ -19,25 +19,26 @@ NAMED = {"b": "B", "c": "C", "d": "D, the image's own identity's map"}
 
 @torch.inference_mode()
 def how_hard(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFrame:
-    """How many of ``count`` training images a trained network names right from B, from C, and from D, in percent.
+    """Training accuracy in percent of a trained network on ``count`` training images, from B, from C, and from D.
 
-    The mask of D is made with the image's label in hand, and might tell it. So D is also made with another identity's
-    map, drawn at random. 95 % bootstrap intervals over the images; the parts' logits are added.
+    The mask of D depends on the image's label and might leak it, so D is also built from the class map of another,
+    randomly drawn identity. Intervals are 95 % bootstrap intervals over the images; the parts' logits are summed.
     """
     model, labels = load_model(run, data), data.train_labels
-    rows = _some(data, count)
-    own = torch.from_numpy(labels[rows])
-    step = np.random.default_rng(0).integers(1, data.train_ids, len(rows))
-    other = (own + torch.from_numpy(step)) % data.train_ids
-    right: dict[str, list[Tensor]] = {}
-    for batch, true, wrong in zip(_images(run, data, rows), own.split(BATCH), other.split(BATCH), strict=True):
+    rows = _sample_rows(data, count)
+    labels_of_images = torch.from_numpy(labels[rows])
+    offset = np.random.default_rng(0).integers(1, data.train_ids, len(rows))
+    others = (labels_of_images + torch.from_numpy(offset)) % data.train_ids
+    correct: dict[str, list[Tensor]] = {}
+    batches = zip(_images(run, data, rows), labels_of_images.split(BATCH), others.split(BATCH), strict=True)
+    for batch, true, wrong in batches:
         output = model(batch, true)
-        logits = {NAMED[name]: _summed(output.id_logits, name) for name in model.classifiers}
+        logits = {NAMED[name]: _sum_of_parts(output.id_logits, name) for name in model.classifiers}
         if model.rsam:
-            logits["D, another identity's map"] = _summed(model(batch, wrong).id_logits, "d")
+            logits["D, another identity's map"] = _sum_of_parts(model(batch, wrong).id_logits, "d")
         for name, values in logits.items():
-            right.setdefault(name, []).append(values.argmax(1) == true)
-    intervals = {name: bootstrap(torch.cat(found).numpy()) for name, found in right.items()}
+            correct.setdefault(name, []).append(values.argmax(1) == true)
+    intervals = {name: bootstrap(torch.cat(values).numpy()) for name, values in correct.items()}
     return pd.DataFrame(
         {"named from": name, "right": 100 * i.mean, "low": 100 * i.low, "high": 100 * i.high}
         for name, i in intervals.items()
@@ -46,29 +47,30 @@ def how_hard(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFram
 
 @torch.inference_mode()
 def awake(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFrame:
-    """How many hidden units of each part's channel attention any of ``count`` training images wakes, W0 g > 0.
+    """How many hidden units of each part's channel attention are active (W0 g > 0) on any of ``count`` training images.
 
-    A row a part: part, units, awake, and the range of 95 % of m's values over channels and images.
+    One row per part: part, hidden units, awake (the active ones), and the central 95 % range of m over channels and
+    images.
     """
     model = load_model(run, data)
-    rows = _some(data, count)
-    woken = [torch.zeros(len(part.w0.weight), dtype=torch.bool) for part in model.attention]
-    for part, own in zip(model.attention, woken, strict=True):
+    rows = _sample_rows(data, count)
+    active = [torch.zeros(len(part.w0.weight), dtype=torch.bool) for part in model.attention]
+    for part, units in zip(model.attention, active, strict=True):
 
-        def look(_, __, hidden: Tensor, own: Tensor = own) -> None:
-            own |= (hidden > 0).any(0)
+        def record_active(_, __, hidden: Tensor, units: Tensor = units) -> None:
+            units |= (hidden > 0).any(0)
 
-        part.w0.register_forward_hook(look)
+        part.w0.register_forward_hook(record_active)
     values = [model(batch).maps["m"][..., 0] for batch in _images(run, data, rows)]
     low, high = np.quantile(torch.cat(values).numpy(), (0.025, 0.975), axis=(0, 1))
     return pd.DataFrame(
-        {"part": n + 1, "hidden units": len(own), "awake": int(own.sum()), "m from": low[n], "m to": high[n]}
-        for n, own in enumerate(woken)
+        {"part": n + 1, "hidden units": len(units), "awake": int(units.sum()), "m from": low[n], "m to": high[n]}
+        for n, units in enumerate(active)
     ).assign(images=len(rows))
 
 
-def _some(data: catalog.ReidData, count: int) -> np.ndarray:
-    """Rows of ``count`` training images, evenly spread."""
+def _sample_rows(data: catalog.ReidData, count: int) -> np.ndarray:
+    """Rows of ``count`` evenly spaced training images."""
     return np.linspace(0, len(data.train) - 1, min(count, len(data.train))).astype(int)
 
 
@@ -79,5 +81,5 @@ def _images(run: Run, data: catalog.ReidData, rows: np.ndarray) -> Iterator[Tens
         yield normalise(torch.from_numpy(pixels.read(paths[start : start + BATCH], size)))
 
 
-def _summed(logits: Mapping[str, Tensor], name: str) -> Tensor:
+def _sum_of_parts(logits: Mapping[str, Tensor], name: str) -> Tensor:
     return sum(value for part, value in logits.items() if part[0] == name)

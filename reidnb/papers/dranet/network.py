@@ -1,8 +1,8 @@
-"""DRANet: dual reverse attention networks (``papers/dranet.py`` holds its tables).
+"""DRANet: dual reverse attention networks (its tables are in ``tables``).
 
-The paper in its order: the reverse channel attention module (RCAM, figure 2) makes a hard example C of each part's map
-A, the reverse spatial attention module (RSAM, figure 3) a hard example D of what the channel attention leaves, B; each
-of B, C and D is classified. Hard examples live in training alone. Input 384x128, ResNet-50 with the last down-sampling
+The reverse channel attention module (RCAM, figure 2) turns each part's map A into a hard example C; the reverse spatial
+attention module (RSAM, figure 3) turns the output B of the channel attention into a hard example D. Each
+of B, C and D is classified. Hard examples exist in training only. Input 384x128, ResNet-50 with the last down-sampling
 removed, so that stage 4 gives 2048x24x8, cut into three parts of 2048x8x8.
 """
 
@@ -27,7 +27,7 @@ DESCRIPTOR = {"both": ("b", "f"), "attended": ("b",), "classified": ("f",)}
 class ChannelAttention(nn.Module):
     """m = f_eq(g) = sigmoid(W1 relu(W0 g)) with g the average of A (B, C, h, w) over h and w: (B, C), figure 2.
 
-    ``centred``: batch normalisation without parameters takes each channel's mean over the images out of g first.
+    With ``centred``, batch normalisation without parameters first normalises each channel of g over the images.
     """
 
     def __init__(self, channels: int, reduction: int = 16, centred: bool = False, bias: bool = False):
@@ -44,13 +44,13 @@ class ChannelAttention(nn.Module):
 
 def reverse(mask: Tensor, alpha: float) -> Tensor:
     """The reverse mask (1 - mask)^alpha of figures 2 and 3, 0 where the mask is 1."""
-    left = (1 - mask.float()).clamp(min=0)
-    # A root's slope at 0 is infinite, and would make NaN of a gradient there.
-    return left.masked_fill(left == 0, 1).pow(alpha) * (left > 0)
+    base = (1 - mask.float()).clamp(min=0)
+    # For alpha < 1 the derivative at 0 is infinite and would turn gradients into NaN.
+    return base.masked_fill(base == 0, 1).pow(alpha) * (base > 0)
 
 
 class PartClassifier(nn.Module):
-    """f_1x1(f_3x3(.)): class maps of a part, one for each identity (figure 3), whose averages are its logits."""
+    """f_1x1(f_3x3(.)): a part's class maps, one per identity (figure 3); their spatial averages are its logits."""
 
     def __init__(self, channels: int, width: int, identities: int, neck: str):
         super().__init__()
@@ -59,22 +59,22 @@ class PartClassifier(nn.Module):
             self.f3x3.append(nn.BatchNorm2d(width))
         if neck == "bn-relu":
             self.f3x3.append(nn.ReLU())
-        # As PyTorch initialises it: from the usual 0.001 training hardly starts, as nothing normalises GAP(f) (the
-        # baseline on the street after 8 demo epochs: 8 mAP from 0.001, 21 from this).
+        # PyTorch's initialisation: with the usual std of 0.001 training hardly starts, since GAP(f) is not normalised
+        # (mAP of the baseline on the street after 8 demo epochs: 8 with 0.001, 21 with this).
         self.f1x1 = nn.Conv2d(width, identities, kernel_size=1)
 
     def logits(self, f: Tensor) -> Tensor:
-        """GAP(f_1x1(f)) (B, identities) of f = f_3x3(.) (B, width, h, w): f_1x1 is linear, so GAP may go first."""
+        """GAP(f_1x1(f)) (B, identities) of f = f_3x3(.) (B, width, h, w): as f_1x1 is linear, GAP can come first."""
         return self.f1x1(f.mean((2, 3), keepdim=True)).flatten(1)
 
     def class_map(self, f: Tensor, labels: Tensor) -> Tensor:
-        """H_n = f_1x1(f)[n] (B, 1, h, w), the map of each image's own identity n; the other maps are not made."""
+        """H_n = f_1x1(f)[n] (B, 1, h, w), the map of each image's identity n; the other maps are not computed."""
         weight, bias = self.f1x1.weight[labels, :, 0, 0], self.f1x1.bias[labels]
         return (torch.einsum("bchw,bc->bhw", f, weight) + bias[:, None, None])[:, None]
 
 
 def unit_interval(h: Tensor, by: str) -> Tensor:
-    """H_n (B, 1, h, w) brought to [0, 1] by 'minmax', each map by its own, or 'sigmoid'; a constant map is 0."""
+    """Map H_n (B, 1, h, w) to [0, 1] by 'minmax', per image (a constant map becomes 0), or by 'sigmoid'."""
     if by == "sigmoid":
         return torch.sigmoid(h)
     h = h.float()
@@ -83,27 +83,27 @@ def unit_interval(h: Tensor, by: str) -> Tensor:
 
 
 class DRANet(nn.Module):
-    """The network of the paper, and every row of its table 4 by its options.
+    """The network of the paper; its options give every row of table 4.
 
     identities      training identities
     size            (H, W) of the images, 384x128; nothing in the network depends on it
     last_stride     of stage 4: 1 (24x8 at 384x128) or 2
-    rcam, rsam      the reverse channel and spatial attention modules; without RCAM m = 1 and B = A
+    rcam, rsam      whether it has the reverse channel and spatial attention modules; without RCAM m = 1 and B = A
     alpha_c, alpha_s   exponents of the reverse masks
-    normalisation   how H_n is brought to [0, 1]: 'minmax' or 'sigmoid'
-    gradient        whether gradients flow through the reverse masks (hard examples are learnt) or not (made)
-    classifiers     of C and D: B's ('shared') or their 'own'
-    parts           whether each part has its 'own' attention and classifier, or all have 'shared' ones
-    width           channels of f_3x3, as a share of stage 4's: 0.5 is 1024 with ResNet-50
+    normalisation   how H_n is mapped to [0, 1]: 'minmax' or 'sigmoid'
+    gradient        whether gradients flow through the reverse masks
+    classifiers     of C and D: that of B ('shared') or separate ones ('own')
+    parts           attention and classifiers: separate for each part ('own') or one set for all ('shared')
+    width           channels of f_3x3, as a fraction of stage 4's: 0.5 gives 1024 with ResNet-50
     neck            what follows the convolution of f_3x3: 'bn-relu', 'bn' or 'none'
-    reduction       of the channel attention's hidden layer
-    centred         whether g is centred over the images before the channel attention sees it
+    reduction       channels per unit of the channel attention's hidden layer
+    centred         whether g is normalised over the images before the channel attention
     bias            whether the channel attention's layers W0 and W1 have biases
     descriptor      the test feature of each part: GAP of B and of f_3x3(B) ('both'), 'attended' (B) or 'classified'
-    smoothing       of the ID losses' labels
+    smoothing       label smoothing of the ID losses
 
-    Layers that share parameters keep batch statistics of their own, so that at test time B, of each part, meets the
-    statistics of what it was trained on.
+    Layers that share parameters keep separate batch normalisation statistics, so that at test time each part's B is
+    normalised by the statistics of B.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class DRANet(nn.Module):
         check("descriptor", descriptor, DESCRIPTOR)
         for name, value in (("alpha_c", alpha_c), ("alpha_s", alpha_s), ("width", width), ("reduction", reduction)):
             if value <= 0:
-                raise ValueError(f"{name} is positive, got {value}")
+                raise ValueError(f"{name} must be positive, got {value}")
         self.backbone = Backbone(backbone, weights, last_stride=last_stride)
         self.rcam, self.rsam, self.alpha_c, self.alpha_s = rcam, rsam, alpha_c, alpha_s
         self.normalisation, self.gradient, self.smoothing = normalisation, gradient, smoothing
@@ -146,7 +146,7 @@ class DRANet(nn.Module):
 
         channels = self.backbone.channels[-1]
         shape = (channels, max(1, round(width * channels)), identities, neck)
-        # The baseline's modules first: so a seed gives all variants the same ones.
+        # The baseline's modules are built first, so that a seed gives them the same weights in every variant.
         first = _each_part(lambda: PartClassifier(*shape), parts)
         attention = partial(ChannelAttention, channels, reduction, centred, bias)
         self.attention = _each_part(attention, parts) if rcam else None
@@ -159,54 +159,54 @@ class DRANet(nn.Module):
 
     @property
     def last_stage(self) -> nn.Module:
-        """The layer at which activation maps are taken: the last before the parts."""
+        """The layer whose activation maps are drawn: the last one before the parts."""
         return self.backbone.stages[3]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
         """Descriptors of images (B, 3, H, W); with ``labels`` (B,) also the hard examples' logits and masks.
 
-        ``id_logits`` (B, identities) are named b1, b2, b3 for the parts of B, likewise c and d. ``maps`` have the parts
-        below each other: stage 4's output A (B, C, h, w); the masks m and reverse_m (B, C, 3, 1), h and reverse_h
-        (B, 1, h, w); a, b, c, d (B, 1, h, w), the channels' means of A, B, C, D.
+        ``id_logits`` (B, identities) are named b1, b2, b3 for the parts of B, likewise c and d. ``maps``, with the
+        parts joined along the height: stage 4's output A (B, C, h, w); the masks m and reverse_m (B, C, 3, 1), h and
+        reverse_h (B, 1, h, w); a, b, c, d (B, 1, h, w), the means of A, B, C, D over channels.
         """
-        whole = self.backbone(images)[-1]
-        # Three equal parts where three divides the rows, as it does 24; of tiny images each part has a row at least.
-        cut = whole.repeat_interleave(PARTS, 2) if whole.shape[2] < PARTS else whole
-        parts = [self._part(i, a, labels) for i, a in enumerate(cut.tensor_split(PARTS, dim=2))]
+        full = self.backbone(images)[-1]
+        # The parts are equal if three divides the height, as it does 24; repeated rows give tiny maps a row per part.
+        rows = full.repeat_interleave(PARTS, 2) if full.shape[2] < PARTS else full
+        parts = [self._part(i, a, labels) for i, a in enumerate(rows.tensor_split(PARTS, dim=2))]
         maps = {name: torch.cat([part.maps[name] for part in parts], 2) for name in parts[0].maps}
         return Output(
             descriptor=F.normalize(torch.cat([part.descriptor for part in parts], 1)),
             id_logits={f"{k}{i}": logits for i, part in enumerate(parts, 1) for k, logits in part.id_logits.items()},
-            maps={"stage4": whole, **maps},
+            maps={"stage4": full, **maps},
         )
 
     def _part(self, i: int, a: Tensor, labels: Tensor | None) -> Output:
         """The output of one part's map A (B, C, h, w)."""
         head, logits, maps = self.classifiers["b"][i], {}, {}
-        seen = {"a": a, "b": a}  # without RCAM m = 1
+        features = {"a": a, "b": a}  # without RCAM m = 1
         if self.rcam:
             maps["m"] = m = self.attention[i](a)[:, :, None, None]
-            seen["b"] = a * m
-        f = head.f3x3(seen["b"])
+            features["b"] = a * m
+        f = head.f3x3(features["b"])
         logits["b"] = head.logits(f)
         if self.rcam and labels is not None:
             maps["reverse_m"] = reverse(m if self.gradient else m.detach(), self.alpha_c).to(a.dtype)
-            seen["c"] = a * maps["reverse_m"]
+            features["c"] = a * maps["reverse_m"]
         if self.rsam and labels is not None:
             h = head.class_map(f, labels)
             maps["h"] = unit_interval(h if self.gradient else h.detach(), self.normalisation)
             maps["reverse_h"] = reverse(maps["h"], self.alpha_s).to(a.dtype)
-            seen["d"] = seen["b"] * maps["reverse_h"]
-        for name in seen.keys() & {"c", "d"}:
-            own = self.classifiers[name][i]
-            logits[name] = own.logits(own.f3x3(seen[name]))
-        maps |= {name: x.detach().float().mean(1, keepdim=True) for name, x in seen.items()}
-        features = {"b": seen["b"], "f": f}
-        descriptor = torch.cat([features[name].float().mean((2, 3)) for name in self.described], 1)
+            features["d"] = features["b"] * maps["reverse_h"]
+        for name in features.keys() & {"c", "d"}:
+            classifier = self.classifiers[name][i]
+            logits[name] = classifier.logits(classifier.f3x3(features[name]))
+        maps |= {name: x.detach().float().mean(1, keepdim=True) for name, x in features.items()}
+        described = {"b": features["b"], "f": f}
+        descriptor = torch.cat([described[name].float().mean((2, 3)) for name in self.described], 1)
         return Output(descriptor, logits, maps=maps)
 
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
-        """The ID losses of B, C and D by name, each the sum over the parts; they are added. labels (B,)."""
+        """The ID losses of B, C and D by name, each summed over the parts; labels (B,) are 0..identities-1."""
         numbers = range(1, PARTS + 1)
         return {
             f"id_{name}": sum(id_loss(output.id_logits[f"{name}{i}"], labels, self.smoothing) for i in numbers)
@@ -215,6 +215,6 @@ class DRANet(nn.Module):
 
 
 def _each_part(make: Callable[[], nn.Module], parts: str) -> nn.ModuleList:
-    """A module for each part: with parameters of its 'own', or with the first one's ('shared')."""
+    """A module for each part, with separate parameters ('own') or with those of the first ('shared')."""
     first = make()
     return nn.ModuleList([first] + [make() if parts == "own" else same_parameters(first) for _ in range(PARTS - 1)])

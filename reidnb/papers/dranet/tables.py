@@ -1,8 +1,8 @@
 """DRANet's tables and readings (``network`` has the modules).
 
 "Dual Reverse Attention Networks for Person Re-identification" (Liu, Qi, Zhang, Shi): Market-1501, DukeMTMC-reID and
-CUHK03 with the new protocol. Only slides of it are public, without any training detail; ``RECIPE`` is that of PCB (Sun
-et al. 2018), which the paper compares itself with and whose parts it takes.
+CUHK03 with the new protocol. Only its slides are public, and they give no training details; ``RECIPE`` is that
+of PCB (Sun et al. 2018), with which the paper compares its results and whose horizontal parts it adopts.
 """
 
 from dataclasses import replace
@@ -29,7 +29,7 @@ RECIPE = Recipe(
 
 
 def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
-    """The experiment of a row, as the paper states it; ``size`` in its options is the recipe's."""
+    """The experiment of a row as the paper states it; an option ``size`` is moved to the recipe."""
     options = dict(options)
     size = tuple(options.pop("size", RECIPE.size))
     return Experiment("dranet", options, replace(RECIPE, size=size), dataset, seed=seed)
@@ -40,7 +40,7 @@ OURS = (Row("Ours (DRANet)"),)
 BASELINE = {"rcam": False, "rsam": False}
 
 MAIN = "table4"
-"""The table that the notebook shows with its figures."""
+"""The table that the notebook reproduces."""
 
 TABLES = (
     Table("table1", "Evaluation on Market-1501", OURS, ("market1501",)),
@@ -67,7 +67,7 @@ CLAIMS = (
     Claim("Both together are better than RCAM alone", *_TABLE4, (("Baseline+RCAM+RSAM", "Baseline+RCAM"),)),
     Claim("Both together are better than RSAM alone", *_TABLE4, (("Baseline+RCAM+RSAM", "Baseline+RSAM"),)),
 )
-"""The slides claim by their table alone, whose best numbers are bold: on DukeMTMC-reID RSAM alone has the best mAP."""
+"""The slides make these claims by the bold numbers of their table; on DukeMTMC-reID RSAM alone has the best mAP."""
 
 READINGS = (
     Reading(
@@ -76,7 +76,7 @@ READINGS = (
         "the size of the images is not given",
         (384, 128),
         ((256, 128),),
-        "three parts of 24x8 are 8x8 each; it is the size of PCB, the paper's nearest competitor",
+        "the 24x8 map splits into three parts of 8x8; this is also the size of PCB, the closest competitor",
     ),
     Reading(
         "last_stride",
@@ -84,7 +84,7 @@ READINGS = (
         "nothing on the last down-sampling of ResNet-50",
         1,
         (2,),
-        "spatial masks need a map that is not too coarse; PCB and most of the field remove it",
+        "spatial masks need a fine map; PCB and most later methods remove the down-sampling",
     ),
     Reading(
         "alpha_c",
@@ -92,7 +92,7 @@ READINGS = (
         "m' = (1 - m)^alpha_c, no value of alpha_c",
         1.0,
         (0.5, 2.0),
-        "the plain complement; a larger one hides more of what the attention likes",
+        "the plain complement; a larger exponent suppresses attended channels more strongly",
     ),
     Reading(
         "alpha_s",
@@ -100,7 +100,7 @@ READINGS = (
         "H'_n = (1 - H_n)^alpha_s, no value of alpha_s",
         1.0,
         (0.5, 2.0),
-        "the plain complement; a larger one hides more around the most telling place",
+        "the plain complement; a larger exponent suppresses discriminative regions more strongly",
     ),
     Reading(
         "normalisation",
@@ -108,7 +108,7 @@ READINGS = (
         "H_n is a row of class maps without bound, yet 1 - H_n masks: it must lie in [0, 1]",
         "minmax",
         ("sigmoid",),
-        "each map's own range uses all of [0, 1], and its most telling place is hidden wholly",
+        "min-max uses the full range [0, 1], and the most discriminative location is hidden completely",
     ),
     Reading(
         "gradient",
@@ -116,7 +116,7 @@ READINGS = (
         "nothing on gradients through the reverse masks",
         False,
         (True,),
-        "'hard examples generating': they are made; with a gradient the masks would learn to make them easy",
+        "'hard examples generating': with a gradient the masks would learn to make the examples easy",
     ),
     Reading(
         "classifiers",
@@ -124,7 +124,7 @@ READINGS = (
         "whether B, C and D have one classifier or three",
         "shared",
         ("own",),
-        "a hard example is to teach the classifier that B has; parameters are shared, batch statistics are not",
+        "hard examples serve to train the classifier of B; parameters are shared, batch statistics are not",
     ),
     Reading(
         "parts",
@@ -132,7 +132,7 @@ READINGS = (
         "three parts; whether they share attention and classifier is not said",
         "own",
         ("shared",),
-        "as PCB's parts, whose classifiers share nothing",
+        "as in PCB, whose part classifiers share no parameters",
     ),
     Reading(
         "width",
@@ -140,7 +140,7 @@ READINGS = (
         "f_3x3, its channels not given",
         0.5,
         (0.25, 1.0),
-        "as a share of stage 4's: 1024 of 2048, and as narrow as the network in the small profiles",
+        "a fraction of stage 4's channels: 1024 of 2048, and proportionally fewer in the small profiles",
     ),
     Reading(
         "neck",
@@ -148,7 +148,7 @@ READINGS = (
         "f_1x1(f_3x3(B)), nothing between",
         "bn-relu",
         ("bn", "none"),
-        "a convolution of ResNet's kind; two linear layers in a row would be a single one",
+        "convolution, batch normalisation and ReLU, as in ResNet; two linear layers in a row would collapse into one",
     ),
     Reading(
         "descriptor",
@@ -156,7 +156,7 @@ READINGS = (
         "the test feature is not stated",
         "both",
         ("attended", "classified"),
-        "all that needs no identity: GAP of B and of f_3x3(B) of each part, L2-normalised together",
+        "every feature that needs no label: GAP of B and of f_3x3(B) of each part, L2-normalised jointly",
     ),
     Reading(
         "centred",
@@ -164,7 +164,7 @@ READINGS = (
         "m = f_eq(g), g 'the channel descriptor'; nothing on a normalisation of g",
         False,
         (True,),
-        "as printed; but an average after ReLU is never negative, so that all images' g point almost the same way",
+        "as printed; but averages after ReLU are never negative, so the g of all images point in similar directions",
     ),
     Reading(
         "bias",
@@ -180,6 +180,6 @@ READINGS = (
         "'ID loss', no label smoothing",
         0.0,
         (0.1,),
-        "not printed, so not done; most recipes since 2019 have 0.1",
+        "not printed, so not used; most recipes since 2019 use 0.1",
     ),
 )

@@ -1,4 +1,4 @@
-"""Beyond the paper: what worse boxes cost, and what each part of a descriptor carries. Both are kept beside the run."""
+"""Beyond the paper: robustness to bad boxes, and accuracy of each window alone. Both are saved in the run's folder."""
 
 import math
 from collections.abc import Callable
@@ -24,18 +24,18 @@ AMOUNTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
 def bad_boxes(images: np.ndarray, kind: str, amount: float, random: np.random.Generator) -> np.ndarray:
     """Images (n, H, W, 3) uint8 as a detector with worse boxes would have cut them.
 
-    shift   each box lies ``amount`` of its height too high or too low, and of its width too far left or right
-    scale   each box is larger or smaller than the right one by the factor 1 + ``amount``, about its centre
+    shift   each box is displaced vertically by ``amount`` of its height and horizontally by ``amount`` of its width
+    scale   each box is enlarged or reduced about its centre by the factor 1 + ``amount``
 
-    Which of the two is ``random``, for each image. What a box shows beyond the image repeats the image's edge, as
-    nothing is known there. Raises ValueError for another kind or an amount outside [0, 1).
+    The directions are drawn from ``random`` for each image. Beyond the image's border its edge pixels are repeated.
+    Raises ValueError for another kind or an amount outside [0, 1).
     """
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r}: allowed are {', '.join(map(repr, KINDS))}")
     if not 0 <= amount < 1:
-        raise ValueError(f"amount is a share of the box, in [0, 1), got {amount}")
+        raise ValueError(f"amount is a fraction of the box and must lie in [0, 1), got {amount}")
     signs = torch.from_numpy(random.choice([-1.0, 1.0], (len(images), 2)).astype(np.float32))
-    box = torch.zeros(len(images), 2, 3)  # where the new image lies in the old one, which reaches from -1 to 1
+    box = torch.zeros(len(images), 2, 3)  # affine maps from the new image to the old one, which spans -1 to 1
     box[:, 0, 0] = box[:, 1, 1] = 1
     if kind == "shift":
         box[:, :, 2] = 2 * amount * signs
@@ -47,7 +47,7 @@ def bad_boxes(images: np.ndarray, kind: str, amount: float, random: np.random.Ge
 
 
 def boxes(run: Run, data: ReidData, seed: int = 0) -> pd.DataFrame:
-    """A run's mAP and rank-1 in percent at each of ``AMOUNTS`` of each kind of bad boxes, of queries and gallery."""
+    """A run's mAP and rank-1 in percent for each kind of bad boxes at each of ``AMOUNTS``, in queries and gallery."""
 
     def measure() -> pd.DataFrame:
         rows = []
@@ -58,33 +58,33 @@ def boxes(run: Run, data: ReidData, seed: int = 0) -> pd.DataFrame:
                 rows.append({"kind": kind, "amount": amount, **_scores(*descriptors(run, data, change=change), data)})
         return pd.DataFrame(rows)
 
-    return _kept(run.folder / f"probe-boxes-{seed}.csv", measure)
+    return _cached(run.folder / f"probe-boxes-{seed}.csv", measure)
 
 
 def windows(run: Run, data: ReidData) -> pd.DataFrame:
-    """What each window of a hybrid-attention run's network finds alone: a row a window, in the descriptor's order.
+    """The accuracy of each window of a hybrid-attention run's network alone: a row per window, in descriptor order.
 
-    Columns first and last (stripes; last is the one after), map, map_trapezoid and rank1 in percent.
+    The columns are first and last (first stripe, and stripe after the last), map, map_trapezoid and rank1 in percent.
     """
 
     def measure() -> pd.DataFrame:
-        found = load_model(run, data).windows
-        query, gallery = (x.view(len(x), len(found), -1) for x in descriptors(run, data))
+        spans = load_model(run, data).windows
+        query, gallery = (x.view(len(x), len(spans), -1) for x in descriptors(run, data))
         rows = []
-        for n, (first, last) in enumerate(found):
-            alone = F.normalize(query[:, n]), F.normalize(gallery[:, n])
-            rows.append({"first": first, "last": last, **_scores(*alone, data)})
+        for n, (first, last) in enumerate(spans):
+            parts = F.normalize(query[:, n]), F.normalize(gallery[:, n])
+            rows.append({"first": first, "last": last, **_scores(*parts, data)})
         return pd.DataFrame(rows)
 
-    return _kept(run.folder / "probe-windows.csv", measure)
+    return _cached(run.folder / "probe-windows.csv", measure)
 
 
 def _scores(query: torch.Tensor, gallery: torch.Tensor, data: ReidData) -> dict[str, float]:
-    found = evaluate(query, gallery, data)
-    return {name: found[name] for name in ("map", "map_trapezoid", "rank1")}
+    scores = evaluate(query, gallery, data)
+    return {name: scores[name] for name in ("map", "map_trapezoid", "rank1")}
 
 
-def _kept(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def _cached(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     if not file.exists():
         frame = measure()
         write_atomically(file, lambda path: frame.to_csv(path, index=False))

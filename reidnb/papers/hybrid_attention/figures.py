@@ -1,4 +1,4 @@
-"""Pictures of the hybrid-attention network: its stages, its attentions, its windows, and what bad boxes cost."""
+"""Figures of the hybrid-attention network: its stages, attention maps and windows, and its robustness to bad boxes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,13 +21,15 @@ from .network import window_rows
 
 
 def alignment(run: Run, data: ReidData, image: np.ndarray) -> Figure:
-    """A run's stages on one image (H, W, 3) uint8, each the mean of its channels: as it comes, pooled by maximum to the
-    last stage's size (as the network does), and by average."""
+    """A run's stages on one image (H, W, 3) uint8, averaged over channels.
+
+    Each stage is shown at its own size, max-pooled to the last stage's size (as the network does), and average-pooled.
+    """
     model = load_model(run, data)
     with torch.inference_mode():
         stages = model.backbone(normalise(torch.from_numpy(image[None])))
     kinds = {
-        "as it comes": lambda a: a,
+        "not pooled": lambda a: a,
         "maximum (MFF)": lambda a: F.adaptive_max_pool2d(a, model.shape),
         "average": lambda a: F.adaptive_avg_pool2d(a, model.shape),
     }
@@ -39,14 +41,14 @@ def alignment(run: Run, data: ReidData, image: np.ndarray) -> Figure:
 
 
 def _squares(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A small map as a picture of about ``size`` whose pixels stay visible."""
+    """A small map enlarged to about ``size`` without interpolation, so that its pixels stay visible."""
     coloured = heatmaps.colour(heat)
-    times = [max(1, -(-large // small)) for large, small in zip(size, heat.shape, strict=True)]
-    return coloured.repeat(times[0], 0).repeat(times[1], 1)
+    factors = [max(1, -(-large // small)) for large, small in zip(size, heat.shape, strict=True)]
+    return coloured.repeat(factors[0], 0).repeat(factors[1], 1)
 
 
 def spatial(run: Run, data: ReidData, images: np.ndarray) -> Figure:
-    """Where SAM looks (eq. 1): images (n, H, W, 3) uint8 above the weights of each stage's places, laid over them."""
+    """Where SAM attends (eq. 1): images (n, H, W, 3) uint8, and below them each stage's weights overlaid on them."""
     maps = _maps(run, data, images)
     names = sorted(name for name in maps if name.startswith("S"))
     rows = [[heatmaps.overlay(i, m) for i, m in zip(images, maps[name][:, 0].numpy(), strict=True)] for name in names]
@@ -56,7 +58,7 @@ def spatial(run: Run, data: ReidData, images: np.ndarray) -> Figure:
 
 
 def channels(run: Run, data: ReidData, images: np.ndarray) -> Figure:
-    """Which channels CAM keeps (eq. 2): the share of each stage's channels by their weight, a mean over the images."""
+    """Which channels CAM keeps (eq. 2): each stage's channels sorted by weight, averaged over the images."""
     model = load_model(run, data)
     with torch.inference_mode():
         weights = model(normalise(torch.from_numpy(images))).maps["C"][:, :, 0, 0].mean(0)
@@ -65,8 +67,8 @@ def channels(run: Run, data: ReidData, images: np.ndarray) -> Figure:
     looks = style.lines(len(sizes))
     for stage, part, look in zip(model.fused, weights.split(sizes), looks, strict=True):
         values = np.sort(part.numpy())[::-1]
-        share = 100 * (np.arange(len(values)) + 0.5) / len(values)
-        axes.plot(share, values, label=f"stage {stage} ({len(values)})", markevery=max(1, len(values) // 8), **look)
+        percent = 100 * (np.arange(len(values)) + 0.5) / len(values)
+        axes.plot(percent, values, label=f"stage {stage} ({len(values)})", markevery=max(1, len(values) // 8), **look)
     axes.set(xlabel="channels, from the greatest weight to the least (%)", ylabel="weight", xlim=(0, 100), ylim=(0, 1))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="channels of")
     return figure
@@ -78,7 +80,7 @@ def _maps(run: Run, data: ReidData, images: np.ndarray) -> dict[str, torch.Tenso
 
 
 def on_person(image: np.ndarray, windows: Sequence[tuple[int, int]], stripes: int) -> Figure:
-    """The windows of eq. 3 on an image (H, W, 3) uint8: a row a level, what lies outside a window is faded."""
+    """The windows of eq. 3 on an image (H, W, 3) uint8, one row per level; the image is faded outside the window."""
     rows: dict[int, list[np.ndarray]] = {}
     for window in windows:
         first, last = window_rows(window, stripes, len(image))
@@ -90,10 +92,10 @@ def on_person(image: np.ndarray, windows: Sequence[tuple[int, int]], stripes: in
 
 
 def pyramid(frame: pd.DataFrame, image: np.ndarray, metric: str = "rank1") -> Figure:
-    """What each window finds alone, as the pyramid of windows beside a person (H, W, 3) uint8.
+    """The accuracy of each window's feature alone, as a pyramid of windows beside a person (H, W, 3) uint8.
 
-    ``frame`` as of the probe ``windows``. Each window stands at the height of its centre, in the column of its number
-    of stripes.
+    ``frame`` comes from the analysis ``windows``. Each window is at the height of its centre, in the column of its
+    number of stripes.
     """
     stripes, values = int(frame["last"].max()), frame[metric]
     colours = mpl.colormaps["viridis"]
@@ -110,8 +112,8 @@ def pyramid(frame: pd.DataFrame, image: np.ndarray, metric: str = "rank1") -> Fi
     for stripe in range(1, stripes):
         person.axhline(stripe, color="white", linewidth=1.2, linestyle="dashed")
     person.set_axis_off()
-    for line, value in zip(frame.itertuples(), values, strict=True):
-        level, centre = line.last - line.first, (line.first + line.last) / 2
+    for window, value in zip(frame.itertuples(), values, strict=True):
+        level, centre = window.last - window.first, (window.first + window.last) / 2
         colour = colours(scale(value))
         axes.add_patch(Rectangle((level - 0.47, centre - 0.47), 0.94, 0.94, facecolor=colour, edgecolor="white"))
         ink = "white" if scale(value) < 0.6 else "black"
@@ -125,15 +127,15 @@ def pyramid(frame: pd.DataFrame, image: np.ndarray, metric: str = "rank1") -> Fi
 
 
 def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Figure:
-    """What worse boxes cost: a curve a model over the amount, a panel for each kind of error (the probe ``boxes``)."""
+    """Accuracy with worse boxes (the analysis ``boxes``): a curve per model over the amount, a panel per kind."""
     first = next(iter(frames.values()))
     kinds = list(dict.fromkeys(first.kind))
     titles = {"shift": "boxes shifted", "scale": "boxes too large or too small"}
     figure, panels = plt.subplots(1, len(kinds), figsize=(9.2, 4.2), sharey=True, layout="constrained", squeeze=False)
     for axes, kind in zip(panels[0], kinds, strict=True):
         for (name, frame), look in zip(frames.items(), style.lines(len(frames)), strict=True):
-            own = frame[frame.kind == kind]
-            axes.plot(100 * own.amount, own[metric], label=name, **look)
+            rows = frame[frame.kind == kind]
+            axes.plot(100 * rows.amount, rows[metric], label=name, **look)
         axes.set(title=titles.get(kind, kind), xlabel="by (% of the box)", ylim=(0, None))
     panels[0, 0].set_ylabel({"rank1": "rank-1 (%)", "map": "mAP (%)"}.get(metric, metric))
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=3)
@@ -141,6 +143,6 @@ def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Fig
 
 
 def worse_boxes(changed: Mapping[str, Sequence[np.ndarray]], amounts: Sequence[float]) -> Figure:
-    """A person in boxes that are worse and worse: a row a kind of error, a column an amount."""
+    """A person in increasingly worse boxes: a row per kind of error, a column per amount."""
     rows = [list(pictures) for pictures in changed.values()]
     return heatmaps.grid(rows, list(changed), [f"{100 * a:.0f} %" for a in amounts])

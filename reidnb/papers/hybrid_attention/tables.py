@@ -1,8 +1,8 @@
 """The hybrid-attention network's tables and readings (``network`` has the modules).
 
 "Hybrid-attention guided network with multiple resolution features for person re-identification": Market-1501,
-DukeMTMC-reID, CUHK03 with the new protocol and MSMT17. Its mAP is the trapezoid one, as in its released code
-(github.com/libraflower/MutipleFeature-for-PRID, here 'the released code').
+DukeMTMC-reID, CUHK03 with the new protocol and MSMT17. Its mAP uses the trapezoid definition, as does its code
+(github.com/libraflower/MutipleFeature-for-PRID, called 'the released code' here).
 """
 
 from ...data.augment import Augmentation
@@ -12,8 +12,8 @@ from ..paper import Claim, Reading, Row, Table, above, rising
 
 TITLE = "Hybrid-attention guided network with multiple resolution features"
 
-# Section 4.1 and eq. 5; what these do not say (P and K, Nesterov, fresh momentum, the test's mirror image and
-# normalisation) is the released code's, and the crop's size the field's usual one.
+# Section 4.1 and eq. 5. What they do not state (P and K, Nesterov, fresh momentum, flip and normalisation at test time)
+# follows the released code; the size of the crop is the one common in the field.
 RECIPE = Recipe(
     size=(384, 128),
     epochs=150,
@@ -41,25 +41,25 @@ COMPLETE_READINGS = (
         {"schedule": {"warmup_from": 3e-4, "warmup_to": 0.01}, "augmentation": {"pad": 0}},
     ),
 )
-"""What is printed and nothing beside it; and what the released code does wherever it is known."""
+"""Exactly what is printed, and what the released code does wherever that is known."""
 
 
 def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
-    """The experiment of a row, as the paper states it."""
+    """The experiment of a row as the paper states it."""
     return Experiment("hybrid_attention", options, RECIPE, dataset, seed=seed)
 
 
 MAIN = "table6"
-"""The table that the notebook shows with its figures."""
+"""The table that the notebook reproduces."""
 
-# ResNet-50 with the ID loss (IDE). DropBlock stays in every row: section 4.4 trains all by the settings of section 4.1,
-# and the bag of tricks is random erasing, label smoothing and warm-up.
+# ResNet-50 with the ID loss (IDE). Every row has DropBlock: section 4.4 trains all with the settings of section 4.1.
+# The bag of tricks is random erasing, label smoothing and warm-up.
 BASELINE = {"stages": "4", "order": "", "local": "", "extractor": "gap"}
 NO_TRICKS = {"schedule": {"warmup": 0}, "augmentation": {"erase": 0.0}}
 
 
 def _without_tricks(name: str, **parts: str) -> Row:
-    """The baseline with single components, without the bag of tricks."""
+    """A row of the baseline with the components ``parts``, without the bag of tricks."""
     return Row(name, BASELINE | parts | {"smoothing": 0.0}, NO_TRICKS)
 
 
@@ -89,7 +89,7 @@ TABLES = (
             Row("Baseline+Tricks", BASELINE),
             _without_tricks("Baseline+MGO", local="mgo"),
             _without_tricks("Baseline+MPFE", extractor="mpfe"),
-            # As it stands in the network (section 3.1): SAM before the fusion of the four stages, CAM after it.
+            # Placed as in the full network (section 3.1): SAM before the fusion of the four stages, CAM after it.
             _without_tricks("Baseline+SAM", stages="1234", order="S+concat"),
             _without_tricks("Baseline+CAM", stages="1234", order="concat+C"),
             Row("Full (MGO)"),
@@ -98,7 +98,7 @@ TABLES = (
         ("dukemtmc",),
         "trapezoid",
     ),
-    # The models of table 6 on the other data set: nothing is trained again.
+    # The models of table 6, tested on the other data set: nothing is trained anew.
     Table(
         "table8",
         "Components, across data sets",
@@ -132,18 +132,18 @@ TABLES = (
         ("market1501", "dukemtmc"),
         "trapezoid",
     ),
-    # Beyond the paper: the models whose robustness to bad boxes ``analysis.boxes`` compares.
+    # Beyond the paper: the models that ``analysis.boxes`` compares.
     Table("boxes", "Robustness to bad boxes", (CUMULATIVE[0], PCB, Row("Full (MGO)")), (), "trapezoid"),
 )
 
 _ROWS = [row.name for row in CUMULATIVE]
 _ADDED = dict(zip(_ROWS[1:], ("The bag of tricks", "MPFE", "MGO", "SAM", "CAM"), strict=True))
-_ALONE = ("Baseline+Tricks", "Baseline+MGO", "Baseline+MPFE", "Baseline+SAM", "Baseline+CAM")
+_SINGLE_COMPONENTS = ("Baseline+Tricks", "Baseline+MGO", "Baseline+MPFE", "Baseline+SAM", "Baseline+CAM")
 _STAGES = [f"stage {stages}" for stages in ("1", "2", "3", "4", "1-2", "1-3", "2-4")]
 
 CLAIMS = (
     *(
-        Claim(f"{_ADDED[pair[0]]} improves the network that has what comes before", "section 4.4", "table6", (pair,))
+        Claim(f"{_ADDED[pair[0]]} improves the network with the components before it", "section 4.4", "table6", (pair,))
         for pair in rising(*_ROWS)
     ),
     Claim("All components together improve the baseline", "section 4.4", "table6", ((_ROWS[-1], _ROWS[0]),)),
@@ -151,11 +151,11 @@ CLAIMS = (
         Claim(
             f"{row.removeprefix('Baseline+')} alone improves the baseline", "section 4.4", "table7", ((row, _ROWS[0]),)
         )
-        for row in _ALONE
+        for row in _SINGLE_COMPONENTS
     ),
     Claim("MGO's windows are better than PCB's stripes", "section 4.4", "table7", (("Full (MGO)", PCB.name),)),
     Claim(
-        "Each component added improves also what is tested on another data set",
+        "Each added component also improves the results on another data set",
         "section 4.4",
         "table8",
         rising(*_ROWS),
@@ -176,7 +176,7 @@ CLAIMS = (
     Claim("Stage 3 alone is better than stage 4 alone", "section 4.4", "table10", (("stage 3", "stage 4"),)),
     Claim("The fusion of all stages is the best", "section 4.4", "table10", above("All stage", *_STAGES)),
 )
-"""What section 4.4 says of its tables. Stage 3 is better than stage 4 in print by rank-1 on Market-1501 only."""
+"""What section 4.4 claims about its tables. In print, stage 3 is better than stage 4 only in rank-1 on Market-1501."""
 
 READINGS = (
     Reading(
@@ -193,8 +193,8 @@ READINGS = (
         "nothing on the size of what enters the MLP",
         False,
         (True,),
-        "as printed; but what is pooled has no bound, and where it makes the sigmoid saturate, channels die and have no"
-        " gradient to come back, which an input of unit root mean square prevents",
+        "as printed; but pooled activations are unbounded, and where they saturate the sigmoid, channels die and get no"
+        " gradient to recover, which an input of unit root mean square prevents",
     ),
     Reading(
         "sam_kernel",
@@ -202,7 +202,7 @@ READINGS = (
         "'f means the convolution layer', size not given",
         7,
         (3,),
-        "the released code's, and CBAM's",
+        "as in the released code and in CBAM",
     ),
     Reading(
         "order",
@@ -211,8 +211,9 @@ READINGS = (
         " SAM', but 'the character order represents the order in which operations are performed'",
         "S+concat+C",
         (),
-        "by table 9 the last row is S+concat+C, and stage 4 with SAM alone is another number (94.9/86.6) than '+ SAM'"
-        " (95.3/87.2), so the fusion comes with SAM: '+ SAM' is S+concat. Letters are taken in their order",
+        "by table 9 the last row is S+concat+C, and stage 4 with SAM alone (94.9/86.6) differs from '+ SAM'"
+        " (95.3/87.2), so the fusion is added with SAM: '+ SAM' is S+concat. Operations are applied in the order"
+        " of the letters",
     ),
     Reading(
         "stages",
@@ -221,8 +222,8 @@ READINGS = (
         " 94.9/86.6 or 95.1/86.9 with one",
         "1234",
         (),
-        "table 10's rows are read as the whole network on fewer stages, S+C for a single one; its 'stage 4' then fits"
-        " poorly with table 9, and no other composition of the paper's parts fits better",
+        "table 10's rows are read as the full network on fewer stages, S+C for a single one; its 'stage 4' then agrees"
+        " poorly with table 9, but no other combination of the components agrees better",
     ),
     Reading(
         "stripes",
@@ -231,8 +232,8 @@ READINGS = (
         " stripes, n both an index and a divisor",
         6,
         (),
-        "the text fixes the meaning: 6 parts, k stripes at the bottom, one global feature at the top, so every run of"
-        " l = 1..6 adjacent stripes, 21 windows",
+        "the text determines the meaning: 6 parts, k stripes at the bottom, one global feature at the top, hence all"
+        " windows of l = 1..6 adjacent stripes, 21 in total",
     ),
     Reading(
         "activation",
@@ -240,7 +241,7 @@ READINGS = (
         "ReLU",
         "relu",
         ("leaky",),
-        "as printed; the released code has LeakyReLU(0.1)",
+        "as printed; the released code uses LeakyReLU(0.1)",
     ),
     Reading(
         "neck",
@@ -248,7 +249,7 @@ READINGS = (
         "ResNet-50 with the ID loss; nothing between a window's average and its classifier where there is no MPFE",
         True,
         (),
-        "batch normalisation, as at the end of MPFE; neck=False leaves it out (the full model has none to leave out)",
+        "batch normalisation, as at the end of MPFE; neck=False omits it (the full network has no such layer)",
     ),
     Reading(
         "triplet",
@@ -256,8 +257,8 @@ READINGS = (
         "1/M L_tp, 'M represents the number of triplet loss', which is not given",
         "window",
         ("level",),
-        "one for each feature that figure 5 compares; the released code has one for each of the 6 levels, on its"
-        " windows' features concatenated",
+        "one per feature, as in figure 5; the released code has one for each of the 6 levels, on the concatenated"
+        " features of its windows",
     ),
     Reading(
         "compared",
@@ -265,12 +266,13 @@ READINGS = (
         "the 512-vector after the fully connected layer 'is used to calculate the triplet loss'",
         "fc",
         ("bn",),
-        "as printed; the released code takes the output of the batch normalisation after it, the test feature. From"
-        " random weights it matters more than any row of table 6: as printed the triplet loss ends at 0.95, near its"
+        "as printed; the released code uses the output of the batch normalisation after it, the test feature. From"
+        " random weights this matters more than any row of table 6: as printed, the triplet loss ends at 0.95, near its"
         " margin of 1. In the demo profile on Market-1501 (one seed, without DropBlock) the full network's mAP is 37.5"
-        " as printed and 46.5 with 'bn' (the loss ends at 0.71; with DropBlock 28.9 and 42.5); '+ MPFE', of one window,"
-        " has 36.2 (0.74) and 34.8, the baseline with its tricks 38.2. From ImageNet weights up to stage 3 it matters"
-        " less: in the quick profile (one seed, with DropBlock, trapezoid mAP) 64.6 and 66.1, the baseline 64.7",
+        " as printed and 46.5 with 'bn' (the loss ends at 0.71; with DropBlock 28.9 and 42.5); '+ MPFE', with one"
+        " window, has 36.2 (0.74) and 34.8, the baseline with its tricks 38.2. From ImageNet weights up to stage 3 it"
+        " matters less: in the quick profile (one seed, with DropBlock, trapezoid mAP) 64.6 and 66.1, the baseline"
+        " 64.7",
     ),
     Reading(
         "dropblock",
@@ -278,12 +280,12 @@ READINGS = (
         "'random cropping and dropblock [59]'; place and size not given",
         "batch",
         ("image", "max", "input", ""),
-        "reference 59 (batch feature erasing) drops one block for the whole batch, here on the map before the windows;"
-        " there the dropped map goes to the maximum alone ('max'); the released code has none. From random weights, in"
-        " the demo profile on Market-1501 (one seed), it costs: mAP is 35.5 instead of 38.2 for table 6's '+ Bag of"
-        " Tricks', 24.5 instead of 36.2 for '+ MPFE', 28.9 instead of 37.5 for the whole network, where 'max' has 29.3."
-        " The statistics of batch normalisation, taken anew from whole people, give back 3.7 of the 11.7: most of it is"
-        " learnt less in 12 epochs, not applied wrongly",
+        "reference 59 (batch feature erasing) drops one block for the full batch, here on the map before the windows;"
+        " there only the maximum is of the dropped map ('max'); the released code has none. From random weights it"
+        " lowers mAP in the demo profile on Market-1501 (one seed): 35.5 instead of 38.2 for table 6's '+ Bag of"
+        " Tricks', 24.5 instead of 36.2 for '+ MPFE', 28.9 instead of 37.5 for the full network, where 'max' has 29.3."
+        " Batch normalisation statistics recomputed on images without dropped blocks recover 3.7 of the 11.7: most of"
+        " the loss is slower learning within 12 epochs, not a mismatch at test time",
     ),
     Reading(
         "last_stride",
@@ -300,7 +302,7 @@ READINGS = (
         "'dropblock [59]', size not given",
         0.33,
         (0.2,),
-        "reference 59's code drops a third of the height over the whole width, as far as is known",
+        "reference 59's code drops a third of the height over the full width, as far as is known",
     ),
     Reading(
         "augmentation",
@@ -308,7 +310,7 @@ READINGS = (
         "'random cropping', size not given; random erasing, probability not given",
         {"pad": 10},
         ({"pad": 0},),
-        "the field's usual padding of 10 pixels; the released code does not crop. It erases half of the images",
+        "the padding of 10 pixels common in the field; the released code does not crop. It erases half of the images",
         of="recipe",
     ),
     Reading(
@@ -317,7 +319,7 @@ READINGS = (
         "3e-4 e/10 for e <= 10, so 3e-5 in the first epoch",
         3e-5,
         (3e-4,),
-        "as printed; the released code begins at 3e-4",
+        "as printed; the released code starts at 3e-4",
         of="schedule",
     ),
     Reading(
@@ -326,7 +328,7 @@ READINGS = (
         "3e-4 at e = 10, then a jump to 0.01",
         3e-4,
         (0.01,),
-        "as printed; a warm-up that ends where training goes on would be the usual one",
+        "as printed; usually a warm-up ends at the rate with which training continues",
         of="schedule",
     ),
     Reading(
@@ -335,7 +337,7 @@ READINGS = (
         "'SGD with a momentum of 0.9'",
         True,
         (False,),
-        "the released code's",
+        "as in the released code",
         of="recipe",
     ),
     Reading(
@@ -344,7 +346,7 @@ READINGS = (
         "nothing",
         True,
         (False,),
-        "the released code makes a new optimiser each epoch, whose momentum begins anew",
+        "the released code creates a new optimiser each epoch, which resets the momentum",
         of="recipe",
     ),
     Reading(
@@ -353,7 +355,7 @@ READINGS = (
         "'in the testing phase, we use the output of BN layer as the testing vector'",
         True,
         (False,),
-        "the released code adds the vectors of the image and of its mirror image",
+        "the released code sums the vectors of the image and of its mirror image",
         of="recipe",
     ),
     Reading(
@@ -362,7 +364,7 @@ READINGS = (
         "nothing on the vectors' length or on the distance",
         True,
         (False,),
-        "the released code divides the concatenation of all windows by its length",
+        "the released code L2-normalises the concatenation of all windows",
         of="recipe",
     ),
 )

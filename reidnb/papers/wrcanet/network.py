@@ -1,4 +1,4 @@
-"""WRCANet: weak reverse attention with context-aware network (``papers/wrcanet.py`` holds its tables).
+"""WRCANet: weak reverse attention with context-aware network (its tables are in ``tables``).
 
 The paper, section by section: 3.2 weak reverse attention (eq. 1-3), 3.3 context awareness (multi-granularity and
 multi-scale fusion, figures 3-5), 3.4 loss (eq. 4-6). Input 384x192, ResNet-50 with the last down-sampling removed,
@@ -18,7 +18,7 @@ from ...models.options import check
 from ...models.output import Output
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
-# Which of the six losses of eq. 4 are softmax and which are triplet: the two names are lost from the paper's text.
+# Which of the six losses of eq. 4 are softmax losses and which are triplet losses: the text omits the two names.
 SOFTMAX = {
     "branches+stage4": ("stage4", "gp", "ms"),
     "branches": ("gp", "ms"),
@@ -35,18 +35,18 @@ DESCRIPTOR = {"all": ("stage4", "gp", "ms"), "stage4": ("stage4",), "branches": 
 
 
 def reverse_attention_map(feature: Tensor, size: tuple[int, int]) -> Tensor:
-    """The most discriminative map f (B, 1, H', W') of a feature map A (B, C, H, W), eq. 1 and 2.
+    """The map f of the most discriminative regions, (B, 1, H', W'), of a feature map A (B, C, H, W): eq. 1 and 2.
 
     alpha_c = mean of A_c over h, w (eq. 1); f = ReLU(upsample(1/C sum_c alpha_c A_c)) (eq. 2), bilinear to ``size``.
     """
-    feature = feature.float()  # the sums over 2048 channels need more than bfloat16
+    feature = feature.float()  # bfloat16 is too coarse for sums over 2048 channels
     alpha = feature.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
     weighted = (alpha * feature).mean(1, keepdim=True)  # (B, 1, H, W)
     return F.relu(F.interpolate(weighted, size=size, mode="bilinear", align_corners=False))
 
 
 def unit_range(f: Tensor) -> Tensor:
-    """f (B, 1, H, W) of each image brought to [0, 1] by its own least and greatest value."""
+    """Min-max normalise the map f (B, 1, H, W) of each image to [0, 1]."""
     low, high = f.amin((2, 3), keepdim=True), f.amax((2, 3), keepdim=True)
     return (f - low) / (high - low).clamp(min=1e-12)
 
@@ -54,7 +54,7 @@ def unit_range(f: Tensor) -> Tensor:
 def weaken(image: Tensor, f: Tensor, strength: float = 0.5) -> Tensor:
     """I_new = I * (1 - lambda * sigmoid(f)), eq. 3, with lambda = ``strength``.
 
-    As f >= 0, sigmoid(f) >= 0.5: everything is dimmed by lambda/2 at least, as printed.
+    As f >= 0, sigmoid(f) >= 0.5, so eq. 3 as printed dims every pixel by at least lambda/2.
     """
     return (image * (1 - strength * torch.sigmoid(f))).to(image.dtype)
 
@@ -62,8 +62,8 @@ def weaken(image: Tensor, f: Tensor, strength: float = 0.5) -> Tensor:
 class GranularityFusion(nn.Module):
     """Multi-granularity feature fusion (section 3.3, figures 4 and 5): the GP branch.
 
-    Each stage's global maximum plus global average, a 1x1 convolution to ``width`` = 256; the four vectors as four
-    channels of a 1-D convolution to one, 1x256.
+    The sum of each stage's global maximum and global average goes through a 1x1 convolution to ``width`` = 256
+    channels. A 1-D convolution takes the four vectors as its channels and fuses them into one of 1x256.
     """
 
     def __init__(self, channels: tuple[int, ...], width: int = 256, kernel: int = 3):
@@ -72,7 +72,7 @@ class GranularityFusion(nn.Module):
         self.fuse = nn.Conv1d(len(channels), 1, kernel, padding=kernel // 2)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """(B, width) of the stages' maps (B, C_i, H_i, W_i)."""
+        """The fused feature (B, width) of the stages' maps (B, C_i, H_i, W_i)."""
         pooled = [a.amax((2, 3), keepdim=True) + a.mean((2, 3), keepdim=True) for a in maps]
         reduced = [conv(p).flatten(1) for conv, p in zip(self.reduce, pooled, strict=True)]
         return self.fuse(torch.stack(reduced, 1)).squeeze(1)
@@ -82,7 +82,8 @@ class ScaleFusion(nn.Module):
     """Multi-scale feature fusion (section 3.3, figure 3): the MS branch.
 
     Each stage's map, average-pooled to ``size`` = 24x12, is averaged over channels with weights from global pooling
-    and a 1-D convolution over channels; the four 288-vectors are four channels of a 1-D convolution to one, 1x288.
+    and a 1-D convolution over channels. A 1-D convolution takes the four 288-vectors as its channels and fuses them
+    into one of 1x288.
     """
 
     def __init__(self, channels: tuple[int, ...], size: tuple[int, int], kernel: int = 3):
@@ -92,7 +93,7 @@ class ScaleFusion(nn.Module):
         self.fuse = nn.Conv1d(len(channels), 1, kernel, padding=kernel // 2)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """(B, h*w) of the stages' maps (B, C_i, H_i, W_i)."""
+        """The fused feature (B, h*w) of the stages' maps (B, C_i, H_i, W_i)."""
         vectors = []
         for a, convolution in zip(maps, self.attention, strict=True):
             a = F.adaptive_avg_pool2d(a, self.size)  # (B, C, h, w)
@@ -102,29 +103,29 @@ class ScaleFusion(nn.Module):
 
 
 def _channel_convolution(channels: int) -> nn.Conv1d:
-    """The 1-D convolution over channels of ECA-Net (Wang et al. 2020, eq. 12): kernel |log2(C)/2 + 1/2|, odd."""
+    """ECA-Net's 1-D convolution over channels (Wang et al. 2020, eq. 12): kernel |log2(C)/2 + 1/2|, made odd."""
     kernel = int(math.log2(channels) / 2 + 0.5)
     kernel += 1 - kernel % 2
     return nn.Conv1d(1, 1, kernel, padding=kernel // 2, bias=False)
 
 
 class WRCANet(nn.Module):
-    """The network of the paper, and every row of its table 2 by its options.
+    """The network of the paper; its options give every row of table 2.
 
     identities     training identities
     size           (H, W) of the images; 384x192 in the paper
-    wra            'image' (I is the image, A is stage 4's map: two whole passes), 'stage' (I is each stage's input,
-                   A its output: every stage runs twice) or '' (off); both streams share all parameters
+    wra            'image' (I is the image and A is stage 4's map: two full passes), 'stage' (I is each stage's input
+                   and A its output: every stage runs twice) or '' (off); both streams share all parameters
     strength       lambda of eq. 3
-    scale          f as eq. 2 gives it ('printed'), or each image's brought to [0, 1] ('unit') before eq. 3
+    scale          f of eq. 2 as it is ('printed'), or min-max normalised to [0, 1] per image ('unit'), before eq. 3
     gradient       whether gradients flow through f
-    statistics     running mean and variance of batch normalisation, which are no parameters: each stream's 'own', or
-                   'shared', a mixture of the image's and of its dimmed copy's that the test then applies to both
+    statistics     running mean and variance of batch normalisation, which are buffers, not parameters: 'own' for each
+                   stream, or 'shared', a mixture over the image and its dimmed copy that the test applies to both
     gp, ms         the branches of section 3.3
-    losses         a key of ``SOFTMAX``: which losses of eq. 4 are softmax and which are triplet
-    neck           'bnneck': batch normalisation between a feature and its classifier, whose output is the test
-                   feature too (Luo et al. 2019); or 'none'
-    fusion_kernel  size of the fusing 1-D convolutions
+    losses         a key of ``SOFTMAX``: which losses of eq. 4 are softmax losses and which are triplet losses
+    neck           'bnneck': batch normalisation between a feature and its classifier; its output is also the test
+                   feature (Luo et al. 2019); or 'none'
+    fusion_kernel  kernel size of the 1-D convolutions that fuse the stages
     descriptor     the test feature: 'all' (stage 4 and the branches), 'stage4', or 'branches' (GP and MS)
     smoothing, margin   of the ID loss (eq. 5) and the triplet loss (eq. 6)
     triplet        'mean' over the batch's anchors, or 'sum' as eq. 6 prints it
@@ -160,7 +161,7 @@ class WRCANet(nn.Module):
         check("descriptor", descriptor, DESCRIPTOR)
         check("triplet", triplet, ("mean", "sum"))
         if not 0 < strength < 1:
-            raise ValueError(f"strength (lambda of eq. 3) lies in (0, 1), got {strength}")
+            raise ValueError(f"strength (lambda of eq. 3) must lie in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
         self.own_second = same_parameters(self.backbone) if wra and statistics == "own" else None
         self.wra, self.strength, self.scale, self.gradient = wra, strength, scale, gradient
@@ -186,16 +187,16 @@ class WRCANet(nn.Module):
 
     @property
     def second(self) -> nn.Module:
-        """The stream whose features go on; held once where it is the first one itself."""
+        """The stream whose features are used; with shared statistics it is the first stream itself."""
         return self.backbone if self.own_second is None else self.own_second
 
     @property
     def last_stage(self) -> nn.Module:
-        """The layer at which activation maps are taken."""
+        """The layer whose activation maps are drawn."""
         return self.second.stages[3]
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
-        """Descriptors, logits and embeddings of images (B, 3, H, W); ``labels`` are not looked at."""
+        """Descriptors, logits and embeddings of images (B, 3, H, W); ``labels`` are ignored."""
         stages, maps = self._streams(images)
         features = {name: a.mean((2, 3)) for name, a in zip(STAGES, stages, strict=True)}
         if self.gp:
@@ -203,7 +204,7 @@ class WRCANet(nn.Module):
         if self.ms:
             features["ms"] = self.ms(stages)
         necked = {name: self.necks[name](x) if name in self.necks else x for name, x in features.items()}
-        # The parts of the test descriptor have the same weight: each is L2-normalised.
+        # Each part of the test descriptor is L2-normalised, so that all have the same weight.
         parts = [F.normalize(necked[name].float()) for name in self.described]
         return Output(
             descriptor=torch.cat(parts, 1),
@@ -213,7 +214,7 @@ class WRCANet(nn.Module):
         )
 
     def _streams(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """The second stream's four maps, and the pictures of weak reverse attention (f, I_new)."""
+        """The second stream's four feature maps, and the maps of weak reverse attention (f, I_new) for figures."""
         if self.wra == "image":
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient):
                 first = self.backbone(images)[-1]
@@ -245,7 +246,7 @@ class WRCANet(nn.Module):
 
 def _neck(width: int) -> nn.BatchNorm1d:
     neck = nn.BatchNorm1d(width)
-    neck.bias.requires_grad_(False)  # as Luo et al. 2019 have it
+    neck.bias.requires_grad_(False)  # as in Luo et al. 2019
     return neck
 
 

@@ -1,7 +1,7 @@
 """WRCANet's tables and readings (``network`` has the modules).
 
 "Weak Reverse attention with Context Aware Network for Person Re-identification": Market-1501, DukeMTMC-reID and
-CUHK03 with the new protocol. Training details are not stated; ``RECIPE`` is the field's usual one.
+CUHK03 with the new protocol. The paper states no training details; ``RECIPE`` is the one common in the field.
 """
 
 from ...training.experiment import Experiment
@@ -10,7 +10,7 @@ from ..paper import Claim, Reading, Row, Table
 
 TITLE = "Weak Reverse attention with Context Aware Network (WRCANet)"
 
-# Section 3.1 fixes ResNet-50 and the map's 24x12, so 384x192; the rest is Luo et al. 2019's common recipe.
+# Section 3.1 fixes ResNet-50 and its 24x12 map, hence 384x192; the rest is the common recipe of Luo et al. 2019.
 RECIPE = Recipe(
     size=(384, 192),
     epochs=120,
@@ -23,12 +23,12 @@ RECIPE = Recipe(
 
 
 def experiment(options: dict, dataset: str, seed: int = 0) -> Experiment:
-    """The experiment of a row, as the paper states it."""
+    """The experiment of a row as the paper states it."""
     return Experiment("wrcanet", options, RECIPE, dataset, seed=seed)
 
 
 MAIN = "table2"
-"""The table that the notebook shows with its figures."""
+"""The table that the notebook reproduces."""
 
 BASELINE = {"wra": "", "gp": False, "ms": False}
 
@@ -53,23 +53,23 @@ TABLES = (
     ),
 )
 
-RESNET, WRA, GP, MS, WHOLE_NET = (row.name for row in TABLES[1].rows)
+RESNET, WRA, GP, MS, FULL_NET = (row.name for row in TABLES[1].rows)
 CLAIMS = (
     Claim(
-        "Weak reverse attention (WRA) improves ResNet-50 without a parameter more",
+        "Weak reverse attention (WRA) improves ResNet-50 without additional parameters",
         "section 4.2",
         "table2",
         ((WRA, RESNET),),
     ),
     Claim("The multi-granularity branch (GP) improves the network with WRA", "section 4.2", "table2", ((GP, WRA),)),
-    Claim("Without GP the whole network is worse", "section 4.2", "table2", ((WHOLE_NET, MS),)),
+    Claim("Without GP the full network is worse", "section 4.2", "table2", ((FULL_NET, MS),)),
     Claim("The multi-scale branch (MS) improves the network with WRA", "section 4.2", "table2", ((MS, WRA),)),
-    Claim("Without MS the whole network is worse", "section 4.2", "table2", ((WHOLE_NET, GP),)),
+    Claim("Without MS the full network is worse", "section 4.2", "table2", ((FULL_NET, GP),)),
     Claim("MS contributes more than GP", "section 4.2", "table2", ((MS, GP),)),
-    Claim("Re-ranking improves the whole network further", "section 4.1", "table1", (("Ours + re-ranking", "Ours"),)),
+    Claim("Re-ranking improves the full network further", "section 4.1", "table1", (("Ours + re-ranking", "Ours"),)),
 )
-"""What the text says of its tables. Its gains of re-ranking (on Market-1501 1.3 in mAP and 4.4 in rank-1, which would
-make more than 100 %) stand in no table."""
+"""What the text claims about its tables. The gains it states for re-ranking (1.3 in mAP and 4.4 in rank-1 on
+Market-1501, which would exceed 100 %) are in no table."""
 
 READINGS = (
     Reading(
@@ -78,7 +78,7 @@ READINGS = (
         "'align the size of the feature map with the input'; 'two ResNet streams'",
         "image",
         ("stage",),
-        "figure 2 shows two whole streams and a picture as the input; 'after the residual module' also reads as once"
+        "figure 2 shows two complete streams with an image as the input; 'after the residual module' can also mean once"
         " per stage",
     ),
     Reading(
@@ -87,8 +87,8 @@ READINGS = (
         "f = ReLU(upsample(...)) goes into sigmoid as it is; nothing on its scale",
         "printed",
         ("unit",),
-        "as printed; but the values of f vary little within an image, so that the mask is almost flat, and 'unit'"
-        " brings each image's f to [0, 1]",
+        "as printed; but f varies little within an image, so that the mask is almost constant; 'unit' normalises f to"
+        " [0, 1] in each image",
     ),
     Reading(
         "gradient",
@@ -104,8 +104,8 @@ READINGS = (
         "'two ResNet streams' that share parameters; nothing on batch normalisation's running statistics",
         "own",
         ("shared",),
-        "training normalises each stream by its own batch; a running mixture of the image's and the dimmed image's"
-        " statistics fits neither at test time (the same weights on the street: 20 mAP shared, 30 own)",
+        "in training each stream is normalised by its own batch statistics; running statistics of the image and the"
+        " dimmed image mixed fit neither at test time (same weights on the street: mAP 20 shared, 30 own)",
     ),
     Reading(
         "losses",
@@ -114,7 +114,7 @@ READINGS = (
         " are lost",
         "branches+stage4",
         ("branches", "all", "both"),
-        "the deepest features are classified, the shallow ones compared; other splits of the six losses stay open",
+        "softmax losses on the deepest features, triplet losses on the shallow ones; other splits are possible",
     ),
     Reading(
         "neck",
@@ -122,8 +122,8 @@ READINGS = (
         "nothing between a feature and its classifier",
         "bnneck",
         ("none",),
-        "common in the field since Luo et al. 2019; without it the baseline learns nothing from random weights (1 %"
-        " rank-1 on Market-1501 after eight demo epochs, against 39 % with it)",
+        "common in the field since Luo et al. 2019; without it the baseline does not learn from random weights (rank-1"
+        " of 1 % on Market-1501 after eight demo epochs, against 39 % with it)",
     ),
     Reading(
         "fusion_kernel",
@@ -131,7 +131,7 @@ READINGS = (
         "'a 1-dimensional convolution is used to fuse', size not given",
         3,
         (1,),
-        "a convolution of size 1 would be a weighted sum, for which the paper has the word 'weighted average'",
+        "a convolution of size 1 would be a weighted sum, which the paper elsewhere calls a 'weighted average'",
     ),
     Reading(
         "descriptor",
@@ -139,7 +139,7 @@ READINGS = (
         "the test feature is not stated",
         "all",
         ("stage4", "branches"),
-        "all that is trained to tell people apart, each part L2-normalised",
+        "every feature that is trained to discriminate identities, each L2-normalised",
     ),
     Reading(
         "triplet",
@@ -147,8 +147,8 @@ READINGS = (
         "a sum over all anchors of the batch, no average",
         "mean",
         ("sum",),
-        "the formula is that of Hermans et al. 2017, whose code, like all since, averages; a sum would weigh 64 times"
-        " as much as the softmax losses beside it",
+        "the formula is that of Hermans et al. 2017, whose code and its successors average; a sum over 64 anchors would"
+        " weigh 64 times as much as a softmax loss",
     ),
     Reading(
         "strength",
@@ -157,6 +157,6 @@ READINGS = (
         " lambda/2 at least",
         0.5,
         (0.25, 0.75),
-        "printed; the neighbours show how much it matters",
+        "as printed; the alternatives show how much it matters",
     ),
 )

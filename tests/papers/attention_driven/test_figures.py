@@ -80,5 +80,5 @@ def test_every_figure_has_its_pictures(finished, street_small):
 def test_runs_without_pose_have_no_part_to_hide(street_small):
     strips = one_experiment(PAPERS["attention_driven"], {"regions": "strips"}, {"epochs": 1}, "street-small", "smoke")
     done = run(strips, street_small, cpu=True, log=lambda line: None)
-    with pytest.raises(ValueError, match="the run 'strips' has no parts by pose"):
+    with pytest.raises(ValueError, match="the run 'strips' takes no parts by pose"):
         analysis.hidden_parts({"strips": done}, street_small)

@@ -314,7 +314,7 @@ def test_pretrained_weights_are_all_but_classifiers_and_fusion(tmp_path, monkeyp
     assert model.classifiers["global"].out_features == 5
 
     monkeypatch.setenv("REIDNB_CACHE", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"make them by reidnb\.pretraining"):
+    with pytest.raises(FileNotFoundError, match=r"train them with reidnb\.papers\.attention_driven\.pretraining"):
         tiny(weights="imagenet")
     path = pretrained_file("five-branch-eighth")
     path.parent.mkdir()
@@ -324,7 +324,7 @@ def test_pretrained_weights_are_all_but_classifiers_and_fusion(tmp_path, monkeyp
 
 def test_weights_of_another_network_are_told(tmp_path):
     save_file(tiny(intra=False).state_dict(), tmp_path / "plain.safetensors")
-    with pytest.raises(ValueError, match=r"not of this network with these options: \d+ of \d+ arrays"):
+    with pytest.raises(ValueError, match=r"do not fit this network with these options: \d+ of \d+ arrays"):
         tiny(weights=str(tmp_path / "plain.safetensors"))
     tiny(weights=str(tmp_path / "plain.safetensors"), intra=False)
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
@@ -338,8 +338,8 @@ def test_weights_of_another_network_are_told(tmp_path):
         ({"regions": "boxes"}, "regions='boxes': allowed are 'pose', 'strips'"),
         ({"fusion": "sum"}, "fusion='sum'"),
         ({"pooling": "2x1"}, "pooling='2x1'"),
-        ({"intra_weight": 1.5}, r"intra_weight \(lambda of eq. 11\) lies in \[0, 1\], got 1.5"),
-        ({"beta": 0.7}, "beta, a share of the body's height H"),
+        ({"intra_weight": 1.5}, r"intra_weight \(lambda of eq. 11\) must lie in \[0, 1\], got 1.5"),
+        ({"beta": 0.7}, "beta, a fraction of the body's height H"),
     ],
 )
 def test_wrong_options_are_named(options, message):
@@ -351,5 +351,5 @@ def test_missing_or_wrong_boxes_are_told():
     model, images = tiny(regions="pose"), torch.randn(2, 3, *SIZE)
     with pytest.raises(ValueError, match="regions='pose' needs boxes"):
         model(images)
-    with pytest.raises(ValueError, match=r"boxes have shape \(2, 5, 4\) for 2 images, got \(2, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"boxes must have shape \(2, 5, 4\) for 2 images, got \(2, 4, 4\)"):
         model(images, None, torch.zeros(2, 4, 4))

@@ -83,7 +83,7 @@ def test_wrong_folders_and_broken_pictures_are_told(imagenet, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         pretraining.pretrain(tmp_path / "nowhere", target=tmp_path / "x")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="empty holds no folders of images, one a class"):
+    with pytest.raises(FileNotFoundError, match="empty holds no image folders, one per class"):
         pretraining.find_images(tmp_path / "empty")
     (imagenet / "train" / "n02" / "0.jpg").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"n02/0.jpg cannot be decoded"):

@@ -309,8 +309,8 @@ def test_bfloat16_learns_too(precision):
         ({"neck": "bnneck"}, "neck='bnneck'"),
         ({"descriptor": "all"}, "descriptor='all'"),
         ({"last_stride": 3}, "last_stride=3"),
-        ({"alpha_c": 0}, "alpha_c is positive, got 0"),
-        ({"alpha_s": -1.0}, "alpha_s is positive, got -1.0"),
+        ({"alpha_c": 0}, "alpha_c must be positive, got 0"),
+        ({"alpha_s": -1.0}, "alpha_s must be positive, got -1.0"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -60,7 +60,7 @@ def finished(street_small):
     return runs.run(experiment, street_small, log=lambda line: None, cpu=True)
 
 
-def test_box_probe_begins_at_the_runs_own_numbers_and_is_kept(finished, street_small, monkeypatch):
+def test_box_analysis_begins_at_the_runs_own_numbers_and_is_kept(finished, street_small, monkeypatch):
     monkeypatch.setattr(analysis, "AMOUNTS", (0.0, 0.25))
     frame = analysis.boxes(finished, street_small)
     assert list(frame.kind) == ["shift", "shift", "scale", "scale"] and AMOUNTS[0] == 0

@@ -284,8 +284,8 @@ def test_every_window_has_its_own_head():
         ({"dropblock": "x"}, "dropblock='x'"),
         ({"triplet": "x"}, "triplet='x'"),
         ({"compared": "x"}, "compared='x'"),
-        ({"stripes": 0}, "1 or more, got 0"),
-        ({"drop_height": 1.0}, "drop_height lies in"),
+        ({"stripes": 0}, "must be at least 1, got 0"),
+        ({"drop_height": 1.0}, "drop_height must lie in"),
     ],
 )
 def test_wrong_options_are_named(options, message):
