@@ -1,1 +1,1 @@
-"""Pictures and tables for the notebooks and the report."""
+"""Figures for the notebooks and the report."""

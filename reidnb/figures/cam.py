@@ -1,4 +1,4 @@
-"""Activation maps, by grad-cam: apart from the other figures, since importing it takes seconds that few jobs need."""
+"""Activation maps by grad-cam, in a separate module since its import takes seconds that few commands need."""
 
 from collections.abc import Callable
 
@@ -17,25 +17,25 @@ def cam(
     target: Callable[[Tensor], Tensor] | None = None,
     forward: Callable[[Tensor], Tensor] | None = None,
 ) -> np.ndarray:
-    """Where the descriptor comes from: LayerCAM (Jiang et al. 2021) at a layer, (B, H, W) in [0, 1], by grad-cam.
+    """LayerCAM (Jiang et al. 2021) of the descriptor at a layer, (B, H, W) in [0, 1], by grad-cam.
 
     model       called as ``model(images, None)`` in evaluation mode; its ``.descriptor`` (B, D) is explained
-    layer       a module of the model whose output is (B, C, h, w); if it runs twice, its last run is looked at
+    layer       a module of the model whose output is (B, C, h, w); if it runs twice, its last run is used
     images      (B, 3, H, W) float, as the model takes them
-    target      what of a descriptor (D,) is explained, a scalar; by default how far it points away from the
-                descriptor of an empty image (zeros, the channel means): minus their cosine. The similarity to the
-                image's own descriptor would explain nothing: it is at its maximum, so its gradient is zero
-    forward     images -> descriptors (B, D), for a model that gives them in another way
+    target      the scalar of a descriptor (D,) that is explained; by default minus its cosine similarity to the
+                descriptor of an empty image (zeros, the channel means). The similarity to the image's own descriptor
+                cannot be used: it is at its maximum, so its gradient is zero
+    forward     images -> descriptors (B, D), for a model that returns them in another way
 
-    The model's modes are put back; its gradients are cleared. Raises ValueError when the layer takes no part in the
-    descriptor or its output is no map.
+    The model's modes are restored and its gradients cleared. Raises ValueError if the layer does not contribute to the
+    descriptor or its output is not a map.
     """
     wrapped = _Described(model, forward or (lambda x: model(x, None).descriptor))
     modes = {module: module.training for module in model.modules()}
     with torch.inference_mode(False), torch.enable_grad():
         # Gradients with respect to the images reach the layer even where all parameters are frozen.
-        # In plain memory order, as a loaded network is: torch 2.15 has crashed in the backward pass of a convolution of
-        # tiny maps on several CPU threads where the images were channels-last and the weights were not.
+        # Contiguous, like the weights of a loaded network: torch 2.15 has crashed in the backward pass of a convolution
+        # of tiny maps on several CPU threads where the images were channels-last and the weights were not.
         images = images.detach().clone(memory_format=torch.contiguous_format).requires_grad_(True)
         with _LastRun(wrapped, [layer]) as explain:
             if target is None:
@@ -50,7 +50,7 @@ def cam(
 
 
 class _Described(nn.Module):
-    """A model whose output is the descriptor alone, which is what grad-cam differentiates."""
+    """A model that returns only the descriptor, as grad-cam requires."""
 
     def __init__(self, model: nn.Module, forward: Callable[[Tensor], Tensor]):
         super().__init__()
@@ -61,13 +61,15 @@ class _Described(nn.Module):
 
 
 class _LastRun(LayerCAM):
-    """LayerCAM at the last of the layer's runs in a forward pass: WRCANet's features are the second stream's."""
+    """LayerCAM at the layer's last run in a forward pass, since WRCANet's features are those of the second stream."""
 
     def compute_cam_per_layer(self, *arguments) -> list[np.ndarray]:
-        seen = self.activations_and_grads
-        if not seen.gradients:
-            raise ValueError("the layer takes no part in the descriptor: there is no gradient at it")
-        if seen.activations[-1].ndim != 4:
-            raise ValueError(f"the layer's output is no map (B, C, h, w) but {tuple(seen.activations[-1].shape)}")
-        seen.activations, seen.gradients = seen.activations[-1:], seen.gradients[-1:]
+        recorded = self.activations_and_grads
+        if not recorded.gradients:
+            raise ValueError("the layer does not contribute to the descriptor: it has no gradient")
+        if recorded.activations[-1].ndim != 4:
+            raise ValueError(
+                f"the layer's output must have shape (B, C, h, w), got {tuple(recorded.activations[-1].shape)}"
+            )
+        recorded.activations, recorded.gradients = recorded.activations[-1:], recorded.gradients[-1:]
         return super().compute_cam_per_layer(*arguments)

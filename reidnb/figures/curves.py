@@ -1,4 +1,4 @@
-"""Curves: how a training went, and cumulative match characteristics."""
+"""Curves: training histories and cumulative match characteristics."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ from . import style
 from .sheet import wrap
 
 PARTS = 7
-"""Up to so many losses have a curve each; more are drawn as one band for each kind."""
+"""Maximum number of losses with a curve each; more are drawn as one band per kind."""
 RANKS = 20
 
 
 def history(frame: pd.DataFrame) -> Figure:
-    """A training's history: left the loss above its parts, right the accuracy where it was measured, or the rate.
+    """A training history: left, the total loss above its parts; right, the accuracy if measured, else the rate.
 
-    Columns epoch, loss, ``loss_<name>`` for each part, lr, and possibly rank1 and map in percent (NaN where an epoch
-    was not evaluated). Raises ValueError when epoch or loss is missing or there is no row.
+    ``frame`` has columns epoch, loss, ``loss_<name>`` for each part, lr, and possibly rank1 and map in percent (NaN for
+    epochs without evaluation). Raises ValueError if epoch or loss is missing or there is no row.
     """
     missing = [column for column in ("epoch", "loss") if column not in frame]
     if missing or frame.empty:
-        found = f"it has no column {missing[0]!r}" if missing else "it has no row"
-        raise ValueError(f"this is no training history: {found}")
+        reason = f"it has no column {missing[0]!r}" if missing else "it has no row"
+        raise ValueError(f"this is not a training history: {reason}")
     parts = {str(c).removeprefix("loss_"): frame[c] for c in frame if str(c).startswith("loss_")}
     left = ["total", "parts", "parts"] if len(parts) > 1 else ["total"]  # a single part is the total itself
     figure, panels = plt.subplot_mosaic(
@@ -53,10 +53,10 @@ def history(frame: pd.DataFrame) -> Figure:
 
 
 def cmc(curves: Mapping[str, Sequence[float]]) -> Figure:
-    """Cumulative match characteristics at ranks 1 to 20: the share of queries with a right image among the first k.
+    """Cumulative match characteristics at ranks 1 to 20: the fraction of queries with a match among the first k.
 
-    ``curves`` maps a name to the shares at ranks 1, 2, ..., as fractions; the legend begins with the best and gives
-    each one's rank-1. Raises ValueError when a curve is empty, falls, or leaves [0, 1].
+    ``curves`` maps a name to the fractions at ranks 1, 2, ...; the legend is sorted by rank-1 and shows it. Raises
+    ValueError if a curve is empty, decreases, or leaves [0, 1].
     """
     if not curves:
         raise ValueError("no CMC curve to draw")
@@ -64,9 +64,9 @@ def cmc(curves: Mapping[str, Sequence[float]]) -> Figure:
     for (name, values), look in zip(curves.items(), style.lines(len(curves)), strict=True):
         values = np.asarray(values, float)[:RANKS]
         if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"the CMC curve {name!r} holds no fractions between 0 and 1")
+            raise ValueError(f"the CMC curve {name!r} must contain fractions between 0 and 1")
         if (np.diff(values) < 0).any():
-            raise ValueError(f"the CMC curve {name!r} falls: it must not, as ranks only add right images")
+            raise ValueError(f"the CMC curve {name!r} decreases, but a longer list cannot contain fewer matches")
         label = wrap(f"{100 * values[0]:.1f}  {name}", 34)
         axes.plot(np.arange(1, len(values) + 1), 100 * values, label=label, **_look(look, len(values)))
     longest = max(len(line.get_xdata()) for line in axes.get_lines())
@@ -80,7 +80,7 @@ def cmc(curves: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def _parts(axes: Axes, epoch: pd.Series, parts: Mapping[str, pd.Series]) -> None:
-    """Each part's curve; of many parts each kind's mean, in a band from its least to its greatest member."""
+    """A curve for each part; of many parts, each kind's mean in a band from its minimum to its maximum."""
     if len(parts) <= PARTS:
         kinds = {name: [values] for name, values in parts.items()}
     else:
@@ -118,12 +118,12 @@ def _accuracy_or_rate(axes: Axes, frame: pd.DataFrame) -> None:
 
 
 def _look(look: dict, points: int) -> dict:
-    """With markers at about ten of the points, so that long curves do not become strings of beads."""
+    """The look with markers at about ten points only, so that they stay apart on long curves."""
     return look | {"markevery": max(1, points // 10)}
 
 
 def _legend(axes: Axes, lines: Sequence, title: str | None = None) -> None:
-    """Beside the axes, where it can hide no curve, with enough of each line to see its dashes."""
+    """A legend beside the axes, where it hides no curve, with handles long enough to show the dashes."""
     axes.legend(
         handles=list(lines),
         title=title,

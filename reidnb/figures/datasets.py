@@ -1,4 +1,4 @@
-"""Pictures of a data set: how its images spread, whom a query is shown, and what augmentation does."""
+"""Figures of a data set: how its images are distributed, what a query is compared with, what augmentation does."""
 
 from dataclasses import replace
 
@@ -23,11 +23,11 @@ KINDS = {
     "distractor": "distractors, wrong",
     "junk": "junk, never ranked",
 }
-"""What a gallery image is to a query, in words."""
+"""The kinds of gallery images with respect to a query, and their titles."""
 
 
 def counts(data: ReidData) -> pd.DataFrame:
-    """Images, identities, cameras, distractors and junk of each split."""
+    """Numbers of images, identities, cameras, distractors and junk images of each split."""
     rows = {}
     for split in SPLITS:
         table = getattr(data, split)
@@ -44,17 +44,17 @@ def counts(data: ReidData) -> pd.DataFrame:
 
 
 def distribution(data: ReidData) -> Figure:
-    """Left how many images a training identity has, right how many images each camera took of each split."""
+    """Left, the number of images per training identity; right, the number of images per camera and split."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
     numbers = data.train.groupby("pid").size()
-    # Whole numbers: bins of equal width around them, at most about twenty.
+    # At most about twenty bins of equal width, with integers at their centres.
     width = int(np.ceil((numbers.max() - numbers.min() + 1) / 20))
     bins = np.arange(numbers.min(), numbers.max() + width + 1, width) - 0.5
     left.hist(numbers, bins=bins, color=style.PALETTE[0], edgecolor="white", linewidth=0.6)
     left.axvline(numbers.median(), color=style.INK, linestyle=style.DASHES[1])
-    inside = numbers.median() < bins.mean()  # on the side where there is room
+    label_right = numbers.median() < bins.mean()  # on the side where there is room
     words, place = f" median {numbers.median():.0f} ", (numbers.median(), 0.98)
-    left.text(*place, words, transform=left.get_xaxis_transform(), va="top", ha="left" if inside else "right")
+    left.text(*place, words, transform=left.get_xaxis_transform(), va="top", ha="left" if label_right else "right")
     left.set(title="Images of an identity", xlabel="images", ylabel="training identities")
     left.set_ylim(top=1.18 * left.get_ylim()[1])  # room for the median's label
     for axis in (left.xaxis, left.yaxis):
@@ -77,30 +77,30 @@ def _by_camera(axes: Axes, data: ReidData) -> None:
 
 
 def cameras_and_identities(data: ReidData, count: int = 40) -> Figure:
-    """Left how many images each camera took of the first training identities, right who is shared by two cameras."""
+    """Left, images per camera of the first training identities; right, number of identities common to two cameras."""
     table = data.train.groupby(["camid", "pid"]).size().unstack(fill_value=0)
-    shown, cameras = table.iloc[:, :count], list(table.index)
+    selected, cameras = table.iloc[:, :count], list(table.index)
     seen = (table > 0).astype(int).to_numpy()
-    shared = seen @ seen.T
+    common = seen @ seen.T
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), width_ratios=(1.55, 1), layout="constrained")
-    # A few people who stand before a camera for long would make all others dark.
-    most = max(1, int(np.percentile(shown, 98)))
+    # The 98th percentile, as a few people who stand before a camera for long would make all others dark.
+    most = max(1, int(np.percentile(selected, 98)))
     look = {"cmap": heatmaps.COLOURS, "aspect": "auto", "interpolation": "nearest"}
-    picture = left.imshow(shown, vmin=0, vmax=most, **look)
+    picture = left.imshow(selected, vmin=0, vmax=most, **look)
     left.set(title="Images by identity and camera", xlabel="training identity", ylabel="camera")
-    at = np.arange(0, shown.shape[1], -(-shown.shape[1] // 8))
-    left.set_xticks(at, shown.columns[at])
+    at = np.arange(0, selected.shape[1], -(-selected.shape[1] // 8))
+    left.set_xticks(at, selected.columns[at])
     bar = figure.colorbar(
-        picture, ax=left, label="images", pad=0.02, extend="max" if shown.max(axis=None) > most else "neither"
+        picture, ax=left, label="images", pad=0.02, extend="max" if selected.max(axis=None) > most else "neither"
     )
     bar.locator = MaxNLocator(nbins=5, integer=True)
     bar.update_ticks()
-    right.imshow(shared, cmap=heatmaps.COLOURS, vmin=0)
+    right.imshow(common, cmap=heatmaps.COLOURS, vmin=0)
     right.set(title="Identities in both", xlabel="camera", ylabel="camera")
     right.set_xticks(range(len(cameras)), cameras)
     if len(cameras) <= 8:
-        for (y, x), number in np.ndenumerate(shared):
-            ink = "black" if number > 0.55 * shared.max() else "white"
+        for (y, x), number in np.ndenumerate(common):
+            ink = "black" if number > 0.55 * common.max() else "white"
             right.text(x, y, number, ha="center", va="center", color=ink, size=style.SIZE - 2)
     for axes in (left, right):
         axes.set_yticks(range(len(cameras)), cameras)
@@ -109,28 +109,29 @@ def cameras_and_identities(data: ReidData, count: int = 40) -> Figure:
 
 
 def gallery_kinds(data: ReidData, row: int) -> pd.Series:
-    """What each gallery image is to the query in ``row``: a key of ``KINDS``."""
+    """The kind of each gallery image with respect to the query in ``row``: a key of ``KINDS``."""
     query, gallery = data.query.iloc[row], data.gallery
-    own = gallery.pid == query.pid
-    cases = [gallery.pid == JUNK, gallery.pid == DISTRACTOR, own & (gallery.camid == query.camid), own]
+    same_person = gallery.pid == query.pid
+    same_camera = gallery.camid == query.camid
+    cases = [gallery.pid == JUNK, gallery.pid == DISTRACTOR, same_person & same_camera, same_person]
     return pd.Series(np.select(cases, ["junk", "distractor", "own camera", "right"], "other person"), gallery.index)
 
 
 def protocol(data: ReidData, row: int, count: int = 8) -> Figure:
-    """A query, and below it examples of what the gallery images are to it, a row each."""
+    """A query, and below it a row of examples for each kind of gallery image."""
     kinds = gallery_kinds(data, row)
     rows, titles = [list(read_images(data.query, [row]))], ["query"]
     for kind, words in KINDS.items():
-        found = np.flatnonzero(kinds == kind)
-        if len(found):
-            some = found[np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)]
-            rows.append(list(read_images(data.gallery, some)))
+        members = np.flatnonzero(kinds == kind)
+        if len(members):
+            examples = members[np.linspace(0, len(members) - 1, min(count, len(members))).astype(int)]
+            rows.append(list(read_images(data.gallery, examples)))
             titles.append(words)
     return heatmaps.grid(rows, titles, width=0.6)
 
 
 def augmented(image: np.ndarray, augmentation: Augmentation, copies: int = 7, seed: int = 2) -> Figure:
-    """An image (H, W, 3) uint8, and copies as training sees them: each step alone, then all together."""
+    """An image (H, W, 3) uint8 and augmented copies: by each step alone, and by all together."""
     steps = {
         "flip": replace(augmentation, pad=0, erase=0),
         "pad and crop": replace(augmentation, flip=0, erase=0),
@@ -140,8 +141,8 @@ def augmented(image: np.ndarray, augmentation: Augmentation, copies: int = 7, se
     batch = torch.from_numpy(np.repeat(image[None], copies, axis=0))
     rows = []
     for step in steps.values():
-        seen = augment(batch, step, torch.Generator().manual_seed(seed))
-        rows.append([image, *_picture(seen)])
+        changed = augment(batch, step, torch.Generator().manual_seed(seed))
+        rows.append([image, *_picture(changed)])
     return heatmaps.grid(rows, list(steps), ["image", *map(str, range(1, copies + 1))])
 
 

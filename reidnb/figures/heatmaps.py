@@ -1,4 +1,4 @@
-"""Heat maps: attention and activation maps as pictures, and laid over the images they belong to."""
+"""Heat maps: attention and activation maps as pictures, and overlaid on their images."""
 
 from collections.abc import Sequence
 
@@ -11,35 +11,36 @@ from matplotlib.figure import Figure
 from . import style
 from .sheet import LINE, Sheet, widest, wrap
 
-# Lightness rises evenly from black to yellow, so a map reads the same in grey and to every eye.
+# Lightness rises evenly from black to yellow, so that maps are readable in grey and with colour blindness.
 COLOURS = "inferno"
 
 
 def colour(heat: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A map (h, w), scaled from its minimum to its maximum, as a picture (H, W, 3) uint8.
+    """A min-max normalised map (h, w) as a picture (H, W, 3) uint8.
 
-    ``size`` (H, W) enlarges it bilinearly. A constant map is all minimum. Raises ValueError when it is no finite map.
+    It is enlarged bilinearly to ``size`` (H, W); a constant map becomes 0. Raises ValueError for a wrong shape, or for
+    NaN or infinite values.
     """
     heat = np.asarray(heat, np.float32)
     if heat.ndim != 2 or 0 in heat.shape:
-        raise ValueError(f"a heat map has shape (h, w), got {heat.shape}")
+        raise ValueError(f"a heat map must have shape (h, w), got {heat.shape}")
     if not np.isfinite(heat).all():
-        raise ValueError("the heat map holds NaN or infinite values")
+        raise ValueError("the heat map contains NaN or infinite values")
     if size is not None and size != heat.shape:
-        grown = F.interpolate(torch.from_numpy(heat.copy())[None, None], size, mode="bilinear", align_corners=False)
-        heat = grown[0, 0].numpy()
+        resized = F.interpolate(torch.from_numpy(heat.copy())[None, None], size, mode="bilinear", align_corners=False)
+        heat = resized[0, 0].numpy()
     low, high = float(heat.min()), float(heat.max())
     heat = (heat - low) / (high - low) if high > low else np.zeros_like(heat)
     return mpl.colormaps[COLOURS](heat, bytes=True)[..., :3].copy()
 
 
 def overlay(image: np.ndarray, heat: np.ndarray, alpha: float = 0.55) -> np.ndarray:
-    """An image (H, W, 3) uint8 under its map (h, w): ``(1 - alpha) * image + alpha * colour(heat)``, uint8."""
+    """Overlay a map on an image (H, W, 3) uint8 (h, w): ``(1 - alpha) * image + alpha * colour(heat)``, uint8."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"an image is uint8 (H, W, 3), got {image.dtype} {image.shape}")
+        raise ValueError(f"an image must be uint8 (H, W, 3), got {image.dtype} {image.shape}")
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha lies in [0, 1], got {alpha}")
+        raise ValueError(f"alpha must lie in [0, 1], got {alpha}")
     blend = (1 - alpha) * image + alpha * colour(heat, image.shape[:2])
     return np.rint(blend).astype(np.uint8)
 
@@ -51,9 +52,9 @@ def grid(
     *,
     width: float = 0.8,
 ) -> Figure:
-    """Pictures (H, W, 3) uint8 or maps (H, W) in rows and columns, each ``width`` inches wide at its own aspect.
+    """Pictures (H, W, 3) uint8 or maps (H, W) in rows and columns, each ``width`` inches wide at its aspect ratio.
 
-    Rows may be short. Raises ValueError when there is no picture or a title is missing.
+    Rows may have different lengths. Raises ValueError if there is no picture or a title is missing.
     """
     columns = max((len(row) for row in rows), default=0)
     if not columns:

@@ -18,7 +18,7 @@ from .sheet import LINE, Sheet
 SHOWN = (256, 128)
 """Size (H, W) at which people are drawn, in pixels."""
 PART = (96, 192)
-"""Size (H, W) of a part as its branch sees it (section 4.2)."""
+"""Size (H, W) of a part as the input of its branch (section 4.2)."""
 SIDES = {"right": ("#56B4E9", "o"), "left": ("#E69F00", "s"), "middle": ("#FFFFFF", "D")}
 """Colour and marker of the joints of each side of the body."""
 LOOKS = (
@@ -35,27 +35,27 @@ _EDGE = [effects.withStroke(linewidth=3.6, foreground="black")]
 def parts(
     data: ReidData, poses: pose.Poses, count: int = 6, beta: float = pose.BETA, threshold: float = THRESHOLD
 ) -> Figure:
-    """Figure 4 on ``count`` queries of ``data``: joints, boxes R0 to R4, and the four parts as their branches see them.
+    """Figure 4 for ``count`` queries of ``data``: joints, boxes R0 to R4, and the parts as inputs of their branches.
 
-    ``poses`` are the data set's with gaps, as ``pose.load`` gives them; a joint of less confidence than ``threshold``
-    is drawn hollow where it was estimated. ``beta`` is the regions' overlap in body heights.
+    ``poses`` are the data set's poses with gaps, as ``pose.load`` returns them; a joint with a confidence below
+    ``threshold`` is estimated and drawn hollow. ``beta`` is the overlap of the regions in body heights.
     """
     rows = distinct_queries(data, count)
-    given, sizes = poses.query.joints[rows], poses.query.sizes[rows]
+    detected, sizes = poses.query.joints[rows], poses.query.sizes[rows]
     joints = pose.complete(poses, threshold).query.joints[rows]
     boxes = pose.shares(pose.boxes(joints, sizes, beta), sizes)
     places = joints[..., :2] / sizes[:, None, ::-1]
     images = read_images(data.query, rows, SHOWN)
-    return draw(images, places, given[..., 2] >= threshold, boxes)
+    return draw(images, places, detected[..., 2] >= threshold, boxes)
 
 
 def draw(images: np.ndarray, places: np.ndarray, seen: np.ndarray, boxes: np.ndarray) -> Figure:
-    """A column a person: the skeleton, the boxes, and what the boxes of the parts cut out.
+    """A column per person: the skeleton, the boxes, and the crops of the parts.
 
     images   (n, H, W, 3) uint8
-    places   (n, 18, 2) x, y of the joints in shares of the image
-    seen     (n, 18) whether a joint was found; others were estimated
-    boxes    (n, 5, 4) R0 to R4 in shares of the image
+    places   (n, 18, 2) x, y of the joints as fractions of the image
+    seen     (n, 18) whether a joint was detected; the others were estimated
+    boxes    (n, 5, 4) R0 to R4 as fractions of the image
     """
     width, space, left, top = 1.25, 0.1, 0.85, 0.1
     high = width * images.shape[1] / images.shape[2]
@@ -78,32 +78,32 @@ def draw(images: np.ndarray, places: np.ndarray, seen: np.ndarray, boxes: np.nda
 
 
 def skeleton(axes: Axes, places: np.ndarray, seen: np.ndarray) -> None:
-    """The joints at ``places`` (18, 2), in pixels of the axes' image, and the bones; joints not ``seen`` are hollow."""
-    places = places - 0.5  # matplotlib counts from the middle of the first pixel
+    """Draw joints at ``places`` (18, 2), in pixels of the axes' image, and bones; joints not ``seen`` are hollow."""
+    places = places - 0.5  # matplotlib has its origin at the centre of the first pixel
     for bone in pose.BONES:
         solid = seen[list(bone)].all()
         axes.plot(
             *places[list(bone)].T, color="white", lw=1.6, ls="solid" if solid else (0, (1, 1)), path_effects=_EDGE
         )
-    for joint, (x, y), found in zip(pose.JOINTS, places, seen, strict=True):
+    for joint, (x, y), is_seen in zip(pose.JOINTS, places, seen, strict=True):
         colour, marker = SIDES[_side(joint)]
-        fill = colour if found else "none"
-        axes.plot(x, y, marker, ms=5, mfc=fill, mec="black" if found else colour, mew=0.8 if found else 1.6)
-    _keep(axes)
+        fill = colour if is_seen else "none"
+        axes.plot(x, y, marker, ms=5, mfc=fill, mec="black" if is_seen else colour, mew=0.8 if is_seen else 1.6)
+    _fix_view(axes)
 
 
 def outlines(axes: Axes, boxes: np.ndarray) -> None:
-    """The boxes R0 to R4 (5, 4), in pixels of the axes' image; all are equally wide, drawn a little narrower each."""
+    """Draw the boxes R0 to R4 (5, 4), in pixels of the axes' image; as all are equally wide, each is drawn narrower."""
     inset = 0.025 * axes.images[0].get_array().shape[1]
     for number, ((x0, y0, x1, y1), (colour, dash)) in enumerate(zip(boxes - 0.5, LOOKS, strict=True)):
         corner, size = (x0 + number * inset, y0), (x1 - x0 - 2 * number * inset, y1 - y0)
         looks = {"edgecolor": colour, "linestyle": dash, "linewidth": 2.0, "path_effects": _EDGE}
         axes.add_patch(Rectangle(corner, *size, fill=False, **looks))
         if number:
-            # Odd ones on the left, even ones on the right: R1 and R2 may begin at nearly the same height.
+            # Odd numbers on the left, even ones on the right, as R1 and R2 may start at nearly the same height.
             x, ha = (x0 + (number + 1) * inset, "left") if number % 2 else (x1 - (number + 1) * inset, "right")
             _label(axes, f"R{number}", x, y0 + inset, colour, ha=ha, va="top")
-    _keep(axes)
+    _fix_view(axes)
 
 
 def _cut(image: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
@@ -123,8 +123,8 @@ def _label(axes: Axes, words: str, x: float, y: float, colour: str, **looks) -> 
     axes.text(x, y, words, color=colour, size=style.SIZE - 1, weight="bold", path_effects=stroke, **looks)
 
 
-def _keep(axes: Axes) -> None:
-    """Keep the view on the image, whatever was drawn beyond it."""
+def _fix_view(axes: Axes) -> None:
+    """Limit the axes to the image, whatever was drawn beyond it."""
     height, width = axes.images[0].get_array().shape[:2]
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
 

@@ -1,7 +1,7 @@
-"""How every figure looks: one palette, one pair of borders, one set of sizes.
+"""The style of all figures: palette, borders and sizes.
 
-Figures are made at most about nine inches wide with letters of 12 points or more, so that they can still be read at
-half the width of a slide. Nothing is told by colour alone: lines differ by marker and dash, borders by dash.
+Figures are at most about nine inches wide with a font size of 12 points or more, so that they remain readable at half
+the width of a slide. Nothing is encoded by colour alone: lines differ in marker and dash, borders in dash.
 """
 
 from itertools import cycle, islice
@@ -13,25 +13,25 @@ from matplotlib.figure import Figure
 
 from ..files import write_atomically
 
-# Okabe & Ito 2008, without the yellow, which is lost on white.
+# Okabe & Ito 2008, without yellow, which is hardly visible on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-# Seven colours, five markers, four dashes have no common divisor: 140 curves before two look alike.
+# The numbers of colours, markers and dashes are coprime, so 140 curves differ.
 MARKERS = ("o", "s", "^", "D", "v")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 INK, MUTED = "#222222", "#767676"
 
 RIGHT = {"edgecolor": "#00894F", "linestyle": "solid", "linewidth": 4.0}
-"""Border of a right gallery image."""
+"""Border of a correct gallery image."""
 WRONG = {"edgecolor": "#D7191C", "linestyle": "dashed", "linewidth": 4.0}
 """Border of a wrong gallery image."""
 QUERY = {"edgecolor": "#000000", "linestyle": "solid", "linewidth": 2.0}
 """Border of a query image."""
 
 QUALITY = 88
-"""Of saved figures, of 100: letters and thin lines still have clean edges."""
+"""WebP quality of saved figures, out of 100, at which text and thin lines still have clean edges."""
 
 SIZE = 13
-"""Size of ordinary letters in points."""
+"""Font size in points."""
 
 
 def use() -> None:
@@ -60,7 +60,7 @@ def use() -> None:
             "lines.linewidth": 2.2,
             "lines.markersize": 6,
             "lines.dash_capstyle": "butt",
-            "lines.dashed_pattern": (1.8, 1.0),  # in line widths: short enough for a small image's border
+            "lines.dashed_pattern": (1.8, 1.0),  # in line widths; short enough for the border of a small image
             "legend.frameon": False,
             "figure.facecolor": "white",
             "savefig.facecolor": "white",
@@ -70,20 +70,20 @@ def use() -> None:
 
 
 def lines(count: int) -> list[dict]:
-    """Colour, marker and dash of ``count`` curves; of the first 20 no two share more than one of the three."""
+    """Colour, marker and dash of ``count`` curves; any two of the first 20 have at most one of the three in common."""
     looks = zip(cycle(PALETTE), cycle(MARKERS), cycle(DASHES))
     return [{"color": c, "marker": m, "linestyle": d} for c, m, d in islice(looks, count)]
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as WebP at 150 dots an inch, whole or not at all, close it, and return the path.
+    """Write a figure atomically as WebP at 150 dpi, close it, and return the path.
 
-    WebP takes a seventh of what PNG takes for a sheet of photographs, so that a study's figures can be committed. The
-    same figure gives the same bytes. Raises ValueError for another suffix, OSError when it cannot be written.
+    For a sheet of photographs WebP takes a seventh of the size of PNG, so that a study's figures can be committed. The
+    same figure gives the same bytes. Raises ValueError for another suffix, OSError if it cannot be written.
     """
     path = Path(path)
     if path.suffix != ".webp":
-        raise ValueError(f"figures are saved as .webp, got {path.name}")
+        raise ValueError(f"figures must be saved as .webp, got {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"format": "webp", "dpi": 150, "bbox_inches": "tight", "pad_inches": 0.08}
     options |= {"pil_kwargs": {"quality": QUALITY, "method": 6}}

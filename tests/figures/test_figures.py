@@ -65,7 +65,7 @@ def test_a_figure_is_saved_whole_closed_and_always_alike(tmp_path):
 
 
 def test_a_figure_is_only_saved_as_webp(tmp_path):
-    with pytest.raises(ValueError, match=r"saved as \.webp, got a\.pdf"):
+    with pytest.raises(ValueError, match=r"must be saved as \.webp, got a\.pdf"):
         style.save(plt.figure(), tmp_path / "a.pdf")
 
 
@@ -124,11 +124,11 @@ def test_models_are_compared_on_the_same_query():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((images(2).astype(float), images(2, 3), np.ones((2, 3), bool)), r"queries are uint8 .* got float64"),
-        ((images(2), images(3, 3), np.ones((3, 3), bool)), r"\(3, 3, 16, 8, 3\) does not fit queries"),
-        ((images(2), images(2, 3), np.ones((2, 4), bool)), r"is bool \(2, 3\), got bool \(2, 4\)"),
+        ((images(2).astype(float), images(2, 3), np.ones((2, 3), bool)), r"queries must be uint8 .* got float64"),
+        ((images(2), images(3, 3), np.ones((3, 3), bool)), r"\(3, 3, 16, 8, 3\) does not match queries"),
+        ((images(2), images(2, 3), np.ones((2, 4), bool)), r"must be bool \(2, 3\), got bool \(2, 4\)"),
         ((images(2), images(2, 3), np.ones((2, 3))), "got float64"),
-        ((images(2), images(2)[:, 0], np.ones((2, 3), bool)), "galleries of the ranking are uint8 of shape"),
+        ((images(2), images(2)[:, 0], np.ones((2, 3), bool)), "galleries of the ranking must be uint8 of shape"),
     ],
 )
 def test_a_ranking_of_wrong_shape_is_refused(arguments, message):
@@ -180,7 +180,7 @@ def test_a_constant_map_is_all_minimum():
         (lambda: heatmaps.colour(np.zeros((2, 2, 2))), r"shape \(h, w\), got \(2, 2, 2\)"),
         (lambda: heatmaps.colour(np.array([[np.nan]])), "NaN or infinite"),
         (lambda: heatmaps.overlay(np.zeros((4, 4, 3)), np.zeros((2, 2))), "uint8"),
-        (lambda: heatmaps.overlay(images(), np.zeros((2, 2)), alpha=2), "alpha lies in"),
+        (lambda: heatmaps.overlay(images(), np.zeros((2, 2)), alpha=2), "alpha must lie in"),
         (lambda: heatmaps.grid([[], []]), "at least one picture"),
         (lambda: heatmaps.grid([[images()]], ["a", "b"]), "1 row titles expected, got 2"),
         (lambda: heatmaps.grid([[images()] * 2], None, ["a"]), "2 column titles expected, got 1"),
@@ -248,7 +248,7 @@ def test_a_cam_takes_another_target_and_another_forward():
 
 def test_a_cam_needs_a_layer_that_takes_part():
     model = Toy()
-    with pytest.raises(ValueError, match="takes no part in the descriptor"):
+    with pytest.raises(ValueError, match="does not contribute to the descriptor"):
         cam(model, model.unused, torch.zeros(1, 3, 4, 4))
 
 
@@ -323,10 +323,10 @@ def test_cmc_curves_differ_and_the_best_is_named_first():
     ("given_curves", "message"),
     [
         ({}, "no CMC curve"),
-        ({"a": []}, "'a' holds no fractions"),
-        ({"a": [50.0, 60.0]}, "'a' holds no fractions"),
-        ({"a": [0.5, np.nan]}, "'a' holds no fractions"),
-        ({"a": [0.6, 0.5]}, "'a' falls"),
+        ({"a": []}, "'a' must contain fractions"),
+        ({"a": [50.0, 60.0]}, "'a' must contain fractions"),
+        ({"a": [0.5, np.nan]}, "'a' must contain fractions"),
+        ({"a": [0.6, 0.5]}, "'a' decreases"),
     ],
 )
 def test_a_bad_cmc_curve_is_refused(given_curves, message):
