@@ -163,9 +163,10 @@ def _report(chosen: argparse.Namespace) -> None:
     from .papers import PAPERS
     from .report import page as report  # matplotlib and jinja2 are not on every machine that trains
     from .report.tables import to_csv
+    from .report.write import finished_tables
     from .results import all_runs, update_summary
     from .study import reproduction
-    from .study.plan import finished_tables, settings
+    from .study.plan import settings
 
     if chosen.study:
         finished_tables(settings(chosen.study))

@@ -40,10 +40,10 @@ def level(module: str) -> int:
 
 
 def imported(path: Path) -> set[str]:
-    """The package's modules that a module imports when it is imported itself."""
+    """The package's modules that a module imports, at once or in its functions."""
     here = ["reidnb", *path.relative_to(PACKAGE).parts][:-1]
     found = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             base = here[: len(here) - node.level + 1] + ([node.module] if node.module else [])
             for alias in node.names:

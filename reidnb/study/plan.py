@@ -3,12 +3,9 @@
 ``Snakefile`` turns the plan into jobs, ``session`` trains as much of it as there is time for; nothing here trains.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-
-import pandas as pd
 
 from ..data import catalog
 from ..papers import PAPERS, find_paper
@@ -18,8 +15,6 @@ from ..results import Run
 from ..runs import finished
 from ..training.experiment import Experiment
 from ..training.profiles import PROFILES
-from . import claims
-from .comparison import beside_published, caption
 
 ELSEWHERE = {"street": "street-other"}
 """Where a study of this data set alone tests the models of a table that trains on one and tests on another."""
@@ -119,35 +114,7 @@ def main_table(paper: str, dataset: str, settings: Settings) -> tuple[str, str]:
     return next((pair for pair in tables if pair[0] == find_paper(paper).main), tables[0])
 
 
-def finished_tables(settings: Settings, log: Callable[[str], None] = print) -> int:
-    """Write every table of the study from the runs that are finished, and the claims about them.
-
-    Returns how many experiments are not finished. A row without a run has no numbers of ours. A table that needs more
-    than its runs have kept is reported and left out.
-    """
-    missing: dict[str, str] = {}
-    for paper, dataset in pairs(settings):
-        claimed: dict[str, dict[str, Runs]] = {}
-        for table, where in planned(paper, dataset, settings):
-            runs, lacking = _finished(paper, table, where, settings)
-            missing |= lacking
-            if not runs:
-                continue
-            try:
-                frame = beside_published(find_paper(paper), table, where, runs, settings.root or None)
-            except FileNotFoundError as error:
-                log(f"no {table} of {paper}: {error}")
-                continue
-            _write_table(frame, paper, table, where, runs, settings)
-            claimed.setdefault(where, {})[table] = runs
-        for where, by_table in claimed.items():
-            _write_claims(paper, where, by_table, settings)
-    for name, row in missing.items():
-        log(f"not finished: {name} ({row})")
-    return len(missing)
-
-
-def _finished(paper: str, table: str, where: str, settings: Settings) -> tuple[Runs, dict[str, str]]:
+def finished_rows(paper: str, table: str, where: str, settings: Settings) -> tuple[Runs, dict[str, str]]:
     """A table's finished runs; and of the others the keys, with their table and row."""
     runs, lacking = [], {}
     for row, experiment in rows(paper, table, where, settings):
@@ -156,27 +123,6 @@ def _finished(paper: str, table: str, where: str, settings: Settings) -> tuple[R
         else:
             lacking[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
     return runs, lacking
-
-
-def _write_table(frame: pd.DataFrame, paper: str, table: str, where: str, runs: Runs, settings: Settings) -> None:
-    from ..report.tables import save  # matplotlib and jinja2 are not on every machine that trains
-
-    printed_table = find_paper(paper).table(table)
-    note = caption(find_paper(paper), table, runs, where)
-    done = Counter(row.name for row, _ in runs)
-    lacking = [row.name for row in printed_table.rows if done[row.name] < settings.seeds]
-    if lacking:
-        note += f" Not finished: {', '.join(lacking)}."
-    save(frame, paper, table, where, settings.profile, caption=note, title=printed_table.title)
-
-
-def _write_claims(paper: str, where: str, by_table: dict[str, Runs], settings: Settings) -> None:
-    from ..report.tables import save
-
-    frame = claims.checklist(find_paper(paper), where, by_table, settings.root or None)
-    if len(frame):
-        note, title = claims.note(find_paper(paper), frame, by_table, where), "What the paper says of its tables"
-        save(frame, paper, "claims", where, settings.profile, caption=note, title=title)
 
 
 def pairs(settings: Settings) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from reidnb.data import catalog
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import key, one_experiment
+from reidnb.report.write import finished_tables
 from reidnb.runs import run
 from reidnb.study import plan as study
 from reidnb.training.experiment import Experiment
@@ -214,7 +215,7 @@ def undisturbed(folder: Path) -> Place:
     if not (place.results / "tables").exists():
         for seed in (0, 1):
             assert place.do(train, seed)[0] == 0, place.log.read_text()
-        place.do(study.finished_tables, study.settings(STUDY))
+        place.do(finished_tables, study.settings(STUDY))
     return place
 
 

@@ -27,6 +27,7 @@ from disturbed import MOMENTS, STUDY, Outcome, Place, experiment, kill, planned,
 from faults_of_disks import disks, images
 
 from reidnb.data import catalog, pixels
+from reidnb.report.write import finished_tables
 from reidnb.results import Run
 from reidnb.runs import run
 from reidnb.study import plan as study
@@ -104,7 +105,7 @@ def two(folder: Path, repeats: int) -> Iterator[Outcome]:
 def _small_study() -> None:
     for seed in (0, 1):
         run(experiment(seed), catalog.load(experiment(seed).dataset), cpu=True)
-    study.finished_tables(study.settings(STUDY))
+    finished_tables(study.settings(STUDY))
 
 
 def two_snakemakes(folder: Path, repeats: int) -> Iterator[Outcome]:

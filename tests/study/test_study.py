@@ -22,6 +22,7 @@ from reidnb.data import catalog
 from reidnb.files import results_dir
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import experiments, one_experiment
+from reidnb.report.write import finished_tables
 from reidnb.results import Run
 from reidnb.runs import run
 from reidnb.study import devices, session
@@ -77,10 +78,10 @@ def test_tables_of_what_is_finished(street_small, tmp_path, monkeypatch):
     settings = study.settings(SMALL | {"tables": "table2"})
     (first, *_) = study.plan(settings)["wrcanet", "street-small"].values()
     said: list[str] = []
-    assert study.finished_tables(settings, said.append) == 5
+    assert finished_tables(settings, said.append) == 5
     assert not (results_dir() / "tables").exists()
     run(first, street_small, log=lambda line: None)
-    assert study.finished_tables(settings, said.append) == 4
+    assert finished_tables(settings, said.append) == 4
     assert "table2, ResNet-50+WRA)" in said[-4]
     frame = pd.read_csv(results_dir() / "tables" / "wrcanet-table2-street-small-smoke.csv")
     assert frame.set_index("row").seeds.to_dict()["ResNet-50"] == 1
@@ -126,14 +127,14 @@ def test_a_study_in_pieces_of_time_ends_as_an_uninterrupted_one(street_small, tm
     assert "descriptors.npz" in names and not names & {"model.safetensors", "checkpoint.pt"}
     for small, full in zip(*(rescoring.descriptors(run_, street_small) for run_ in (pieces, whole)), strict=True):
         np.testing.assert_allclose(small, full, atol=1e-3, rtol=1e-2)
-    assert runs.reranked(pieces, street_small)["map"] == pytest.approx(runs.reranked(whole, street_small)["map"], abs=1)
+    assert rescoring.reranked(pieces, street_small)["map"] == pytest.approx(runs.reranked(whole, street_small)["map"], abs=1)
 
     for file in ("descriptors.npz", "metrics-reranked.json"):  # as if only the metrics had been kept
         (pieces.folder / file).unlink()
     with pytest.raises(FileNotFoundError, match=r"was kept without model\.safetensors: remove it and train again"):
         runs.load_model(pieces, street_small)
     said: list[str] = []
-    study.finished_tables(study.settings(SMALL | {"tables": "table1"}), said.append)
+    finished_tables(study.settings(SMALL | {"tables": "table1"}), said.append)
     assert "no table1 of wrcanet" in said[0]
 
 
