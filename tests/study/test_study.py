@@ -127,7 +127,9 @@ def test_a_study_in_pieces_of_time_ends_as_an_uninterrupted_one(street_small, tm
     assert "descriptors.npz" in names and not names & {"model.safetensors", "checkpoint.pt"}
     for small, full in zip(*(rescoring.descriptors(run_, street_small) for run_ in (pieces, whole)), strict=True):
         np.testing.assert_allclose(small, full, atol=1e-3, rtol=1e-2)
-    assert rescoring.reranked(pieces, street_small)["map"] == pytest.approx(runs.reranked(whole, street_small)["map"], abs=1)
+    assert rescoring.reranked(pieces, street_small)["map"] == pytest.approx(
+        rescoring.reranked(whole, street_small)["map"], abs=1
+    )
 
     for file in ("descriptors.npz", "metrics-reranked.json"):  # as if only the metrics had been kept
         (pieces.folder / file).unlink()
