@@ -1,1 +1,1 @@
-"""Training: what an experiment is, how large, and the loop that trains it."""
+"""Training: experiments, recipes, profiles, and the training loop."""

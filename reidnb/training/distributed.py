@@ -1,14 +1,14 @@
-"""One run in several processes, one on each GPU: what a loss over the whole batch needs beside Accelerate.
+"""One run in several processes, one per GPU: the loss of the global batch, which Accelerate does not provide.
 
-Each process draws the same global batch and works on its share of it; what the losses see is then gathered, and every
-process has the loss of the global batch. Losses of each share alone would be others: a batch-hard triplet (Hermans et
-al. 2017, eq. 5) takes its hardest images from the batch, and the papers state their batches as a whole.
+Each process draws the same global batch and processes its part of it; the inputs of the losses are then gathered, so
+that every process computes the loss of the global batch. Losses of the parts would differ: a batch-hard triplet loss
+(Hermans et al. 2017, eq. 5) takes its hardest images from the batch, and the papers state the size of the global batch.
 
-Beside the last bits, two things may differ from one process. Dropout and its like are drawn anew in each process
-but the first. Batch normalisation takes its statistics over the global batch on GPUs (SyncBatchNorm), but over each
-process's share on a CPU, for which PyTorch has none.
+Besides rounding, two things may differ from a run in one process. Dropout and other random layers draw different
+numbers in each process but the first. Batch normalisation uses the statistics of the global batch on GPUs
+(SyncBatchNorm), but those of each process's part on a CPU, where PyTorch has no synchronised version.
 
-The processes of several machines need the cache and the results in folders that they share.
+Processes on several machines need the cache and the results in shared folders.
 """
 
 import os
@@ -27,12 +27,12 @@ from ..files import locked
 from ..models.output import Output
 
 HANDLERS = (
-    # The static graph allows for parameters without a gradient, such as those of the descriptor alone.
+    # A static graph allows parameters without a gradient, such as those used by the descriptor only.
     DistributedDataParallelKwargs(static_graph=True),
     # The others wait while the main process decodes or evaluates.
     InitProcessGroupKwargs(timeout=timedelta(hours=12)),
 )
-"""How Accelerate spreads a training over processes."""
+"""Options of Accelerate for training in several processes."""
 
 
 def is_distributed() -> bool:
@@ -46,26 +46,26 @@ def is_main_process() -> bool:
 
 
 def local_rows(batch: int, accelerator: Accelerator) -> slice:
-    """This process's rows of a global batch. Raises ValueError where it does not divide."""
+    """This process's rows of a global batch. Raises ValueError if the batch cannot be divided equally."""
     processes = accelerator.num_processes
     if batch % processes:
-        raise ValueError(f"a batch of {batch} images cannot be shared by {processes} processes equally")
+        raise ValueError(f"a batch of {batch} images cannot be divided equally among {processes} processes")
     size = batch // processes
     return slice(size * accelerator.process_index, size * (accelerator.process_index + 1))
 
 
 def synchronised(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """The model, changed in place so that batch normalisation sees the global batch (on GPUs only)."""
+    """The model with batch normalisation over the global batch (on GPUs only), converted in place."""
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return model
 
 
 def gathered(output: Output, accelerator: Accelerator) -> Output:
-    """The outputs of the global batch, from those of each process; the gradient flows to a process's local rows.
+    """Gather the outputs of the global batch from all processes; gradients flow to a process's local rows only.
 
-    Each process has the same loss L and the gradient of L by its local rows only, so the sum over the processes is the
-    gradient of L. ``DistributedDataParallel`` takes the mean: L is multiplied by the number of processes.
+    Each process computes the same loss L and its gradient with respect to the local rows, so the sum over the processes
+    is the gradient of L. ``DistributedDataParallel`` averages instead, so L is multiplied by the number of processes.
     """
     if accelerator.num_processes == 1:
         return output
@@ -84,18 +84,19 @@ def gathered(output: Output, accelerator: Accelerator) -> Output:
 
 
 class Losses(nn.Module):
-    """A model's losses of the global batch by name, from this process's share of the images and all of the labels.
+    """A model's losses of the global batch by name, from this process's images and all labels of the batch.
 
-    Of a module in several processes PyTorch adds up the gradients only if it returns plain tensors, as these are.
+    They are computed within a module since PyTorch reduces gradients over processes only for modules that return plain
+    tensors.
     """
 
     def __init__(self, model: nn.Module, accelerator: Accelerator):
         super().__init__()
         self.model, self.accelerator = model, accelerator
 
-    def forward(self, images: Tensor, labels: Tensor, **also: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor, labels: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
         rows = local_rows(len(labels), self.accelerator)
-        output = self.model(images, labels[rows], **also)
+        output = self.model(images, labels[rows], **inputs)
         return self.model.loss(gathered(output, self.accelerator), labels)
 
 
@@ -106,9 +107,9 @@ def broadcast(value: object, accelerator: Accelerator) -> object:
 
 @contextmanager
 def exclusive_run(folder: Path, accelerator: Accelerator) -> Iterator[None]:
-    """The main process alone is in ``folder`` (``files.locked``), from before any process begins until all are done.
+    """Hold the lock of ``folder`` (``files.locked``) in the main process until all processes have finished.
 
-    A process that fails does not wait for the others: its launcher ends them.
+    A process that fails does not wait for the others; its launcher terminates them.
     """
     with locked(folder) if accelerator.is_main_process else nullcontext():
         accelerator.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""Descriptors of images by a trained network."""
+"""Extraction of descriptors with a trained network."""
 
 from collections.abc import Callable
 
@@ -24,26 +24,27 @@ def extract(
     unit: bool = False,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Tensor:
-    """Descriptors (N, D) float32 on the CPU of decoded images (N, H, W, 3).
+    """Descriptors (N, D), float32 on the CPU, of decoded images (N, H, W, 3).
 
-    ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's; ``unit`` then divides by the length;
-    ``change`` is done to each batch of images. Several processes share the images; each has all descriptors.
+    ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's descriptor; ``unit`` then L2-normalises;
+    ``change`` is applied to each batch of images. Several processes divide the images among them; each returns all
+    descriptors.
     """
-    torch.backends.cudnn.benchmark = False  # the last batch is of another size: a search for so few would not pay
+    torch.backends.cudnn.benchmark = False  # no search: batches are few, and the last one has another size
     model.eval()
     model.to(device=accelerator.device, memory_format=torch.channels_last)
     descriptors, processes, process = [], accelerator.num_processes, accelerator.process_index
     for start in range(0, len(pixels), batch * processes):
         rows = np.arange(start, min(start + batch * processes, len(pixels)))
-        # Equal shares; the last image fills what is short.
-        shares = np.pad(rows, (0, -len(rows) % processes), "edge").reshape(processes, -1)
-        cut = pixels[shares[process]]
-        images = normalise(upload(change(cut) if change else cut, accelerator.device))
-        also = {} if boxes is None else {"boxes": upload(boxes[shares[process]], images.device)}
+        # Equally many images for each process; the last one is repeated where the batch does not divide.
+        by_process = np.pad(rows, (0, -len(rows) % processes), "edge").reshape(processes, -1)
+        decoded = pixels[by_process[process]]
+        images = normalise(upload(change(decoded) if change else decoded, accelerator.device))
+        inputs = {} if boxes is None else {"boxes": upload(boxes[by_process[process]], images.device)}
         with accelerator.autocast():
-            result = model(images, **also).descriptor.float()
+            result = model(images, **inputs).descriptor.float()
             if flip:
-                mirrored = {name: mirror(value) for name, value in also.items()}
+                mirrored = {name: mirror(value) for name, value in inputs.items()}
                 result = result + model(images.flip(3), **mirrored).descriptor.float()
         result = F.normalize(result) if unit else result
         descriptors.append(accelerator.gather(result)[: len(rows)])

@@ -1,7 +1,7 @@
 """The training loop: one experiment from initial weights (or a checkpoint) to a trained model.
 
-Every random number of an epoch is drawn from (seed, epoch), so a run that was interrupted goes on from its last
-checkpoint, at the end of an epoch, to the same result, bit for bit on a CPU. Several processes share each batch
+All random numbers of an epoch derive from (seed, epoch), so an interrupted run resumes from its last checkpoint, at the
+end of an epoch, and reaches the same result, bit for bit on a CPU. Several processes divide each batch among them
 (``distributed``).
 """
 
@@ -28,21 +28,21 @@ from .stepping import Stepper, choose, forget, set_rate
 CHECK_EVERY = 50
 """Steps between finite-loss checks; each check synchronises the GPU."""
 CHECKPOINT_EVERY = 30.0
-"""Seconds between two checkpoints on a GPU, where writing one can take as long as an epoch."""
+"""Seconds between checkpoints on a GPU, where writing one can take as long as an epoch."""
 
 
 def make_accelerator(precision: str = "no", cpu: bool = False, **options) -> Accelerator:
-    """Accelerate's handle on device and precision; a notebook may ask for another precision than before.
+    """Accelerate's handle on device and precision; a notebook can change the precision by a further call.
 
-    ``options`` are further ones of ``Accelerator``.
+    ``options`` are passed to ``Accelerator``.
     """
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(mixed_precision=precision, cpu=cpu, kwargs_handlers=list(distributed.HANDLERS), **options)
 
 
 def prepared(model: nn.Module, recipe: Recipe, accelerator: Accelerator) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """The model, moved in place to the accelerator's device, as a module that gives its losses; and its optimiser."""
-    torch.backends.cudnn.benchmark = True  # all batches are of one size
+    """The model, moved in place to the accelerator's device and wrapped to return its losses, and its optimiser."""
+    torch.backends.cudnn.benchmark = True  # all batches have the same size
     model = distributed.synchronised(model, accelerator)
     model.to(device=accelerator.device, memory_format=torch.channels_last)
     return accelerator.prepare(distributed.Losses(model, accelerator), make_optimizer(model, recipe))
@@ -63,33 +63,31 @@ def train(
     step: str = "auto",
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """Train ``model`` in place and return its history, a row per epoch; ``attrs["step"]`` says how steps were taken.
+    """Train ``model`` in place and return its history, a row per epoch; ``attrs["step"]`` is the kind of step used.
 
     pixels        (N, H, W, 3) uint8, the decoded training images
     labels        (N,) 0..identities-1
-    boxes         (N, n, 4) float32, regions of the images for a model that cuts them out, as fractions of the image
-    checkpoint    file of a whole epoch, gone on from when it is there; written by the main process
-    checkpoint_every   seconds between two of them; None: each epoch's on a CPU, ``CHECKPOINT_EVERY`` on a GPU
-    after_epoch   called with the model and the number of finished epochs; when it raises, the epoch is kept first
-    step          one of ``stepping.CHOICES``: decides how fast a step is, not what it computes (beside rounding)
+    boxes         (N, n, 4) float32, regions for a model that crops them, as fractions of the image
+    checkpoint    file of the state after an epoch; training resumes from it if it exists; the main process writes it
+    checkpoint_every   seconds between checkpoints; None: every epoch on a CPU, ``CHECKPOINT_EVERY`` on a GPU
+    after_epoch   called with the model and the number of finished epochs; if it raises, the epoch is saved first
+    step          one of ``stepping.CHOICES``: affects the speed, and the results only by rounding
 
-    Raises ValueError for a ``step`` that this training cannot take; FloatingPointError when a loss is NaN or infinite,
-    naming epoch, step and loss; MemoryError when a step does not fit; RuntimeError when a step cannot be captured that
-    was to be; OSError when the checkpoint cannot be written. The checkpoint before it stays whole.
+    Raises ValueError for an unsupported ``step``; FloatingPointError, with epoch, step and loss, for a loss that is NaN
+    or infinite; MemoryError if a step does not fit; RuntimeError if ``step`` requires a capture that fails; OSError if
+    the checkpoint cannot be written, in which case the previous one remains intact.
     """
     choose(step, accelerator)
-    steps = len(epoch_batches(recipe, labels, seed, 0))  # bad sizes are found before anything is built
+    steps = len(epoch_batches(recipe, labels, seed, 0))  # invalid batch sizes fail before anything is built
     distributed.local_rows(recipe.batch, accelerator)
     losses_of, optimizer = prepared(model, recipe, accelerator)
-    history = _resume(checkpoint, model, optimizer)
-    if history:
-        log(f"resumed after epoch {len(history)} of {recipe.epochs}")
+    history = _resume(checkpoint, model, optimizer, recipe.epochs, log)
     stepper = Stepper(step, losses_of, optimizer, accelerator, log)
     load = _loader(pixels, labels, boxes, recipe, accelerator)
-    keeper = _Checkpoints(checkpoint, checkpoint_every, len(history), accelerator)
+    checkpoints = _Checkpoints(checkpoint, checkpoint_every, len(history), accelerator)
 
     for epoch in range(len(history), recipe.epochs):
-        torch.manual_seed(_mix(seed, epoch, accelerator.process_index))  # dropout and its like
+        torch.manual_seed(_mix(seed, epoch, accelerator.process_index))  # for dropout
         generator = torch.Generator().manual_seed(_mix(seed, epoch))
         batches = epoch_batches(recipe, labels, seed, epoch)
         losses_of.train()
@@ -98,14 +96,14 @@ def train(
         row = train_one_epoch(stepper, partial(load, generator=generator), batches, recipe, epoch, steps, accelerator)
         history.append(row)
         accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
-        if len(history) == recipe.epochs or keeper.is_due:
-            keeper.write(model, optimizer, history)
+        if len(history) == recipe.epochs or checkpoints.is_due:
+            checkpoints.write(model, optimizer, history)
         log(_summary_line(row, recipe.epochs))
         try:
             if after_epoch:
                 after_epoch(model, epoch + 1)
         except BaseException:
-            keeper.write(model, optimizer, history)
+            checkpoints.write(model, optimizer, history)
             raise
     table = pd.DataFrame(history)
     table.attrs["step"] = stepper.choice
@@ -126,23 +124,23 @@ def train_one_epoch(
     steps: int,
     accelerator: Accelerator,
 ) -> dict[str, float]:
-    """The epoch's row of the history, from batches (n, B) of image indices that ``load`` makes batches of images of.
+    """Train one epoch on batches (n, B) of image indices, which ``load`` reads, and return its row of the history.
 
-    ``steps`` is what the schedule takes for an epoch: the number of the first one's, from which PK sampling may differ
-    by a few. Errors as ``train``.
+    ``steps`` is the schedule's number of steps per epoch, that of the first epoch; with PK sampling the actual number
+    varies slightly. Raises what ``train`` raises.
     """
     losses, start = [], time.perf_counter()
-    # A bar at a terminal only: notebooks and logs get a line an epoch.
+    # None: a progress bar in a terminal only; notebooks and log files get one line per epoch.
     silent = None if accelerator.is_main_process else True
     for number, index in enumerate(tqdm(batches, disable=silent, leave=False, desc=f"epoch {epoch + 1}")):
-        # Nothing here waits for a GPU, but the check of the losses.
+        # Only the check of the losses synchronises the GPU.
         set_rate(stepper.optimizer, learning_rate(recipe, epoch + number / steps))
         try:
             parts = stepper(**load(index))
         except torch.OutOfMemoryError as error:
             raise MemoryError(
                 f"{accelerator.device} has too little memory for a step of {recipe.batch} images of"
-                f" {recipe.size[0]}x{recipe.size[1]}: take precision='bf16' or fewer identities a batch"
+                f" {recipe.size[0]}x{recipe.size[1]}: use precision='bf16' or fewer identities per batch"
             ) from error
         losses.append(torch.stack([part.detach() for part in parts.values()]))
         if len(losses) % CHECK_EVERY == 0 or number == len(batches) - 1:
@@ -161,12 +159,12 @@ def train_one_epoch(
 def _loader(
     pixels: np.ndarray, labels: np.ndarray, boxes: np.ndarray | None, recipe: Recipe, accelerator: Accelerator
 ) -> Callable[[np.ndarray, torch.Generator], dict[str, Tensor]]:
-    """A function from a batch's image indices and a generator to what ``Stepper`` takes, augmented, on the device."""
+    """A function that reads and augments the images of a batch and returns the inputs of ``Stepper`` on the device."""
     device, rows = accelerator.device, distributed.local_rows(recipe.batch, accelerator)
     read = reader(pixels, device)
 
     def load(index: np.ndarray, generator: torch.Generator) -> dict[str, Tensor]:
-        # All of the batch is drawn, so that the draws do not depend on the number of processes.
+        # Drawn for the global batch, so that the draws do not depend on the number of processes.
         drawn = draw(recipe.augmentation, len(index), recipe.size, generator)
         drawn = {name: upload(values[rows], device) for name, values in drawn.items()}
         batch = {"images": apply(read(index[rows]), drawn), "labels": upload(labels[index], device)}
@@ -178,14 +176,14 @@ def _loader(
 
 
 def history_of(checkpoint: Path) -> pd.DataFrame:
-    """The history of the epochs that a checkpoint has behind it; empty without a checkpoint."""
+    """The history in a checkpoint; empty if there is none."""
     if not checkpoint.exists():
         return pd.DataFrame()
     return pd.DataFrame(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["history"])
 
 
 class _Checkpoints:
-    """Writes the main process's checkpoints, at most one each ``every`` seconds but where it is asked to."""
+    """Writes checkpoints in the main process; one is due ``every`` seconds."""
 
     def __init__(self, file: Path, every: float | None, epochs: int, accelerator: Accelerator):
         default = CHECKPOINT_EVERY if accelerator.device.type == "cuda" else 0.0
@@ -203,13 +201,19 @@ class _Checkpoints:
             self.epochs, self.written_at = len(history), time.perf_counter()
 
 
-def _resume(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
+def _resume(
+    checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int, log: Callable[[str], None]
+) -> list[dict]:
+    """Load the checkpoint, if there is one, into model and optimiser; returns the history of its epochs."""
     if not checkpoint.exists():
         return []
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    return state["history"]
+    history = state["history"]
+    if history:
+        log(f"resumed after epoch {len(history)} of {epochs}")
+    return history
 
 
 def _check_finite(losses: list[Tensor], names: list[str], epoch: int) -> None:
@@ -225,5 +229,5 @@ def _check_finite(losses: list[Tensor], names: list[str], epoch: int) -> None:
 
 
 def _mix(seed: int, epoch: int, process: int = 0) -> int:
-    """One seed for an epoch's draws, in each process its own."""
+    """The seed of an epoch's random numbers in one process."""
     return int(np.random.SeedSequence((seed, epoch, process)).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""How to train: everything of an experiment that is neither network nor data, and what follows from it alone."""
+"""Training recipes: samplers, schedules, optimisers, and the fields that a table or a user may change."""
 
 import math
 from dataclasses import dataclass, field, fields, replace
@@ -24,25 +24,25 @@ class PK:
 
     @property
     def batch(self) -> int:
-        """Images a step."""
+        """Images per step."""
         return self.identities * self.images
 
 
 @dataclass(frozen=True)
 class Shuffle:
-    """Batches of any images, in an order that changes with each epoch."""
+    """Batches of all images in random order, shuffled anew each epoch."""
 
     images: int = 64
 
     @property
     def batch(self) -> int:
-        """Images a step."""
+        """Images per step."""
         return self.images
 
 
 @dataclass(frozen=True)
 class Steps:
-    """A linear warm-up by whole epochs, then the rate times ``factor`` at each milestone."""
+    """Linear warm-up in steps of one epoch; the rate is multiplied by ``factor`` at each milestone."""
 
     warmup: float = 10.0
     """Epochs of warm-up."""
@@ -50,22 +50,22 @@ class Steps:
     """Epochs, counted from 0."""
     factor: float = 0.1
     warmup_from: float | None = None
-    """Rate of the first epoch of the warm-up; None: where it ends, divided by its epochs."""
+    """Rate of the warm-up's first epoch; None: its final rate divided by its number of epochs."""
     warmup_to: float | None = None
-    """Rate of its last epoch; None: the recipe's."""
+    """Rate of the warm-up's last epoch; None: the recipe's rate."""
 
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Up from 1/25 of the rate and down to 1/10,000 of it, by cosines (Smith & Topin 2018)."""
+    """Cosine increase from 1/25 of the rate, then cosine decay to 1/10,000 of it (Smith & Topin 2018)."""
 
     warmup: float = 0.3
-    """Fraction of all epochs on the way up."""
+    """Fraction of all epochs in which the rate increases."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Raises ValueError, which names the field, for a value that cannot be meant."""
+    """A training recipe. Raises ValueError that names the field for an invalid value."""
 
     size: tuple[int, int] = (384, 192)
     """Height and width of the images in pixels."""
@@ -75,16 +75,16 @@ class Recipe:
     """One of ``OPTIMIZERS``."""
     lr: float = 3.5e-4
     backbone_lr: float | None = None
-    """Rate of the model's ``backbone``, which follows the same schedule; None: that of all the rest."""
+    """Rate of the model's ``backbone``, with the same schedule; None: ``lr``."""
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 5e-4
     schedule: Steps | OneCycle = Steps()
     fresh_momentum: bool = False
-    """Whether each epoch begins with an optimiser that remembers nothing."""
+    """Whether the optimiser's state is reset at the start of each epoch."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     flip_test: bool = False
-    """Whether the mirror image's descriptor is added to an image's at test time."""
+    """Whether at test time the mirror image's descriptor is added to that of the image."""
     normalise_test: bool = False
     """Whether the descriptors are L2-normalised at test time."""
     precision: str = "no"
@@ -107,15 +107,15 @@ class Recipe:
 
     @property
     def batch(self) -> int:
-        """Images a step."""
+        """Images per step."""
         return self.sampler.batch
 
 
 def with_changes(recipe: Recipe, changes: dict) -> Recipe:
-    """The recipe with some fields changed by name; of sampler, schedule and augmentation a dict of their own fields.
+    """The recipe with some fields changed by name; sampler, schedule and augmentation take a dict of their fields.
 
-    ``{"sampler": {"images": 8}}`` changes K of PK sampling, ``{"schedule": {"warmup": 0}}`` the warm-up of the schedule
-    that there is; ``{"sampler": {"kind": "Shuffle", "images": 64}}`` takes another kind, at its defaults for the rest.
+    ``{"sampler": {"images": 8}}`` changes K of PK sampling, ``{"schedule": {"warmup": 0}}`` the warm-up of the present
+    schedule; ``{"sampler": {"kind": "Shuffle", "images": 64}}`` selects another kind, with its defaults for the rest.
     """
     result = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
     _check_names(recipe, result, "a recipe")
@@ -129,22 +129,22 @@ def with_changes(recipe: Recipe, changes: dict) -> Recipe:
 
 
 def _of_kind(kind: str, name: str) -> PK | Shuffle | Steps | OneCycle | None:
-    """A sampler or schedule of a kind at its defaults; None where no kind is named."""
+    """The sampler or schedule class called ``kind``, with its defaults; None if ``kind`` is empty."""
     kinds = {"sampler": (PK, Shuffle), "schedule": (Steps, OneCycle)}.get(name, ())
     if kind and kind not in (names := [each.__name__ for each in kinds]):
-        raise ValueError(f"{name} is of no kind {kind!r}: known are {', '.join(names)}")
+        raise ValueError(f"unknown kind of {name} {kind!r}: known are {', '.join(names)}")
     return next((each() for each in kinds if each.__name__ == kind), None)
 
 
-def _check_names(thing: object, changes: dict, called: str) -> None:
-    known = [f.name for f in fields(thing)]
+def _check_names(part: object, changes: dict, description: str) -> None:
+    known = [f.name for f in fields(part)]
     unknown = sorted(set(changes) - set(known))
     if unknown:
-        raise ValueError(f"{called} has no field {unknown[0]!r}: its fields are {', '.join(known)}")
+        raise ValueError(f"{description} has no field {unknown[0]!r}: its fields are {', '.join(known)}")
 
 
 def from_json(written: dict) -> Recipe:
-    """The recipe of ``dataclasses.asdict``, after a journey through JSON."""
+    """The recipe whose ``dataclasses.asdict`` was written as JSON."""
     recipe, sampler, schedule = dict(written), written["sampler"], dict(written["schedule"])
     recipe["size"] = tuple(recipe["size"])
     recipe["sampler"] = PK(**sampler) if "identities" in sampler else Shuffle(**sampler)
@@ -156,7 +156,7 @@ def from_json(written: dict) -> Recipe:
 
 
 def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """The learning rate at a time counted in epochs from 0 (a fraction within an epoch)."""
+    """The learning rate at a time in epochs, counted from 0; fractions lie within an epoch."""
     schedule = recipe.schedule
     if isinstance(schedule, OneCycle):
         up = schedule.warmup * recipe.epochs
@@ -167,7 +167,7 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
         return low + (high - low) * (1 - math.cos(math.pi * fraction)) / 2
     passed = sum(epoch >= milestone for milestone in schedule.milestones)
     rate = recipe.lr
-    if epoch < schedule.warmup:  # rises by whole epochs
+    if epoch < schedule.warmup:  # constant within an epoch
         end = recipe.lr if schedule.warmup_to is None else schedule.warmup_to
         start = end / max(schedule.warmup, 1) if schedule.warmup_from is None else schedule.warmup_from
         rate = start + (end - start) * int(epoch) / max(schedule.warmup - 1, 1)
@@ -175,14 +175,14 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the model's trainable parameters; each group's ``scale`` multiplies the rate."""
+    """The recipe's optimiser of the model's trainable parameters; each group's ``scale`` multiplies the rate."""
     parameters = [{"params": [p for p in model.parameters() if p.requires_grad], "scale": 1.0}]
     if recipe.backbone_lr is not None:
-        own = {id(p) for p in model.backbone.parameters()}
-        backbone = [p for p in parameters[0]["params"] if id(p) in own]
-        rest = [p for p in parameters[0]["params"] if id(p) not in own]
+        ids = {id(p) for p in model.backbone.parameters()}
+        backbone = [p for p in parameters[0]["params"] if id(p) in ids]
+        rest = [p for p in parameters[0]["params"] if id(p) not in ids]
         parameters = [{"params": backbone, "scale": recipe.backbone_lr / recipe.lr}, {"params": rest, "scale": 1.0}]
-    # One pass over the parameters, on CPU and GPU, instead of a dozen: a tenth of a small network's step.
+    # Fused: one pass over the parameters instead of a dozen, which saves a tenth of a small network's step.
     shared = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=recipe.momentum, nesterov=recipe.nesterov, **shared)

@@ -1,6 +1,6 @@
-"""Trackers that follow a run while it trains, by Accelerate: ``REIDNB_TRACKER=tensorboard`` or others, by commas.
+"""Experiment trackers, through Accelerate: ``REIDNB_TRACKER=tensorboard``, or several separated by commas.
 
-A tracker never decides a result, so it is no part of an experiment.
+A tracker does not affect results, so it is not part of an experiment.
 """
 
 import os
@@ -18,12 +18,12 @@ PROJECT = "reidnb"
 
 
 def requested_trackers() -> list[str]:
-    """The trackers that ``$REIDNB_TRACKER`` names; '1' asks for TensorBoard. Its logs lie in each run's folder.
+    """The trackers named in ``$REIDNB_TRACKER``; '1' means TensorBoard, whose logs are written to each run's folder.
 
-    Raises ValueError for one that is unknown or not installed.
+    Raises ValueError for a tracker that is unknown or not installed.
     """
-    asked = [name.strip().lower() for name in os.environ.get("REIDNB_TRACKER", "").split(",")]
-    names = ["tensorboard" if name == "1" else name for name in asked if name not in ("", "0")]
+    requested = [name.strip().lower() for name in os.environ.get("REIDNB_TRACKER", "").split(",")]
+    names = ["tensorboard" if name == "1" else name for name in requested if name not in ("", "0")]
     installed = [str(tracker) for tracker in get_available_trackers()]
     for name in names:
         if name not in KNOWN:
@@ -35,10 +35,10 @@ def requested_trackers() -> list[str]:
 
 @contextmanager
 def tracked(accelerator: Accelerator, experiment: Experiment, name: str) -> Iterator[None]:
-    """The accelerator's trackers follow a run of this ``name``, which goes on under it after an interruption."""
-    same = {"name": name, "resume": "allow"}
-    starts = {"wandb": same | {"id": name}, "trackio": same, "mlflow": {"run_name": name}}
-    accelerator.init_trackers(PROJECT, flat(asdict(experiment)), starts)
+    """Log a run called ``name`` to the accelerator's trackers; an interrupted run resumes under the same name."""
+    resumable = {"name": name, "resume": "allow"}
+    options = {"wandb": resumable | {"id": name}, "trackio": resumable, "mlflow": {"run_name": name}}
+    accelerator.init_trackers(PROJECT, flat(asdict(experiment)), options)
     try:
         yield
     finally:
@@ -46,12 +46,12 @@ def tracked(accelerator: Accelerator, experiment: Experiment, name: str) -> Iter
             tracker.finish()
 
 
-def flat(content: dict, above: str = "") -> dict[str, str | int | float | bool]:
-    """Nested settings as one level, 'recipe.lr'; what is no number is text."""
-    found = {}
+def flat(content: dict, prefix: str = "") -> dict[str, str | int | float | bool]:
+    """Nested settings as one level, such as 'recipe.lr'; values that are not numbers become text."""
+    result = {}
     for name, value in content.items():
         if isinstance(value, dict):
-            found |= flat(value, f"{above}{name}.")
+            result |= flat(value, f"{prefix}{name}.")
         else:
-            found[above + name] = value if isinstance(value, bool | int | float) else str(value)
-    return found
+            result[prefix + name] = value if isinstance(value, bool | int | float) else str(value)
+    return result

@@ -1,4 +1,4 @@
-"""Several processes: the global batch's loss and gradient, equal shares, and whole runs against one process."""
+"""Several processes: loss and gradient of the global batch, its division, and complete runs against one process."""
 
 import os
 import shutil
@@ -22,22 +22,22 @@ from reidnb.training import distributed
 from reidnb.training.extract import extract
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = str(ROOT / "tests" / "two_processes.py")
+SCRIPT = str(Path(__file__).with_name("two_processes.py"))
 
 
 def process(index: int, processes: int, gather=None) -> SimpleNamespace:
-    """What the code asks of an accelerator, for one of several processes."""
+    """The part of an accelerator's interface that the code uses, for one of several processes."""
     device = torch.device("cpu")
     return SimpleNamespace(
         num_processes=processes, process_index=index, device=device, gather=gather, autocast=nullcontext
     )
 
 
-def test_shares_are_the_global_batch_in_order():
+def test_local_rows_are_the_global_batch_in_order():
     rows = np.arange(12)
-    shares = [rows[distributed.local_rows(12, process(i, 3))] for i in range(3)]
-    np.testing.assert_array_equal(np.concatenate(shares), rows)
-    with pytest.raises(ValueError, match="a batch of 12 images cannot be shared by 5 processes equally"):
+    parts_of_batch = [rows[distributed.local_rows(12, process(i, 3))] for i in range(3)]
+    np.testing.assert_array_equal(np.concatenate(parts_of_batch), rows)
+    with pytest.raises(ValueError, match="a batch of 12 images cannot be divided equally among 5 processes"):
         distributed.local_rows(12, process(0, 5))
 
 
@@ -50,20 +50,20 @@ def test_gradients_of_the_processes_add_up_to_that_of_the_global_loss(processes)
     def loss(output: Output) -> torch.Tensor:
         return id_loss(output.id_logits["x"], labels) + batch_hard_triplet(output.embeddings["x"], labels, 1.0)
 
-    whole = [x.clone().requires_grad_() for x in (logits, features)]
-    expected = loss(Output(features, {"x": whole[0]}, {"x": whole[1]}))
+    full = [x.clone().requires_grad_() for x in (logits, features)]
+    expected = loss(Output(features, {"x": full[0]}, {"x": full[1]}))
     expected.backward()
-    found = []
+    gradients = []
     for index in range(processes):
         by_width = {x.shape[1]: x for x in (logits, features)}
-        accelerator = process(index, processes, lambda x, whole=by_width: whole[x.shape[1]])
-        own = distributed.local_rows(8, accelerator)
-        logit, feature = (x[own].clone().requires_grad_() for x in (logits, features))
+        accelerator = process(index, processes, lambda x, full=by_width: full[x.shape[1]])
+        rows_of_process = distributed.local_rows(8, accelerator)
+        logit, feature = (x[rows_of_process].clone().requires_grad_() for x in (logits, features))
         total = loss(distributed.gathered(Output(feature, {"x": logit}, {"x": feature}), accelerator))
         total.backward()
         torch.testing.assert_close(total, expected)
-        found.append((logit.grad, feature.grad))
-    for parts, x in zip(zip(*found, strict=True), whole, strict=True):
+        gradients.append((logit.grad, feature.grad))
+    for parts, x in zip(zip(*gradients, strict=True), full, strict=True):
         torch.testing.assert_close(torch.cat(parts), x.grad)
 
 
@@ -75,23 +75,23 @@ class Mean(torch.nn.Module):
 
 
 @pytest.mark.parametrize("count", [1, 7, 12])
-def test_extraction_in_shares_gives_each_image_once_and_in_order(count):
+def test_divided_extraction_gives_each_image_once_and_in_order(count):
     pixels = np.random.default_rng(0).integers(0, 255, (count, 4, 2, 3), np.uint8)
-    shares: list[list[torch.Tensor]] = []
+    parts_of_batch: list[list[torch.Tensor]] = []
 
     def part(index: int) -> None:
-        shares.append([])
-        accelerator = process(index, 3, lambda x: shares[-1].append(x) or torch.cat([x] * 3))
+        parts_of_batch.append([])
+        accelerator = process(index, 3, lambda x: parts_of_batch[-1].append(x) or torch.cat([x] * 3))
         extract(Mean(), pixels, accelerator=accelerator, batch=2)
 
     for index in range(3):
         part(index)
     expected = extract(Mean(), pixels, accelerator=process(0, 1, lambda x: x), batch=5)
-    found = torch.cat([torch.cat(step) for step in zip(*shares, strict=True)])
-    torch.testing.assert_close(found[:count], expected)  # what follows fills the last step
+    descriptors = torch.cat([torch.cat(step) for step in zip(*parts_of_batch, strict=True)])
+    torch.testing.assert_close(descriptors[:count], expected)  # the rest fills the last step
 
 
-def _started(*command: str) -> None:
+def _run_command(*command: str) -> None:
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     environment |= {"ACCELERATE_USE_CPU": "yes", "GLOO_SOCKET_IFNAME": "lo"}
     done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -99,16 +99,16 @@ def _started(*command: str) -> None:
 
 
 def _free_port() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return str(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, street_small) -> Path:
     """Results of one experiment: of 'one' process, 'forked' as by a notebook, and 'resumed', stopped after an epoch."""
     made = tmp_path_factory.mktemp("processes")
-    _started(SCRIPT, "forked", str(made), _free_port())
+    _run_command(SCRIPT, "forked", str(made), _free_port())
     return made
 
 
@@ -129,9 +129,9 @@ def test_a_notebooks_processes_train_as_one(folder):
 
 
 @pytest.mark.slow
-def test_launched_processes_go_on_where_one_stopped_and_end_as_one(folder):
+def test_launched_processes_resume_where_one_stopped_and_end_as_one(folder):
     shutil.copytree(folder / "resumed", folder / "launched", dirs_exist_ok=True)
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", _free_port()]
-    _started(*launch, SCRIPT, "launched", str(folder), "0")
+    _run_command(*launch, SCRIPT, "launched", str(folder), "0")
     _same(folder, "launched")

@@ -1,4 +1,4 @@
-"""The training loop: schedules by hand, resuming bit for bit, and what it says when something breaks."""
+"""The training loop: schedules by hand, bit-for-bit resumption, and error messages."""
 
 import multiprocessing
 import os
@@ -96,7 +96,7 @@ def test_warmup_between_two_given_rates_by_hand():
     assert learning_rate(with_changes(recipe, {"schedule": {"warmup": 0}}), 0) == 1.0
 
 
-def test_fresh_momentum_forgets_at_each_epoch(tmp_path):
+def test_fresh_momentum_resets_the_state_at_each_epoch(tmp_path):
     ends = {}
     for epochs in (1, 2):
         for fresh in (False, True):
@@ -105,7 +105,7 @@ def test_fresh_momentum_forgets_at_each_epoch(tmp_path):
             recipe = replace(RECIPE, optimizer="sgd", schedule=Steps(warmup=0), epochs=epochs, fresh_momentum=fresh)
             model, _ = run_tiny(folder, recipe)
             ends[epochs, fresh] = model.backbone.stem[0].weight.detach()
-    assert torch.equal(ends[1, False], ends[1, True])  # there is nothing to forget before the first
+    assert torch.equal(ends[1, False], ends[1, True])  # before the first epoch the state is empty
     assert not torch.equal(ends[2, False], ends[2, True])
 
 
@@ -135,15 +135,15 @@ def test_training_learns_and_keeps_history(tmp_path):
 def test_checkpoints_that_are_far_apart_lose_no_epoch_to_a_stop(tmp_path):
     kept = []
 
-    def look(model, epoch: int) -> None:
+    def inspect(model, epoch: int) -> None:
         kept.append(len(history_of(tmp_path / "checkpoint.pt")))
         if epoch == 3 and len(kept) == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_tiny(tmp_path, after_epoch=look, checkpoint_every=1e9)
+        run_tiny(tmp_path, after_epoch=inspect, checkpoint_every=1e9)
     assert kept == [0, 0, 0] and len(history_of(tmp_path / "checkpoint.pt")) == 3
-    _, history = run_tiny(tmp_path, after_epoch=look, checkpoint_every=1e9)
+    _, history = run_tiny(tmp_path, after_epoch=inspect, checkpoint_every=1e9)
     assert kept == [0, 0, 0, 4] and len(history) == 4  # the last epoch's is always written: evaluation may be killed
 
 
@@ -155,17 +155,17 @@ def test_bf16_and_shuffled_batches_train_too(tmp_path):
 def test_extract_is_the_models_descriptor_and_flip_adds_the_mirror(tmp_path):
     model, pixels = tiny_model(), tiny_data()[0][:5]
     accelerator = make_accelerator(cpu=True)
-    whole = extract(model, pixels, accelerator=accelerator)
-    torch.testing.assert_close(extract(model, pixels, accelerator=accelerator, batch=2), whole, atol=1e-5, rtol=1e-4)
+    full = extract(model, pixels, accelerator=accelerator)
+    torch.testing.assert_close(extract(model, pixels, accelerator=accelerator, batch=2), full, atol=1e-5, rtol=1e-4)
     mirror = extract(model, pixels[:, :, ::-1].copy(), accelerator=accelerator)
     both = extract(model, pixels, accelerator=accelerator, flip=True)
-    torch.testing.assert_close(both, whole + mirror, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(both, full + mirror, atol=1e-5, rtol=1e-4)
     unit = extract(model, pixels, accelerator=accelerator, flip=True, unit=True)
     torch.testing.assert_close(unit, both / both.norm(dim=1, keepdim=True), atol=1e-5, rtol=1e-4)
 
 
 def _killed_at(folder: Path, after: float) -> None:
-    """Train in a process of its own and kill it with SIGKILL ``after`` seconds past its first checkpoint."""
+    """Train in a separate process and kill it with SIGKILL ``after`` seconds past its first checkpoint."""
     process = multiprocessing.get_context("spawn").Process(target=run_tiny, args=(folder, LONG))
     process.start()
     deadline = time.monotonic() + 120
@@ -178,9 +178,9 @@ def _killed_at(folder: Path, after: float) -> None:
 
 @pytest.mark.slow
 def test_killed_run_ends_like_an_uninterrupted_one_bit_for_bit(tmp_path):
-    (tmp_path / "whole").mkdir()
-    _, whole = run_tiny(tmp_path / "whole", LONG)
-    expected = torch.load(tmp_path / "whole" / "end.pt", weights_only=True)
+    (tmp_path / "full").mkdir()
+    _, full = run_tiny(tmp_path / "full", LONG)
+    expected = torch.load(tmp_path / "full" / "end.pt", weights_only=True)
     random = np.random.default_rng()
     for attempt in range(3):
         folder = tmp_path / str(attempt)
@@ -190,8 +190,8 @@ def test_killed_run_ends_like_an_uninterrupted_one_bit_for_bit(tmp_path):
         _, history = run_tiny(folder, LONG)
         got = torch.load(folder / "end.pt", weights_only=True)
         assert all(torch.equal(got[name], value) for name, value in expected.items())
-        losses = [c for c in whole if c.startswith("loss")]
-        np.testing.assert_array_equal(history[losses], whole[losses])
+        losses = [c for c in full if c.startswith("loss")]
+        np.testing.assert_array_equal(history[losses], full[losses])
 
 
 class _Broken(WRCANet):
@@ -277,7 +277,7 @@ def test_frozen_parameters_are_not_optimised():
     assert count == sum(p.requires_grad for p in model.parameters()) < len(list(model.parameters()))
 
 
-def test_backbone_has_a_rate_of_its_own_on_the_same_schedule(tmp_path, monkeypatch):
+def test_backbone_has_a_separate_rate_on_the_same_schedule(tmp_path, monkeypatch):
     taken = []
 
     class Watched(torch.optim.SGD):
@@ -299,9 +299,9 @@ def test_backbone_has_a_rate_of_its_own_on_the_same_schedule(tmp_path, monkeypat
 
 def test_resumed_training_keeps_the_backbones_rate(tmp_path):
     recipe = replace(RECIPE, optimizer="sgd", lr=0.01, backbone_lr=0.001)
-    (tmp_path / "whole").mkdir()
+    (tmp_path / "full").mkdir()
     (tmp_path / "halved").mkdir()
-    whole, _ = run_tiny(tmp_path / "whole", recipe)
+    full, _ = run_tiny(tmp_path / "full", recipe)
 
     class Stop(Exception):
         pass
@@ -313,12 +313,12 @@ def test_resumed_training_keeps_the_backbones_rate(tmp_path):
     with pytest.raises(Stop):
         run_tiny(tmp_path / "halved", recipe, after_epoch=stop)
     halved, _ = run_tiny(tmp_path / "halved", recipe)
-    for name, value in whole.state_dict().items():
+    for name, value in full.state_dict().items():
         assert torch.equal(value, halved.state_dict()[name]), name
 
 
 class Boxed(torch.nn.Module):
-    """Its descriptor is the left edge of the first box and the mean of the image; it keeps what it has seen."""
+    """Its descriptor is the left edge of the first box and the mean of the image; it records its inputs."""
 
     def __init__(self):
         super().__init__()
@@ -337,7 +337,7 @@ class Boxed(torch.nn.Module):
 def test_boxes_reach_the_model_with_their_image(tmp_path):
     pixels, labels = tiny_data()
     boxes = np.zeros((len(pixels), 5, 4), np.float32)
-    boxes[:, :, 0] = labels[:, None] / 16  # the left edge tells the identity
+    boxes[:, :, 0] = labels[:, None] / 16  # the left edge encodes the identity
     boxes[:, :, 2] = boxes[:, :, 0] + 0.25
     model, recipe = Boxed(), replace(RECIPE, epochs=1, augmentation=Augmentation(0, 0, 0))
     accelerator = make_accelerator("no", cpu=True)
@@ -355,7 +355,7 @@ def test_boxes_reach_the_model_with_their_image(tmp_path):
     batches = epoch_batches(recipe, labels, 0, 0)
     np.testing.assert_array_equal(torch.stack(model.seen)[:, :, 0, 0], labels[batches] / 16)
 
-    found = extract(model, pixels, accelerator=accelerator, boxes=boxes, batch=10)
-    np.testing.assert_allclose(found[:, 0], labels / 16)
+    descriptors = extract(model, pixels, accelerator=accelerator, boxes=boxes, batch=10)
+    np.testing.assert_allclose(descriptors[:, 0], labels / 16)
     mirrored = extract(model, pixels, accelerator=accelerator, boxes=boxes, flip=True)
     np.testing.assert_allclose(mirrored[:, 0], labels / 16 + (1 - labels / 16 - 0.25), atol=1e-6)

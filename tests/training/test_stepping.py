@@ -1,4 +1,4 @@
-"""How steps are taken: who may ask for what, and that every way trains the same network.
+"""Kinds of steps: which are allowed where, and that all of them train the same network.
 
 Without a GPU a stand-in takes the place of the CUDA graph: it captures nothing but the call, and replays it on the
 same buffers. What only a GPU can show is tested at the end.
@@ -32,7 +32,7 @@ from reidnb.training.stepping import CaptureError, Stepper, choose, forget, hold
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 EXACT = replace(RECIPE, epochs=3, lr=2**-10, schedule=Steps(warmup=0, milestones=(1,), factor=0.5))
-"""Its rates are float32 numbers, so a graph that reads them as such takes the very steps of an eager training."""
+"""Its rates are exact in float32, so that a graph, which reads them as such, takes the same steps as eager training."""
 OPTIMIZERS = {
     "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw"},
@@ -43,7 +43,7 @@ each_optimizer = pytest.mark.parametrize("changes", OPTIMIZERS.values(), ids=OPT
 
 
 class StandIn:
-    """A CUDA graph without CUDA: ``replay`` takes the recorded step again and leaves its losses in the same tensors."""
+    """A CUDA graph without CUDA: ``replay`` repeats the recorded step and writes its losses to the same tensors."""
 
     def __init__(self, take):
         self.take, self.losses, self.replays = take, {}, 0
@@ -56,7 +56,7 @@ class StandIn:
 
 @pytest.fixture
 def graphs(monkeypatch) -> list[StandIn]:
-    """What stands in for CUDA's streams and graphs; the graphs that were recorded."""
+    """Replaces CUDA's streams and graphs; gives the recorded graphs."""
     recorded = []
 
     def record(take, stream):
@@ -87,12 +87,12 @@ def train_tiny(folder: Path, recipe: Recipe = EXACT, step: str = "eager", cpu: b
 
 
 def steps(epochs: int) -> int:
-    """How many ``train_tiny`` takes."""
+    """Number of steps of ``train_tiny``."""
     return sum(len(epoch_batches(EXACT, tiny_data()[1], 3, epoch)) for epoch in range(epochs))
 
 
 def assert_same_training(one, other) -> None:
-    """Bit for bit."""
+    """The same bit for bit."""
     got = other[0].state_dict()
     assert [name for name, value in one[0].state_dict().items() if not torch.equal(value, got[name])] == []
     assert list(other[1].loss) == list(one[1].loss)
@@ -102,7 +102,7 @@ def on(device: str, processes: int = 1, scaler: object = None) -> SimpleNamespac
     return SimpleNamespace(device=torch.device(device), num_processes=processes, scaler=scaler)
 
 
-def test_auto_is_a_graph_on_one_gpu_and_eager_wherever_that_does_not_work():
+def test_auto_is_a_graph_on_one_gpu_and_eager_elsewhere():
     assert choose("auto", on("cuda")) == "graph"
     for accelerator in (on("cpu"), on("cuda", processes=2), on("cuda", scaler=object())):
         assert choose("auto", accelerator) == "eager"
@@ -117,7 +117,7 @@ def test_auto_is_a_graph_on_one_gpu_and_eager_wherever_that_does_not_work():
         (on("cuda", scaler=object()), "precision='fp16'"),
     ],
 )
-def test_a_graph_that_cannot_be_is_refused_in_one_sentence(step, accelerator, reason):
+def test_an_unsupported_graph_is_refused_in_one_sentence(step, accelerator, reason):
     with pytest.raises(ValueError, match=f"step='{step}' captures a step of one process on one GPU, but {reason}"):
         choose(step, accelerator)
     assert choose("compiled", accelerator) == "compiled"
@@ -130,7 +130,7 @@ def test_wrong_choices_are_named_before_anything_is_trained(tmp_path):
         session.train(None, step="graph", cpu=True)
 
 
-def test_history_tells_how_steps_were_taken(tmp_path):
+def test_history_records_the_kind_of_step(tmp_path):
     _, history = train_tiny(tmp_path, replace(EXACT, epochs=1), "auto")
     assert history.attrs["step"] == "eager"
 
@@ -206,7 +206,7 @@ def test_captured_training_is_the_eager_one(tmp_path, graphs, changes, fresh_mom
     assert_same_training(train_tiny(tmp_path, recipe), captured)
 
 
-def test_captured_training_goes_on_from_a_checkpoint_of_any_kind(tmp_path, graphs):
+def test_captured_training_resumes_from_a_checkpoint_of_any_kind(tmp_path, graphs):
     expected = train_tiny(tmp_path)
 
     def stop(model, epoch):
@@ -222,7 +222,7 @@ def test_captured_training_goes_on_from_a_checkpoint_of_any_kind(tmp_path, graph
         assert_same_training(expected, train_tiny(folder, step=second))
 
 
-def test_a_graph_asks_adam_for_it_in_its_capture_only(tmp_path, graphs, monkeypatch):
+def test_adam_is_capturable_in_the_capture_only(tmp_path, graphs, monkeypatch):
     seen = []
 
     class Watched(torch.optim.AdamW):
@@ -280,16 +280,16 @@ def broken(take, stream):
         raise RuntimeError("operation failed due to a previous error during capture")  # noqa: B904
 
 
-def test_where_a_capture_fails_auto_goes_on_eagerly_and_graph_says_so(tmp_path, graphs, monkeypatch):
+def test_if_a_capture_fails_auto_continues_eagerly_and_graph_raises(tmp_path, graphs, monkeypatch):
     monkeypatch.setattr(stepping, "record", broken)
     said = []
     fallen_back = train_tiny(tmp_path, step="auto", log=said.append)
     message = "the step cannot be captured as a CUDA graph (operation not permitted when stream is capturing)"
-    assert [line for line in said if not line.startswith("epoch")] == [f"{message}: training goes on eagerly"]
+    assert [line for line in said if not line.startswith("epoch")] == [f"{message}: training continues eagerly"]
     assert fallen_back[1].attrs["step"] == "eager"
     assert_same_training(train_tiny(tmp_path), fallen_back)
 
-    with pytest.raises(RuntimeError, match=r"^step='graph': this step cannot be captured .* take 'eager'$") as caught:
+    with pytest.raises(RuntimeError, match=r"^step='graph': this step cannot be captured .* use 'eager'$") as caught:
         train_tiny(tmp_path, step="graph")
     assert isinstance(caught.value.__cause__, CaptureError)
 
@@ -311,7 +311,7 @@ def test_a_failed_capture_leaves_model_and_optimiser_as_they_were(graphs, monkey
 
 @pytest.mark.parametrize("name", speed.networks("smoke"), ids=" ".join)
 def test_a_network_that_is_moved_again_keeps_its_memory(name):
-    """As ``extract`` moves it after an epoch, while a graph goes on updating the memory it was captured with."""
+    """``extract`` moves it after an epoch, while a graph keeps updating the memory with which it was captured."""
     model = build(speed.networks("smoke")[name], 8).to(memory_format=torch.channels_last)
     before = [tensor.data_ptr() for tensor in model.state_dict().values()]
     model.to(device="cpu", memory_format=torch.channels_last)
@@ -319,7 +319,7 @@ def test_a_network_that_is_moved_again_keeps_its_memory(name):
 
 
 class Small(nn.Module):
-    """Of few operations: compiling takes a second."""
+    """Has few operations, as compiling takes a second."""
 
     def __init__(self, width: int = 8):
         super().__init__()
@@ -373,7 +373,7 @@ def test_a_graph_trains_as_eager_steps_do_on_a_gpu(tmp_path, changes, precision)
     recipe = replace(EXACT, fresh_momentum=True, precision=precision, **changes)
     runs = {step: train_tiny(tmp_path, recipe, step, cpu=False) for step in ("eager", "graph")}
     assert runs["graph"][1].attrs["step"] == "graph"
-    # Sums in another order, and TF32 in float32's convolutions: the two trainings drift apart (on an H100 by 0.15 % in
+    # Another order of sums, and TF32 in float32 convolutions: the two trainings diverge (on an H100 by 0.15 % in
     # the first epoch, 2.5 % after three).
     epochs = [runs[step][1].loss.to_numpy() for step in ("graph", "eager")]
     np.testing.assert_allclose(epochs[0][0], epochs[1][0], rtol=1e-2)
@@ -387,7 +387,7 @@ def test_a_cache_folder_that_the_user_has_set_is_used(monkeypatch):
 
 
 class Noisy(nn.Module):
-    """Its loss is the mean of a dropout: it shows what was drawn."""
+    """Its loss is the mean of a dropout, which depends on the random numbers."""
 
     def __init__(self):
         super().__init__()
@@ -416,7 +416,7 @@ def test_replays_draw_what_eager_steps_draw_after_each_seed():
 
 
 class Asking(Noisy):
-    """It waits for a number of the GPU, which no capture allows."""
+    """It reads a value from the GPU, which a capture does not allow."""
 
     def forward(self, images, labels):
         if float(images.sum()) < 0:
@@ -425,7 +425,7 @@ class Asking(Noisy):
 
 
 @needs_gpu
-def test_where_a_gpu_refuses_the_capture_auto_goes_on():
+def test_if_a_gpu_refuses_the_capture_auto_continues():
     accelerator, said = make_accelerator(), []
     model = Asking()
     optimizer = torch.optim.SGD([{"params": model.parameters(), "scale": 1.0}], lr=0.1, fused=True)

@@ -1,4 +1,4 @@
-"""Trackers: which are asked for, what they are told, and that they are no part of a result."""
+"""Trackers: which are requested, what they receive, and that they do not affect results."""
 
 import accelerate.tracking
 import pytest
@@ -14,76 +14,76 @@ SMOKE = one_experiment(PAPERS["wrcanet"], {"wra": "", "gp": False, "ms": False},
 
 
 class Listener(GeneralTracker):
-    """Stands in for TensorBoard and keeps what it hears."""
+    """Stands in for TensorBoard and records what it receives."""
 
     name = "tensorboard"
     requires_logging_directory = True
-    heard: dict = {}  # noqa: RUF012
+    received: dict = {}  # noqa: RUF012
 
     def __init__(self, run_name, logging_dir, **options):
         super().__init__()
-        self.heard |= {"place": (run_name, str(logging_dir)), "steps": {}, "finished": 0}
+        self.received |= {"place": (run_name, str(logging_dir)), "steps": {}, "finished": 0}
 
     @property
     def tracker(self):
         return self
 
     def store_init_configuration(self, values):
-        self.heard["settings"] = values
+        self.received["settings"] = values
 
     def log(self, values, step=None, **options):
-        self.heard["steps"].setdefault(step, {}).update(values)
+        self.received["steps"].setdefault(step, {}).update(values)
 
     def finish(self):
-        self.heard["finished"] += 1
+        self.received["finished"] += 1
 
 
 @pytest.fixture
 def listener(monkeypatch):
     monkeypatch.setattr(accelerate.tracking, "_available_trackers", [LoggerType.TENSORBOARD])
     monkeypatch.setitem(accelerate.tracking.LOGGER_TYPE_TO_CLASS, "tensorboard", Listener)
-    monkeypatch.setattr(Listener, "heard", {})
+    monkeypatch.setattr(Listener, "received", {})
     return Listener
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"), [("", []), ("0", []), ("1", ["tensorboard"]), (" TensorBoard,", ["tensorboard"])]
+    ("variable", "expected"), [("", []), ("0", []), ("1", ["tensorboard"]), (" TensorBoard,", ["tensorboard"])]
 )
-def test_trackers_are_asked_for_by_the_environment(listener, monkeypatch, asked, found):
-    monkeypatch.setenv("REIDNB_TRACKER", asked)
-    assert tracking.requested_trackers() == found
+def test_trackers_are_requested_by_the_environment(listener, monkeypatch, variable, expected):
+    monkeypatch.setenv("REIDNB_TRACKER", variable)
+    assert tracking.requested_trackers() == expected
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("variable", "message"),
     [
         ("tensorboard,excel", "REIDNB_TRACKER='excel': known are tensorboard, wandb, mlflow, trackio"),
         ("mlflow", "REIDNB_TRACKER='mlflow' is not installed: pip install mlflow, or unset it"),
     ],
 )
-def test_what_cannot_track_is_told_before_anything_is_trained(
-    listener, monkeypatch, tmp_path, asked, message, street_small
+def test_unusable_trackers_are_refused_before_training(
+    listener, monkeypatch, tmp_path, variable, message, street_small
 ):
-    monkeypatch.setenv("REIDNB_TRACKER", asked)
+    monkeypatch.setenv("REIDNB_TRACKER", variable)
     with pytest.raises(ValueError, match=message):
         run(SMOKE, street_small, results=tmp_path, cpu=True)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_tracker_hears_settings_epochs_and_metrics(listener, monkeypatch, tmp_path, street_small):
+def test_a_tracker_receives_settings_epochs_and_metrics(listener, monkeypatch, tmp_path, street_small):
     monkeypatch.setenv("REIDNB_TRACKER", "1")
     done = run(SMOKE, street_small, results=tmp_path, cpu=True, log=lambda line: None)
-    heard = listener.heard
-    assert heard["place"] == (tracking.PROJECT, str(done.folder))
-    assert heard["settings"]["recipe.lr"] == SMOKE.recipe.lr and heard["settings"]["options.gp"] is False
+    received = listener.received
+    assert received["place"] == (tracking.PROJECT, str(done.folder))
+    assert received["settings"]["recipe.lr"] == SMOKE.recipe.lr and received["settings"]["options.gp"] is False
     for epoch, row in done.history.set_index("epoch").iterrows():
-        assert heard["steps"][epoch]["loss"] == pytest.approx(row["loss"])
-        assert {"lr", "images_per_second"} <= set(heard["steps"][epoch])
-    assert heard["steps"][len(done.history)]["map"] == done.metrics["map"]
-    assert heard["finished"] == 1
+        assert received["steps"][epoch]["loss"] == pytest.approx(row["loss"])
+        assert {"lr", "images_per_second"} <= set(received["steps"][epoch])
+    assert received["steps"][len(done.history)]["map"] == done.metrics["map"]
+    assert received["finished"] == 1
 
 
-def test_settings_are_told_flat():
+def test_settings_are_flattened():
     assert tracking.flat({"a": {"b": 1, "c": {"d": (2, 3)}}, "e": None}) == {"a.b": 1, "a.c.d": "(2, 3)", "e": "None"}
 
 

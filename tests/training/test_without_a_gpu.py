@@ -1,4 +1,4 @@
-"""What a GPU asks of each network, tried without one: everything on its device, no waiting for a number, one graph."""
+"""Requirements of a GPU, tested without one: all tensors on the device, no synchronisation, one compiled graph."""
 
 from types import SimpleNamespace
 
@@ -28,7 +28,7 @@ def batch(experiment: Experiment, device: str = "cpu") -> tuple[tuple, dict]:
 
 
 class NothingIsSent(TorchDispatchMode):
-    """Fails where something is copied from the CPU's memory to a GPU, which waits for all that the GPU has to do."""
+    """Fails if data are copied from CPU memory to a GPU, which waits for all pending work of the GPU."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         target = (kwargs or {}).get("device")
@@ -38,19 +38,19 @@ class NothingIsSent(TorchDispatchMode):
 
 
 @each_network
-def test_losses_stay_on_the_device_and_ask_it_for_no_number(experiment):
+def test_losses_stay_on_the_device_without_synchronisation(experiment):
     losses = Losses(build(experiment, speed.IDENTITIES), ALONE)
-    # Tensors without values: two devices in one operation, or a value that is asked for, end in an error.
+    # Tensors without values: an operation on two devices, or access to a value, raises an error.
     with FakeTensorMode():
-        images, also = batch(experiment, "cuda")
-        own = [*losses.named_parameters(), *losses.named_buffers()]
-        there = {name: torch.empty(x.shape, dtype=x.dtype, device="cuda") for name, x in own}
+        images, boxes_input = batch(experiment, "cuda")
+        tensors = [*losses.named_parameters(), *losses.named_buffers()]
+        there = {name: torch.empty(x.shape, dtype=x.dtype, device="cuda") for name, x in tensors}
         with NothingIsSent():
-            parts = functional_call(losses, there, images, also)
+            parts = functional_call(losses, there, images, boxes_input)
         assert {(part.device.type, part.dtype, part.shape) for part in parts.values()} == {("cuda", torch.float32, ())}
 
 
-def test_what_would_make_a_gpu_wait_is_noticed():
+def test_synchronisation_is_detected():
     with FakeTensorMode(), pytest.raises(DataDependentOutputException):
         bool(torch.zeros(3, device="cuda").sum() > 0)
     with FakeTensorMode(), NothingIsSent(), pytest.raises(AssertionError, match="is sent to cuda"):
@@ -66,6 +66,6 @@ def test_losses_compile_as_one_graph_once(experiment):
     graphs = []
     compiled = torch.compile(losses, backend=lambda graph, inputs: graphs.append(graph) or graph, fullgraph=True)
     for _ in range(2):
-        images, also = batch(experiment)
-        torch.stack(list(compiled(*images, **also).values())).sum().backward()
+        images, boxes_input = batch(experiment)
+        torch.stack(list(compiled(*images, **boxes_input).values())).sum().backward()
     assert len(graphs) == 1

@@ -1,6 +1,6 @@
-"""One experiment in two processes, for ``test_distributed``: in a file, since it is started by launchers.
+"""One experiment in two processes, for ``test_distributed``; a separate file, since launchers start it.
 
-The network has group instead of batch normalisation, whose statistics on a CPU are those of a process's share.
+The network has group normalisation, as batch normalisation on a CPU uses the statistics of each process's part.
 """
 
 import sys
@@ -17,8 +17,8 @@ from reidnb.papers import PAPERS
 from reidnb.papers.experiments import build, one_experiment
 from reidnb.training.experiment import Experiment
 
-# Not Adam, which makes whole steps of the rounding of gradients that are zero; and a low rate, as training magnifies
-# rounding, on some processors more than on others.
+# Not Adam, which turns rounding errors of zero gradients into full steps; and a low rate, as training amplifies
+# rounding errors, on some processors more than on others.
 SGD = {"epochs": 3, "optimizer": "sgd", "lr": 0.005}
 EXPERIMENT: Experiment = one_experiment(PAPERS["wrcanet"], {}, SGD, "street-small", "smoke")
 
@@ -41,7 +41,7 @@ class Stop(Exception):
 
 
 def train(folder: Path, epochs: int | None = None) -> None:
-    """Run the experiment with its results in ``folder``, or the first epochs of it."""
+    """Run the experiment, or its first ``epochs``, with results in ``folder``."""
     torch.set_num_threads(1)
     runs.build = without_batchnorm
 
