@@ -1,1 +1,1 @@
-"""What evaluation and training cost on this machine."""
+"""Benchmarks of evaluation and training on this machine."""

@@ -1,8 +1,8 @@
-"""What a training step costs in launches, memory traffic and arithmetic, counted without a GPU (`performance.ipynb`).
+"""Launches, memory traffic and arithmetic of a training step, counted without a GPU (`performance.ipynb`).
 
-A step of training runs on tensors that have shapes, types and a device but no values, and every operation that PyTorch
-dispatches is recorded. From these operations follows a floor: the least time per image that the memory bandwidth and
-the arithmetic peak of a machine allow.
+A training step runs on tensors that have shapes, types and a device but no values, and every operation that PyTorch
+dispatches is recorded. These operations give a floor: the minimum time per image that the memory bandwidth and the
+arithmetic peak of a machine allow.
 """
 
 import math
@@ -28,9 +28,9 @@ from ..training.recipe import make_optimizer
 from ..training.stepping import eager_step
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""The type in which each of Accelerate's precisions multiplies."""
+"""The data type of products in each of Accelerate's precisions."""
 TENSORS_PER_LAUNCH = 36
-"""Of a fused or foreach operation: what PyTorch's multi_tensor_apply passes to a kernel of four lists, as Adam's is."""
+"""Tensors per kernel of a fused or foreach operation: PyTorch's multi_tensor_apply with four lists, as for Adam."""
 NAMES = {
     "convolution": "convolution convolution_backward",
     "matrix product": "mm addmm bmm baddbmm",
@@ -46,11 +46,11 @@ NAMES = {
         " _softmax _softmax_backward_data _log_softmax _log_softmax_backward_data nll_loss_forward nll_loss_backward"
     ),
 }
-"""The operations of the kinds for which the name decides."""
+"""The operations of each kind that is recognised by name."""
 KIND_OF = {name: kind for kind, names in NAMES.items() for name in names.split()}
 KERNELS = {"native_batch_norm": 3, "native_batch_norm_backward": 2}
-"""Of PyTorch's own batch normalisation, which bf16 gets on a GPU in place of cuDNN's: statistics, running statistics,
-normalising; sums, gradient (ATen's native/cuda/Normalization.cu)."""
+"""Kernels of PyTorch's batch normalisation, used for bf16 on a GPU instead of cuDNN's: statistics, running statistics
+and normalisation; backward, sums and gradient (ATen's native/cuda/Normalization.cu)."""
 WEIGHT_CASTS, GRADIENT_CASTS = "casts of weights", "casts of weight gradients"
 ELEMENTWISE, OTHER_CASTS = "other elementwise", "other casts"
 COUNTERS, COPIES, OPTIMISER = "counters", "copies and the rest", "optimiser"
@@ -58,30 +58,30 @@ KINDS = (*NAMES, ELEMENTWISE, WEIGHT_CASTS, GRADIENT_CASTS, OTHER_CASTS, COUNTER
 """All kinds, in the order in which tables show them."""
 
 COLUMNS = ("launches", "bytes", "floor_bytes", "multiply_adds")
-"""What ``record`` counts of each operation."""
+"""The counts of each operation in ``record``."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a machine's hardware allows: memory bandwidth (bytes/s, read plus written) and arithmetic peak (FLOP/s)."""
+    """Limits of a machine: memory bandwidth (bytes/s, read plus written) and arithmetic peak (FLOP/s)."""
 
     bandwidth: float
     peak: float
 
 
 H100 = Limits(bandwidth=3.35e12, peak=989e12)
-"""NVIDIA's data sheet of the H100 SXM: HBM3, and dense products in bf16."""
+"""From NVIDIA's data sheet of the H100 SXM: HBM3, and dense products in bf16."""
 
 
 def step_operations(experiment: Experiment, identities: int) -> pd.DataFrame:
-    """The operations of one training step (``record``) as a GPU gets them: forward, losses, backward, optimiser.
+    """The operations of one training step (``record``) on a GPU: forward pass, losses, backward pass, optimiser.
 
-    The batch lies on the device already, and the optimiser has its state. The GPU is an imagined one, so the result is
-    the same on every machine.
+    The batch is already on the device, and the optimiser has its state. The GPU is simulated, so the result is the same
+    on every machine.
     """
     recipe, device = experiment.recipe, torch.device("cuda")
     model = build(experiment, identities).to(memory_format=torch.channels_last)
-    alone = SimpleNamespace(
+    accelerator = SimpleNamespace(
         num_processes=1,
         process_index=0,
         device=device,
@@ -90,12 +90,12 @@ def step_operations(experiment: Experiment, identities: int) -> pd.DataFrame:
     )
     with FakeTensorMode():
         _remove_values(model, device)
-        losses, optimizer = Losses(model, alone).train(), make_optimizer(model, recipe)
+        losses, optimizer = Losses(model, accelerator).train(), make_optimizer(model, recipe)
         images = torch.empty(recipe.batch, *recipe.size, 3, device=device).permute(0, 3, 1, 2)  # channels last
         labels = torch.empty(recipe.batch, dtype=torch.long, device=device)
         boxes = {"boxes": torch.empty(recipe.batch, 5, 4, device=device)} if by_pose(experiment) else {}
-        for _ in range(2):  # the first step also makes the optimiser's state
-            operations = record(lambda: eager_step(losses, optimizer, alone, images, labels, **boxes))
+        for _ in range(2):  # the first step also creates the optimiser's state
+            operations = record(lambda: eager_step(losses, optimizer, accelerator, images, labels, **boxes))
     return operations
 
 
@@ -104,10 +104,10 @@ def record(work: Callable[[], object]) -> pd.DataFrame:
 
     operation      its name in PyTorch's aten
     kind           one of ``KINDS``
-    launches       kernels: one an operation, which is the least, but ``KERNELS``, one for each gradient of a
-                   convolution, and one for each ``TENSORS_PER_LAUNCH`` tensors of a fused optimiser
+    launches       kernels: the minimum of one per operation, except for ``KERNELS``, one per gradient of a convolution,
+                   and one per ``TENSORS_PER_LAUNCH`` tensors of a fused optimiser
     bytes          inputs read and outputs written, each once in each kernel; batch normalisation reads its input, and
-                   backward input and gradient, a second time
+                   in the backward pass input and gradient, twice
     floor_bytes    the part of ``bytes`` that remains when elementwise operations are fused (``floor``)
     multiply_adds  of convolutions and matrix products: half the FLOPs of ``torch.utils.flop_counter``
     """
@@ -123,19 +123,19 @@ def by_kind(operations: pd.DataFrame) -> pd.DataFrame:
 
 
 def floor(operations: pd.DataFrame, batch: int, machine: Limits) -> dict[str, float]:
-    """Least seconds per image of a step with these operations: of its ``memory`` traffic, its ``arithmetic``, and both.
+    """Minimum seconds per image of a step with these operations: for ``memory`` traffic, ``arithmetic``, and both.
 
-    Memory and arithmetic overlap at best, so the ``floor`` is the larger of
+    At best memory traffic and arithmetic overlap, so the ``floor`` is the larger of
 
         memory     = (convolutions + batch normalisations + optimiser, in bytes) / batch / bandwidth
         arithmetic = 2 multiply-adds / batch / peak
 
-    A convolution (or matrix product) reads input x and weight w and writes output y; backward, the gradient of x is
-    one kernel (reads dy and w, writes dx) and the gradient of w another (reads dy and x, writes dw). Batch
-    normalisation reads its input once more for the statistics, and backward input and gradient once more for their
-    sums. The optimiser reads weights, gradients and state, and writes weights and state. Everything else (normalising,
-    ReLU, residual additions, casts, pooling, losses) is fused into these at no traffic. Nothing stays in a cache from
-    one kernel to the next; where a cache holds a small map, a machine may be faster than this.
+    A convolution (or matrix product) reads input x and weight w and writes output y; in the backward pass one
+    kernel computes the gradient of x (reads dy and w, writes dx) and another that of w (reads dy and x, writes dw).
+    Batch normalisation reads its input once more for the statistics, and in the backward pass input and gradient once
+    more for their sums. The optimiser reads weights, gradients and state, and writes weights and state. Everything else
+    (normalising, ReLU, residual additions, casts, pooling, losses) is fused into these without traffic. No data stays
+    in a cache from one kernel to the next; a machine whose cache holds a small map may be faster than this.
     """
     memory = operations.floor_bytes.sum() / batch / machine.bandwidth
     arithmetic = 2 * operations.multiply_adds.sum() / batch / machine.peak
@@ -143,12 +143,12 @@ def floor(operations: pd.DataFrame, batch: int, machine: Limits) -> dict[str, fl
 
 
 def limits(device: torch.device, precision: str, repeats: int = 5) -> Limits:
-    """This machine's limits, measured: a large copy, and a large matrix product in the precision; the best of several.
+    """This machine's limits, measured by a large copy and a large matrix product in ``precision``; best of ``repeats``.
 
-    In float32 the product is TensorFloat-32 where a GPU has that, as PyTorch's convolutions are.
+    In float32 the product uses TensorFloat-32 on GPUs that support it, as PyTorch's convolutions do.
     """
     on_gpu = device.type == "cuda"
-    # 512 MB and 64 MB, which no cache holds; and products that keep every core busy for a millisecond or more.
+    # 512 MB and 64 MB exceed any cache; the products keep every core busy for at least a millisecond.
     source = torch.ones(2**27 if on_gpu else 2**24, device=device)
     target = torch.empty_like(source)
     bandwidth = 2 * source.nbytes / _least_seconds(lambda: target.copy_(source), device, repeats)
@@ -179,7 +179,7 @@ def _least_seconds(work: Callable[[], object], device: torch.device, repeats: in
 
 
 class _Recorder(TorchDispatchMode):
-    """Records each operation that reaches the device, also those of the backward pass."""
+    """Records each operation on the device, including those of the backward pass."""
 
     def __init__(self):
         super().__init__()
@@ -189,7 +189,7 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, operation: OpOverload, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         name = operation.overloadpacket.__name__
-        # PyTorch cannot imagine the fused optimisers; they work in place, so there is no result to make up.
+        # Fake tensors do not support the fused optimisers, which work in place and so need no result.
         result = None if name.startswith("_fused_") else operation(*args, **kwargs)
         if not _launches_nothing(operation, name):
             counts = _counts(name, args, kwargs, result)
@@ -208,27 +208,27 @@ class _Recorder(TorchDispatchMode):
             if isinstance(tensor, nn.Parameter):
                 self.weight_shapes.add(tensor.shape)
                 return WEIGHT_CASTS
-            # Backward, the gradient of a weight is cast from the lower precision to the weight's. It is recognised by
-            # its shape, which an activation has by chance at most in the smallest networks.
-            back = result.dtype == torch.float32 and tensor.shape in self.weight_shapes
-            return GRADIENT_CASTS if back else OTHER_CASTS
+            # In the backward pass the gradient of a weight is cast to the weight's precision. It is recognised by its
+            # shape, which an activation shares by chance only in the smallest networks.
+            is_gradient = result.dtype == torch.float32 and tensor.shape in self.weight_shapes
+            return GRADIENT_CASTS if is_gradient else OTHER_CASTS
         if name == "add_" and tensor.dtype == torch.int64 and tensor.ndim == 0:
             return COUNTERS  # BatchNorm's num_batches_tracked
         return ELEMENTWISE if torch.Tag.pointwise in operation.tags else COPIES
 
 
 def _launches_nothing(operation: OpOverload, name: str) -> bool:
-    """Whether an operation is a view, allocates memory without filling it, or is not one of the device's."""
+    """Whether an operation is a view, allocates memory without filling it, or does not run on the device."""
     is_view = operation.is_view or name in {"_unsafe_view", "lift_fresh"}
     return is_view or operation.namespace != "aten" or name.startswith(("empty", "new_empty"))
 
 
 def _counts(name: str, args: tuple, kwargs: dict, result: object) -> dict[str, int]:
-    """``COLUMNS`` of one operation; ``record`` says how they are counted."""
+    """``COLUMNS`` of one operation, counted as described in ``record``."""
     launches, traffic, floor_traffic = KERNELS.get(name, 1), _bytes((args, kwargs)) + _bytes(result), 0
     if name == "convolution_backward":
         gradient, x, weight = (_bytes(tensor) for tensor in args[:3])
-        of_x, of_weight, of_bias = args[-1]  # which gradients are wanted
+        of_x, of_weight, of_bias = args[-1]  # which gradients are computed
         launches = of_x + of_weight + of_bias
         floor_traffic = of_x * (gradient + weight) + of_weight * (gradient + x) + _bytes(result)
         traffic = floor_traffic + of_bias * gradient
@@ -241,7 +241,7 @@ def _counts(name: str, args: tuple, kwargs: dict, result: object) -> dict[str, i
     elif KIND_OF.get(name) in {"convolution", "matrix product"}:
         floor_traffic = traffic
     elif KIND_OF.get(name) == "batch normalisation":
-        # cuDNN's backward takes the input first, PyTorch's own the gradient; both are read once more.
+        # cuDNN's backward takes the input first, PyTorch's the gradient; both are read once more.
         floor_traffic = _bytes(args[:2] if name.endswith("backward") else args[0])
         traffic += floor_traffic
     formula = flop_registry.get(getattr(torch.ops.aten, name))
@@ -250,7 +250,7 @@ def _counts(name: str, args: tuple, kwargs: dict, result: object) -> dict[str, i
 
 
 def _bytes(values: object) -> int:
-    """Bytes of all tensors in a nested structure; what ``expand`` repeats is there once."""
+    """Bytes of all tensors in a nested structure; elements repeated by ``expand`` count once."""
     total = 0
     for tensor in tree_leaves(values):
         if isinstance(tensor, Tensor):
@@ -260,9 +260,9 @@ def _bytes(values: object) -> int:
 
 
 def _remove_values(model: nn.Module, device: torch.device) -> None:
-    """Replace parameters and buffers in place by ones without values on a device; what is shared remains shared."""
+    """Replace parameters and buffers in place by tensors without values on a device; shared ones remain shared."""
     copies: dict[int, Tensor] = {}
-    originals = [*model.parameters(), *model.buffers()]  # all alive to the end, so that each keeps its id
+    originals = [*model.parameters(), *model.buffers()]  # kept alive, so that ids stay unique
     for tensor in originals:
         copy = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
         is_parameter = isinstance(tensor, nn.Parameter)
@@ -273,11 +273,11 @@ def _remove_values(model: nn.Module, device: torch.device) -> None:
 
 
 def _backward(loss: Tensor) -> None:
-    """``loss.backward()``, node by node: PyTorch's own engine asks for the GPU's streams, which need a GPU."""
+    """``loss.backward()``, node by node, as PyTorch's engine accesses the GPU's streams, which need a GPU."""
     gradients: dict[torch.autograd.graph.Node, list[Tensor | None]] = {loss.grad_fn: [torch.ones_like(loss)]}
     while gradients:
-        # The node that was made last: all that its output went into is done.
-        node = max(gradients, key=lambda each: each._sequence_nr())
+        # The node created last: all nodes that use its output have been processed.
+        node = max(gradients, key=lambda candidate: candidate._sequence_nr())
         with torch.no_grad():
             results = node(*gradients.pop(node))
             results = results if isinstance(results, tuple) else (results,)
@@ -285,10 +285,10 @@ def _backward(loss: Tensor) -> None:
                 if target is None or gradient is None:
                     continue
                 inputs = target._input_metadata
-                if tuple(gradient.shape) != tuple(inputs[place].shape):  # of an operation that repeated its input
+                if tuple(gradient.shape) != tuple(inputs[place].shape):  # its operation broadcast the input
                     gradient = gradient.sum_to_size(inputs[place].shape)
                 gradient = gradient.to(inputs[place].dtype)
-                if hasattr(target, "variable"):  # a parameter, whose gradient stays
+                if hasattr(target, "variable"):  # a parameter accumulates its gradient
                     known = target.variable.grad
                     target.variable.grad = gradient if known is None else known + gradient
                 else:
@@ -298,7 +298,7 @@ def _backward(loss: Tensor) -> None:
 
 @contextmanager
 def _autocast(precision: str) -> Iterator[None]:
-    """``torch.autocast`` for a GPU, which without one refuses."""
+    """``torch.autocast`` for a GPU, which itself requires a GPU."""
     if precision == "no":
         yield
         return
@@ -310,6 +310,6 @@ def _autocast(precision: str) -> Iterator[None]:
         yield
     finally:
         if torch.autocast_decrement_nesting() == 0:
-            torch.clear_autocast_cache()  # of casts of weights
+            torch.clear_autocast_cache()  # the cache of cast weights
         torch.set_autocast_enabled("cuda", before[0])
         torch.set_autocast_dtype("cuda", before[1])

@@ -1,7 +1,7 @@
-"""Time and memory of evaluation and re-ranking, beside torchreid's where that is installed (`performance.ipynb`).
+"""Time and memory of evaluation and re-ranking, compared with torchreid's if installed (`performance.ipynb`).
 
-Descriptors are random, so no images are needed. Each measurement has a fresh process of its own, which makes its
-inputs, warms up on a small problem, and only then starts the clock and the memory's high-water mark.
+Descriptors are random, so no images are needed. Each measurement runs in a new process, which creates its inputs, warms
+up on a small problem, and only then starts the clock and resets the memory's high-water mark.
 """
 
 import importlib.util
@@ -31,15 +31,15 @@ from ..evaluation.rerank import rerank
 TASKS = ("matrix product", "scores from distances", "evaluation", "re-ranking")
 PACKAGES = ("reidnb", "torchreid")
 SIZES = {"market1501": (3368, 19732), "msmt17": (11659, 82161)}
-"""Queries and gallery images."""
+"""Numbers of queries and gallery images."""
 
 Size = tuple[int, int, int]
-"""Queries, gallery images, dimensions."""
+"""Numbers of queries, gallery images, and dimensions."""
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Random descriptors and labels: query (Q, D), gallery (G, D), squared distances (Q, G) where they are given."""
+    """Random descriptors and labels: query (Q, D), gallery (G, D), squared distances (Q, G) if computed."""
 
     query: Tensor
     gallery: Tensor
@@ -49,28 +49,30 @@ class Problem:
 
     @property
     def labels(self) -> dict[str, np.ndarray]:
-        """The labels by name, as ``metrics`` takes them."""
+        """The labels as keyword arguments of ``metrics``."""
         return dict(zip(("query_pids", "query_camids", "gallery_pids", "gallery_camids"), self.ids, strict=True))
 
 
 def sizes(profile: str, dataset: str) -> list[Size]:
-    """Growing problems up to the size of the data set, Market-1501's for one that is not in `SIZES`; "smoke" and
-    "demo" stop at a part of it, "quick" is all of it, and "paper" goes on to MSMT17's size. Raises ValueError for an
-    unknown profile."""
-    all_of_it = 2048, (4, 2, 1)
-    profiles = {"smoke": (16, (64, 32)), "demo": (512, (8, 4, 2)), "quick": all_of_it, "paper": all_of_it}
+    """Problems of increasing size, up to that of the data set (Market-1501's if it is not in `SIZES`).
+
+    "smoke" and "demo" stop at a fraction of it, "quick" reaches it, and "paper" adds MSMT17's size. Raises ValueError
+    for an unknown profile.
+    """
+    full = 2048, (4, 2, 1)
+    profiles = {"smoke": (16, (64, 32)), "demo": (512, (8, 4, 2)), "quick": full, "paper": full}
     if profile not in profiles:
         raise ValueError(f"unknown profile {profile!r}: known are {', '.join(profiles)}")
     queries, images = SIZES.get(dataset, SIZES["market1501"])
-    dimensions, parts = profiles[profile]
-    growing = [(queries // part, images // part, dimensions) for part in parts]
+    dimensions, divisors = profiles[profile]
+    problems = [(queries // divisor, images // divisor, dimensions) for divisor in divisors]
     if profile == "paper":
-        growing.append((*SIZES["msmt17"], 512))
-    return growing
+        problems.append((*SIZES["msmt17"], 512))
+    return problems
 
 
 def random_problem(size: Size, seed: int = 0, distances: bool = False) -> Problem:
-    """As many people, cameras and distractors for its size as Market-1501; each person's images lie near each other."""
+    """Random descriptors, clustered by person, with ratios of people and distractors to images as in Market-1501."""
     queries, images, dimensions = size
     rng = np.random.default_rng(seed)
     people = max(2, images // 26)
@@ -81,45 +83,48 @@ def random_problem(size: Size, seed: int = 0, distances: bool = False) -> Proble
     query += 0.4 * centres[query_pids]
     gallery[images // 3 :] += 0.4 * centres[gallery_pids[images // 3 :]]
     query, gallery = torch.from_numpy(query), torch.from_numpy(gallery)
-    between = torch.cdist(query, gallery).square_() if distances else None
+    squared = torch.cdist(query, gallery).square_() if distances else None
     return Problem(
-        query, gallery, (query_pids, rng.integers(6, size=queries), gallery_pids, rng.integers(6, size=images)), between
+        query, gallery, (query_pids, rng.integers(6, size=queries), gallery_pids, rng.integers(6, size=images)), squared
     )
 
 
 def torchreid_path() -> str:
-    """Which of torchreid's evaluations is installed: "Cython", "Python", or "" where there is none."""
+    """The installed implementation of torchreid's evaluation: "Cython", "Python", or "" if it is not installed."""
     if not _file("metrics/rank.py"):
         return ""
     return "Cython" if _file("metrics/rank_cylib/rank_cy*.so") else "Python"
 
 
 def measure_all(problems: list[Size], *, threads: int = 2, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
-    """A row for each size, task and package: queries, gallery, dimensions, task, package, seconds (the least of the
-    repeats), megabytes (the most above the inputs; NaN but on Linux), map, and a note where there is no number."""
+    """A row for each size, task and package.
+
+    Columns: queries, gallery, dimensions, task, package, seconds (minimum over the repeats), megabytes (peak above the
+    inputs; NaN except on Linux), map, and a note where a measurement is missing.
+    """
     rows = []
     packages = PACKAGES if torchreid_path() else PACKAGES[:1]
     todo = [(s, t, p) for s in problems for t in TASKS for p in packages if (p, t) != ("torchreid", TASKS[0])]
     for size, task, package in tqdm(todo, desc="measuring"):
-        found = {"seconds": math.nan, "megabytes": math.nan, "map": math.nan, "note": ""}
-        wanted, there = _needed(size, task, package), _available()
-        if wanted > 0.9 * there:
-            found["note"] = f"needs about {wanted / 1e9:.0f} GB, of {there / 1e9:.0f} GB free"
+        result = {"seconds": math.nan, "megabytes": math.nan, "map": math.nan, "note": ""}
+        needed, available = _needed(size, task, package), _available()
+        if needed > 0.9 * available:
+            result["note"] = f"needs about {needed / 1e9:.0f} GB, but only {available / 1e9:.0f} GB are free"
         else:
-            found |= measure(size, task, package, threads=threads, repeats=repeats, seed=seed)
+            result |= measure(size, task, package, threads=threads, repeats=repeats, seed=seed)
         rows.append(
             dict(zip(("queries", "gallery", "dimensions"), size, strict=True))
             | {"task": task, "package": package}
-            | found
+            | result
         )
     return pd.DataFrame(rows)
 
 
 def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: int = 3, seed: int = 0) -> dict:
-    """One row of `measure_all`, in a process of its own."""
+    """The measured columns of one row of `measure_all`, in a separate process."""
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
-        context.set_forkserver_preload([__name__])  # what is imported once need not be imported for each measurement
+        context.set_forkserver_preload([__name__])  # imported once, not for each measurement
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_measure, size, task, package, threads, repeats, seed).result()
@@ -130,9 +135,9 @@ def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: i
 def _measure(size: Size, task: str, package: str, threads: int, repeats: int, seed: int) -> dict:
     torch.set_num_threads(threads)
     work = WORK[task] if package == "reidnb" else _torchreid(task)
-    given = task == TASKS[1]
-    work(random_problem((40, 100, 16), seed, given))
-    problem = random_problem(size, seed, given)
+    distances = task == TASKS[1]
+    work(random_problem((40, 100, 16), seed, distances))
+    problem = random_problem(size, seed, distances)
     before = _peak(reset=True)
     seconds = []
     for _ in range(repeats):
@@ -147,7 +152,7 @@ def _product(p: Problem) -> float:
     return math.nan
 
 
-def _reranked(p: Problem) -> float:
+def _rerank(p: Problem) -> float:
     return evaluate_distances(rerank(p.query, p.gallery), **p.labels).map
 
 
@@ -155,12 +160,12 @@ WORK: dict[str, Callable[[Problem], float]] = {
     "matrix product": _product,
     "scores from distances": lambda p: evaluate_distances(p.distances, **p.labels).map,
     "evaluation": lambda p: evaluate(p.query, p.gallery, **p.labels).map,
-    "re-ranking": _reranked,
+    "re-ranking": _rerank,
 }
 
 
 def _torchreid(task: str) -> Callable[[Problem], float]:
-    """The same with torchreid's functions, called as its engine does."""
+    """A task with torchreid's functions, called as in its engine."""
     score, distances, re_ranking = _torchreid_functions()
 
     def scored(matrix: np.ndarray, p: Problem) -> float:
@@ -169,7 +174,7 @@ def _torchreid(task: str) -> Callable[[Problem], float]:
 
     def reranked(p: Problem) -> float:
         pairs = (p.query, p.gallery), (p.query, p.query), (p.gallery, p.gallery)
-        # Roots, since torchreid squares its squared distances once more: then both do the published algorithm.
+        # Roots, since torchreid squares the already squared distances: so both compute the published algorithm.
         roots = [distances(a, b).clamp_(min=0).sqrt_().numpy() for a, b in pairs]
         return scored(re_ranking(*roots), p)
 
@@ -181,7 +186,7 @@ def _torchreid(task: str) -> Callable[[Problem], float]:
 
 
 def _torchreid_functions() -> tuple[Callable, Callable, Callable]:
-    """Its scoring, distances and re-ranking, from their own files: the package as a whole needs much besides."""
+    """torchreid's scoring, distances and re-ranking, imported file by file, as the package has many dependencies."""
     patterns = ("metrics/rank.py", "metrics/rank_cylib/rank_cy*.so", "metrics/distance.py", "utils/rerank.py")
     files = [_file(pattern) for pattern in patterns]
     with patch.dict(sys.modules, {"torchreid": None}), warnings.catch_warnings():
@@ -199,7 +204,7 @@ def _load(file: Path) -> ModuleType:
 
 
 def _file(pattern: str) -> Path | None:
-    """A file of torchreid, wherever its version keeps it; None where it is not installed. Imports nothing."""
+    """A file of torchreid, wherever its version has it; None if it is not installed. Imports nothing."""
     spec = importlib.util.find_spec("torchreid")
     if spec is None or spec.origin is None:
         return None
@@ -207,7 +212,7 @@ def _file(pattern: str) -> Path | None:
 
 
 def _needed(size: Size, task: str, package: str) -> float:
-    """About how many bytes, from what was measured at Market-1501's size."""
+    """Approximate bytes needed, extrapolated from measurements at Market-1501's size."""
     queries, images, dimensions = size
     both, pairs = queries + images, queries * images
     descriptors = 8 * both * dimensions
@@ -217,19 +222,19 @@ def _needed(size: Size, task: str, package: str) -> float:
 
 
 def _available() -> float:
-    """Bytes of memory that a new process may have; infinity where the system does not tell."""
+    """Bytes of memory available to a new process; infinity if the system does not report it."""
     return _kilobytes("/proc/meminfo", "MemAvailable", math.inf) * 1024
 
 
 def _peak(reset: bool = False) -> float:
-    """Bytes of this process's largest memory so far, or since it was reset; NaN where the system does not tell."""
+    """Peak memory of this process in bytes, since the last reset; NaN if the system does not report it."""
     if reset and Path("/proc/self/clear_refs").exists():
         Path("/proc/self/clear_refs").write_text("5")
     return _kilobytes("/proc/self/status", "VmHWM", math.nan) * 1024
 
 
-def _kilobytes(file: str, name: str, otherwise: float) -> float:
+def _kilobytes(file: str, name: str, default: float) -> float:
     try:
         return next(float(line.split()[1]) for line in Path(file).read_text().splitlines() if line.startswith(name))
     except (OSError, StopIteration):
-        return otherwise
+        return default

@@ -1,4 +1,4 @@
-"""Tables and curves of what `evaluation.performance` and `speed` measured."""
+"""Tables and figures of the measurements of ``evaluation``, ``training`` and ``cost``."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -16,7 +16,7 @@ PRODUCT = "matrix product"
 def compared(measured: pd.DataFrame) -> pd.DataFrame:
     """A row for each size and task: seconds and megabytes of each package, and how many times faster reidnb is.
 
-    Columns that need torchreid are empty (NaN) where it was not measured.
+    Columns that need torchreid are NaN where it was not measured.
     """
     wide = measured[measured.task != PRODUCT].pivot_table(
         index=["task", "queries", "gallery", "dimensions"],
@@ -33,28 +33,29 @@ def compared(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def overhead(measured: pd.DataFrame) -> pd.DataFrame:
-    """What evaluation takes beside the bare matrix product that it contains: seconds of both, and their ratio."""
+    """Seconds of evaluation and of the bare matrix product that it contains, and their ratio."""
     ours = measured[measured.package == "reidnb"].set_index(["queries", "gallery", "dimensions", "task"]).seconds
     both = ours.unstack("task")[[PRODUCT, "evaluation"]]
     return both.assign(ratio=both["evaluation"] / both[PRODUCT])
 
 
 def growth(measured: pd.DataFrame, task: str) -> Figure:
-    """Time and memory of one task over the gallery's size, both axes logarithmic, a curve a package.
+    """Time and memory of one task over the gallery's size, on logarithmic axes, with a curve per package.
 
-    Sizes of other dimensions than the first are marks of their own. Raises ValueError when the task was not measured.
+    Problems whose dimensions differ from the first are separate markers. Raises ValueError if the task was not
+    measured.
     """
     rows = measured[measured.task == task]
     if rows.empty:
-        raise ValueError(f"{task!r} was not measured: there is {', '.join(measured.task.unique())}")
+        raise ValueError(f"{task!r} was not measured, only {', '.join(measured.task.unique())}")
     curves = dict(list(rows.groupby("package", sort=False)))
     if task == "evaluation":
         curves["bare matrix product"] = measured[measured.task == PRODUCT]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.4), layout="constrained")
-    for (name, some), look in zip(curves.items(), style.lines(len(curves)), strict=True):
-        _curve(left, some, "seconds", name, look)
+    for (name, frame), look in zip(curves.items(), style.lines(len(curves)), strict=True):
+        _curve(left, frame, "seconds", name, look)
         if name != "bare matrix product":
-            _curve(right, some, "megabytes", name, look)
+            _curve(right, frame, "megabytes", name, look)
     left.set(ylabel="seconds", title=f"{task.capitalize()}: time")
     right.set(ylabel="MB above the inputs", title="peak memory")
     for axes in (left, right):
@@ -71,20 +72,20 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
 
 
 def costs(measured: pd.DataFrame) -> pd.DataFrame:
-    """The table of ``training.measure`` as it is shown, without what was not measured."""
-    shown = _titled(measured).dropna(axis=1, how="all")
+    """The table of ``training.measure`` for display, without columns that were not measured."""
+    table = _titled(measured).dropna(axis=1, how="all")
     order = ["paper", "network", "images", "batch", "images_per_second", *OTHER_STEPS, "loop", "share", "times"]
-    return shown[[name for name in order if name in shown]].rename(columns={"images_per_second": "images/s"})
+    return table[[name for name in order if name in table]].rename(columns={"images_per_second": "images/s"})
 
 
 def steps(measured: pd.DataFrame) -> Figure:
-    """Images a second of each paper's baseline and full network (``training.measure``), fed one batch and in the loop.
+    """Images per second of each paper's baseline and full network (``training.measure``): one batch, and the loop.
 
-    Behind each bar stands the time of a step, in those of a plain ResNet's.
+    Beside each bar is the duration of a step relative to a plain ResNet.
     """
     figure, axes = plt.subplots(figsize=(9, 0.75 * len(measured) + 1.3), layout="constrained")
-    places = [-(place + 0.9 * (place // 2)) for place in range(len(measured))]  # two and two, with room for a heading
-    fed = axes.barh(places, measured.images_per_second, 0.8, color=style.PALETTE[5], label="fed one batch")
+    places = [-(place + 0.9 * (place // 2)) for place in range(len(measured))]  # in pairs, with room for a heading
+    bars = axes.barh(places, measured.images_per_second, 0.8, color=style.PALETTE[5], label="fed one batch")
     axes.plot(measured["loop"], places, "D", color=style.INK, markersize=8, label="in the training loop")
     most = measured[["images_per_second", "loop"]].max(axis=None)
     for place, (_, row) in zip(places, measured.iterrows(), strict=True):
@@ -93,17 +94,17 @@ def steps(measured: pd.DataFrame) -> Figure:
     for place, paper in zip(places[::2], measured.paper[::2], strict=True):
         axes.text(0, place + 0.55, PAPERS[paper].short, weight="bold")
     axes.set_yticks(places, measured.network)
-    axes.set(xlabel="images a second", xlim=(0, 1.25 * most), ylim=(min(places) - 0.6, 1.1))
+    axes.set(xlabel="images per second", xlim=(0, 1.25 * most), ylim=(min(places) - 0.6, 1.1))
     axes.grid(axis="y", visible=False)
-    figure.legend(handles=[fed, *axes.get_lines()], loc="outside lower center", ncols=2)
+    figure.legend(handles=[bars, *axes.get_lines()], loc="outside lower center", ncols=2)
     return figure
 
 
 def floors(measured: pd.DataFrame) -> pd.DataFrame:
-    """Images a second of ``training.measure`` beside the floor, their ratio in percent, and what sets the floor."""
-    shown = _titled(measured).assign(percent=100 * measured.of_floor)
-    shown = shown[["paper", "network", "images", "batch", "images_per_second", "floor", "percent", "bound"]]
-    return shown.rename(columns={"images_per_second": "images/s", "floor": "floor allows", "percent": "reached in %"})
+    """Images per second of ``training.measure``, the floor, their ratio in percent, and what determines the floor."""
+    table = _titled(measured).assign(percent=100 * measured.of_floor)
+    table = table[["paper", "network", "images", "batch", "images_per_second", "floor", "percent", "bound"]]
+    return table.rename(columns={"images_per_second": "images/s", "floor": "floor allows", "percent": "reached in %"})
 
 
 def _titled(measured: pd.DataFrame) -> pd.DataFrame:
@@ -114,19 +115,19 @@ def _titled(measured: pd.DataFrame) -> pd.DataFrame:
 
 def operations(kinds: pd.DataFrame) -> pd.DataFrame:
     """The table of ``cost.by_kind`` in readable units, with its sums."""
-    shown = pd.concat([kinds, kinds.sum().to_frame("all").T])
+    table = pd.concat([kinds, kinds.sum().to_frame("all").T])
     return pd.DataFrame(
         {
-            "launches": shown.launches,
-            "MB": shown.bytes / 1e6,
-            "MB of the floor": shown.floor_bytes / 1e6,
-            "10⁹ multiply-adds": shown.multiply_adds / 1e9,
+            "launches": table.launches,
+            "MB": table.bytes / 1e6,
+            "MB of the floor": table.floor_bytes / 1e6,
+            "10⁹ multiply-adds": table.multiply_adds / 1e9,
         }
     )
 
 
 def kinds(counted: pd.DataFrame) -> Figure:
-    """Percentages of a step's bytes and launches by kind (of ``cost.by_kind``), the kind with most bytes on top."""
+    """Percentages of a step's bytes and launches by kind (``cost.by_kind``), with the kind of most bytes on top."""
     percent = (100 * counted[["bytes", "launches"]] / counted[["bytes", "launches"]].sum()).sort_values("bytes")
     figure, axes = plt.subplots(figsize=(9, 0.5 * len(percent) + 1.2), layout="constrained")
     looks = {"launches": (-0.2, style.PALETTE[4], "//"), "bytes": (0.2, style.PALETTE[0], "")}
@@ -142,7 +143,7 @@ def kinds(counted: pd.DataFrame) -> Figure:
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, value: str, name: str, look: dict) -> None:
-    for dimensions, some in rows.groupby("dimensions", sort=False):
+    for dimensions, group in rows.groupby("dimensions", sort=False):
         first = dimensions == rows.dimensions.iloc[0]
-        style_of = look if first else look | {"linestyle": "none", "markerfacecolor": "white", "markersize": 8}
-        axes.plot(some.gallery, some[value].clip(lower=1e-6), label=name if first else None, **style_of)
+        looks = look if first else look | {"linestyle": "none", "markerfacecolor": "white", "markersize": 8}
+        axes.plot(group.gallery, group[value].clip(lower=1e-6), label=name if first else None, **looks)

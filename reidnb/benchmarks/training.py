@@ -1,8 +1,8 @@
-"""What a training step costs: each paper's full network beside its baseline, on this machine (`performance.ipynb`).
+"""Speed of a training step: each paper's full network and baseline, on this machine (`performance.ipynb`).
 
-A batch of random images stays on the device, so that network, losses and optimiser are all there is to measure; what
-the whole training loop reaches is set beside it. The networks take turns, so that whatever else the machine does meets
-all of them.
+A batch of random images stays on the device, so that only network, losses and optimiser are measured; the speed of the
+complete training loop is measured as well. The networks take turns, so that other load on the machine affects all of
+them alike.
 """
 
 import tempfile
@@ -27,62 +27,64 @@ from ..training.stepping import CAPTURED, CHOICES, Stepper
 from . import cost
 
 IDENTITIES = 751
-"""Market-1501's, for the classifiers."""
+"""Training identities of Market-1501, for the classifiers."""
 OTHER_STEPS = tuple(choice for choice in CHOICES if choice not in ("auto", "eager"))
-"""torch.compile's modes by the names of our columns: kernels fused; and replayed as one CUDA graph as well."""
+"""Further choices of ``stepping``, which are also the names of their columns."""
 BOXES = ((0, 0, 1, 1), (0.2, 0, 0.8, 0.25), (0.1, 0.2, 0.9, 0.5), (0.15, 0.45, 0.85, 0.75), (0.2, 0.7, 0.8, 1))
-"""Regions R0 to R4 of every random image, where a network cuts some out."""
+"""Regions R0 to R4 of every random image, for networks that crop regions."""
 
 
 def networks(profile: str, precision: str = "") -> dict[tuple[str, str], Experiment]:
-    """By paper and name: of each paper the first row of its main table, its baseline, and the full network.
+    """The experiments of each paper's baseline (the first row of its main table) and full network.
 
-    ``precision`` replaces the profile's; initial weights are random.
+    Keys are (paper, network). ``precision`` replaces the profile's; initial weights are random.
     """
-    found = {}
+    result = {}
     for name, paper in PAPERS.items():
         planned = experiments(paper, paper.main, "market1501", profile, weights="")
         full = one_experiment(paper, {}, {}, "market1501", profile, weights="")
-        found |= {(name, "baseline"): planned[0][1], (name, "full network"): full}
+        result |= {(name, "baseline"): planned[0][1], (name, "full network"): full}
     changes = {"precision": precision} if precision else {}
-    return {name: replace(e, recipe=replace(e.recipe, **changes)) for name, e in found.items()}
+    return {name: replace(e, recipe=replace(e.recipe, **changes)) for name, e in result.items()}
 
 
 def measure(
-    found: dict[tuple[str, str], Experiment], *, steps: int = 20, rounds: int = 5, compiled: bool = False
+    by_name: dict[tuple[str, str], Experiment], *, steps: int = 20, rounds: int = 5, compiled: bool = False
 ) -> pd.DataFrame:
-    """A row for each network: paper, network, height, width, batch, and images a second.
+    """A row for each network: paper, network, height, width, batch, and images per second.
 
-    images_per_second   fed one batch, the median over the rounds of as many steps
-    OTHER_STEPS         the same with the steps taken so (``stepping``); NaN unless ``compiled`` asks for them, and for
-                        graphs without a GPU
-    loop                in the whole training loop, on as many batches
+    images_per_second   on one repeated batch in eager mode, the median over ``rounds`` of ``steps`` each
+    OTHER_STEPS         the same with these kinds of step (``stepping``); NaN unless ``compiled``, and for graphs
+                        without a GPU
+    loop                in the complete training loop, on as many batches
     share               loop / images_per_second, the median over the rounds
-    times               time of a step, in those of the first ResNet baseline with images of that size
-    floor               images a second that this machine's memory and arithmetic allow (``cost.floor``)
+    times               duration of a step relative to the first ResNet baseline with images of the same size
+    floor               images per second that this machine's memory and arithmetic allow (``cost.floor``)
     of_floor            images_per_second / floor
-    bound               which of the two sets the floor: 'memory' or 'arithmetic'
+    bound               which of the two determines the floor: 'memory' or 'arithmetic'
     """
-    precision = next(iter(found.values())).recipe.precision
+    precision = next(iter(by_name.values())).recipe.precision
     accelerator = make_accelerator(precision)
     machine = cost.limits(accelerator.device, precision)
-    takers = {name: {"images_per_second": _fed(experiment, accelerator)} for name, experiment in found.items()}
-    for name, experiment in found.items():
+    runners = {
+        name: {"images_per_second": _repeated_batch(experiment, accelerator)} for name, experiment in by_name.items()
+    }
+    for name, experiment in by_name.items():
         for choice in [c for c in OTHER_STEPS if compiled and (c not in CAPTURED or accelerator.device.type == "cuda")]:
-            takers[name][choice] = _fed(experiment, accelerator, choice)
-        takers[name] |= {"loop": _loop(experiment, accelerator)}
-    for taker in tqdm([t for own in takers.values() for t in own.values()], desc="warming up"):
-        taker(min(steps, 3))
+            runners[name][choice] = _repeated_batch(experiment, accelerator, choice)
+        runners[name] |= {"loop": _loop(experiment, accelerator)}
+    for run_steps in tqdm([run for kinds in runners.values() for run in kinds.values()], desc="warming up"):
+        run_steps(min(steps, 3))
     rates = pd.DataFrame(
-        {"name": name, "kind": kind, "round": turn, "rate": taker(steps)}
+        {"name": name, "kind": kind, "round": turn, "rate": run_steps(steps)}
         for turn in tqdm(range(rounds), desc="measuring")
-        for name, own in takers.items()
-        for kind, taker in own.items()
+        for name, kinds in runners.items()
+        for kind, run_steps in kinds.items()
     ).pivot(index=["name", "round"], columns="kind", values="rate")
     rates["share"] = rates.loop / rates.images_per_second
     medians = rates.groupby("name").median().reindex(columns=["images_per_second", *OTHER_STEPS, "loop", "share"])
     rows, plain = [], {}
-    for (paper, network), experiment in found.items():
+    for (paper, network), experiment in by_name.items():
         height, width = experiment.recipe.size
         rate = medians.loc[[(paper, network)]].iloc[0]
         if experiment.backbone.startswith("resnet") and network == "baseline":
@@ -101,8 +103,8 @@ def _floor(experiment: Experiment, rate: float, machine: cost.Limits) -> dict[st
     return {"floor": 1 / seconds["floor"], "of_floor": rate * seconds["floor"], "bound": bound}
 
 
-def _fed(experiment: Experiment, accelerator: Accelerator, choice: str = "eager") -> Callable[[int], float]:
-    """A function that trains so many steps on one batch and returns images a second."""
+def _repeated_batch(experiment: Experiment, accelerator: Accelerator, choice: str = "eager") -> Callable[[int], float]:
+    """A function that trains a number of steps on one batch and returns images per second."""
     recipe, device = experiment.recipe, accelerator.device
     model = build(experiment, IDENTITIES)
     losses_of, optimizer = prepared(model, recipe, accelerator)
@@ -114,7 +116,7 @@ def _fed(experiment: Experiment, accelerator: Accelerator, choice: str = "eager"
     }
     batch |= {"boxes": torch.tensor(BOXES, device=device).expand(recipe.batch, -1, -1)} if by_pose(experiment) else {}
 
-    def taken(steps: int) -> float:
+    def run_steps(steps: int) -> float:
         _wait(device)
         start = time.perf_counter()
         for _ in range(steps):
@@ -122,13 +124,13 @@ def _fed(experiment: Experiment, accelerator: Accelerator, choice: str = "eager"
         _wait(device)
         return steps * recipe.batch / (time.perf_counter() - start)
 
-    return taken
+    return run_steps
 
 
 def _loop(experiment: Experiment, accelerator: Accelerator) -> Callable[[int], float]:
-    """The same of ``train``: its second epoch, as the first one chooses kernels."""
+    """The same for ``train``: measures its second epoch, as kernels are selected in the first."""
 
-    def taken(steps: int) -> float:
+    def run_steps(steps: int) -> float:
         recipe = replace(experiment.recipe, epochs=2)
         count = steps * recipe.batch
         boxes = np.tile(np.float32(BOXES), (count, 1, 1)) if by_pose(experiment) else None
@@ -146,7 +148,7 @@ def _loop(experiment: Experiment, accelerator: Accelerator) -> Callable[[int], f
             )
         return float(history.images_per_second.iloc[1])
 
-    return taken
+    return run_steps
 
 
 def _images_each(recipe: Recipe) -> int:

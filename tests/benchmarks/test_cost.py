@@ -1,4 +1,4 @@
-"""What a training step costs: counts and floor beside what is computed by hand, and that no machine changes them."""
+"""Cost of a training step: counts and floor against values computed by hand, and the same on every machine."""
 
 import math
 from dataclasses import replace
@@ -22,14 +22,14 @@ def block() -> nn.Module:
     return nn.Sequential(nn.Conv2d(C, D, 3, padding=1, bias=False), nn.BatchNorm2d(D), nn.ReLU())
 
 
-def there_and_back(layer: nn.Module, x: torch.Tensor) -> None:
+def forward_and_backward(layer: nn.Module, x: torch.Tensor) -> None:
     y = layer(x)
     y.backward(torch.empty_like(y))
 
 
 def counted(layer: nn.Module, *shape: int) -> pd.DataFrame:
     x = torch.ones(shape, requires_grad=True)
-    return cost.by_kind(cost.record(lambda: there_and_back(layer, x)))
+    return cost.by_kind(cost.record(lambda: forward_and_backward(layer, x)))
 
 
 def test_convolution_batch_normalisation_and_relu_by_hand():
@@ -41,8 +41,8 @@ def test_convolution_batch_normalisation_and_relu_by_hand():
         4 * (forward + of_x + of_weight),
         3 * Y * C * 9,
     ]
-    # Read twice and written; backward input and gradient twice. Vectors: weight, bias, running and batch statistics,
-    # and backward the same without bias, and two gradients.
+    # Read twice and written; in the backward pass, input and gradient twice. Vectors: weight, bias, running and batch
+    # statistics; in the backward pass, the same without bias, and two gradients.
     maps, vectors = (2 + 1) + (4 + 1), 6 + 7
     assert kinds.loc["batch normalisation"].tolist() == [3 + 2, 4 * (maps * Y + vectors * D), 4 * (1 + 2) * Y, 0]
     assert kinds.loc["ReLU"].tolist() == [2, 4 * (2 + 3) * Y, 0, 0]
@@ -58,7 +58,7 @@ def test_linear_layer_by_hand():
 
 
 def test_input_without_a_gradient_saves_a_kernel():
-    operations = cost.record(lambda: there_and_back(block(), torch.ones(B, C, H, W)))
+    operations = cost.record(lambda: forward_and_backward(block(), torch.ones(B, C, H, W)))
     assert operations[operations.operation == "convolution_backward"].launches.tolist() == [1]
 
 
@@ -75,7 +75,7 @@ def test_floor_by_hand():
     assert arithmetic_bound["floor"] == arithmetic_bound["arithmetic"] == 4.0
 
 
-def test_counts_are_the_same_with_values_on_a_cpu_and_without_on_an_imagined_gpu():
+def test_counts_are_the_same_with_values_on_a_cpu_and_without_on_a_simulated_gpu():
     def step(layer: nn.Module, x: torch.Tensor, backward) -> pd.DataFrame:
         return cost.by_kind(cost.record(lambda: backward(layer(x).square().sum())))
 
@@ -134,7 +134,7 @@ def test_dranet_has_a_counter_and_casts_for_each_layer():
     assert kinds.launches["casts of weights"] == kinds.launches["casts of weight gradients"] == len(weights)
 
 
-def test_limits_are_measured_and_leave_no_setting():
+def test_limits_are_measured_and_restore_settings():
     before = torch.get_float32_matmul_precision()
     machine = cost.limits(torch.device("cpu"), "no", repeats=1)
     assert 1e8 < machine.bandwidth < 1e13 and 1e8 < machine.peak < 1e15

@@ -1,4 +1,4 @@
-"""Measuring: what is measured, that both packages would say the same, and what is shown of it."""
+"""Benchmarks: what is measured, that both packages give the same scores, and the tables and figures."""
 
 import math
 
@@ -46,15 +46,15 @@ def test_each_task_scores_the_same_ranking():
     assert reranked != evaluation
 
 
-def test_a_problem_that_does_not_fit_is_not_begun(monkeypatch):
+def test_a_problem_that_does_not_fit_is_not_started(monkeypatch):
     monkeypatch.setattr(performance, "_available", lambda: 3e9)
     monkeypatch.setattr(performance, "torchreid_path", lambda: "Python")
     monkeypatch.setattr(performance, "measure", lambda *_, **__: {"seconds": 1.0, "megabytes": 2.0, "map": 0.5})
     measured = performance.measure_all([(3368, 19732, 16)])
-    assert len(measured) == 7  # the bare product is nobody's
+    assert len(measured) == 7  # the bare product belongs to no package
     missing = measured[measured.note != ""]
     assert missing[["task", "package"]].to_numpy().tolist() == [["re-ranking", "torchreid"]]
-    assert missing.note.iloc[0] == "needs about 13 GB, of 3 GB free"
+    assert missing.note.iloc[0] == "needs about 13 GB, but only 3 GB are free"
     assert math.isnan(missing.seconds.iloc[0])
 
 
@@ -134,34 +134,34 @@ def test_growth_draws_each_package_and_marks_other_dimensions():
     assert [list(line.get_xdata()) for line in left.get_lines()] == [[60, 120], [400]] * 3
     assert len(right.get_lines()) == 4
     plt.close(figure)
-    with pytest.raises(ValueError, match="'sorting' was not measured: there is matrix product, scores from distances"):
+    with pytest.raises(ValueError, match="'sorting' was not measured, only matrix product, scores from distances"):
         pictures.growth(measured(), "sorting")
 
 
-def test_each_paper_has_its_baseline_and_whole_network_to_measure():
-    found = speed.networks("paper", "bf16")
-    assert list(found) == [(paper, n) for paper in PAPERS for n in ("baseline", "full network")]
-    assert {(e.recipe.precision, e.weights, e.profile) for e in found.values()} == {("bf16", "", "paper")}
-    assert found["wrcanet", "full network"].options == {} != found["wrcanet", "baseline"].options
+def test_each_paper_has_its_baseline_and_full_network_to_measure():
+    result = speed.networks("paper", "bf16")
+    assert list(result) == [(paper, n) for paper in PAPERS for n in ("baseline", "full network")]
+    assert {(e.recipe.precision, e.weights, e.profile) for e in result.values()} == {("bf16", "", "paper")}
+    assert result["wrcanet", "full network"].options == {} != result["wrcanet", "baseline"].options
     assert {e.recipe.precision for e in speed.networks("smoke").values()} == {"no"}
 
 
-def test_steps_are_measured_and_shown():
+def test_steps_are_measured_and_drawn():
     papers = ("hybrid_attention", "attention_driven")
-    found = speed.measure({n: e for n, e in speed.networks("smoke").items() if n[0] in papers}, steps=1, rounds=1)
-    assert (found.images_per_second > 0).all() and found.compiled.isna().all()
-    np.testing.assert_allclose(found.share, found["loop"] / found.images_per_second)
-    # All of one size here, so the first ResNet baseline is the measure of them all.
-    np.testing.assert_allclose(found.times, found.images_per_second[0] / found.images_per_second)
-    np.testing.assert_allclose(found.of_floor, found.images_per_second / found.floor)
-    assert set(found.bound) <= {"memory", "arithmetic"}
-    assert pictures.floors(found)["floor allows"].equals(found.floor)
-    table = pictures.costs(found)
-    assert "compiled" not in table and table["images/s"].equals(found.images_per_second)
-    figure = pictures.steps(found)
+    result = speed.measure({n: e for n, e in speed.networks("smoke").items() if n[0] in papers}, steps=1, rounds=1)
+    assert (result.images_per_second > 0).all() and result.compiled.isna().all()
+    np.testing.assert_allclose(result.share, result["loop"] / result.images_per_second)
+    # All images have one size here, so all times are relative to the first ResNet baseline.
+    np.testing.assert_allclose(result.times, result.images_per_second[0] / result.images_per_second)
+    np.testing.assert_allclose(result.of_floor, result.images_per_second / result.floor)
+    assert set(result.bound) <= {"memory", "arithmetic"}
+    assert pictures.floors(result)["floor allows"].equals(result.floor)
+    table = pictures.costs(result)
+    assert "compiled" not in table and table["images/s"].equals(result.images_per_second)
+    figure = pictures.steps(result)
     (axes,) = figure.axes
-    assert [bar.get_width() for bar in axes.patches] == found.images_per_second.tolist()
-    assert list(axes.get_lines()[0].get_xdata()) == found["loop"].tolist()
+    assert [bar.get_width() for bar in axes.patches] == result.images_per_second.tolist()
+    assert list(axes.get_lines()[0].get_xdata()) == result["loop"].tolist()
     plt.close(figure)
 
 
@@ -178,8 +178,8 @@ def test_operations_are_shown_by_kind():
 
 
 @pytest.mark.slow
-def test_measure_in_a_process_of_its_own():
-    found = performance.measure((60, 300, 16), "evaluation", "reidnb", threads=1, repeats=1)
-    assert found["seconds"] > 0
+def test_measure_in_a_separate_process():
+    result = performance.measure((60, 300, 16), "evaluation", "reidnb", threads=1, repeats=1)
+    assert result["seconds"] > 0
     problem = performance.random_problem((60, 300, 16))
-    assert found["map"] == pytest.approx(performance.WORK["evaluation"](problem))
+    assert result["map"] == pytest.approx(performance.WORK["evaluation"](problem))
