@@ -1,4 +1,4 @@
-"""Further metrics of finished runs: re-ranked, on another data set, by one region alone. Nothing is trained."""
+"""Further metrics of finished runs, without training: re-ranked, on another data set, or for single regions."""
 
 import json
 import math
@@ -26,13 +26,13 @@ def descriptors(
     other: ReidData | None = None,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Query (Q, D) and gallery (G, D) descriptors of a finished run's model: of ``other``, or of its own ``data``.
+    """Query (Q, D) and gallery (G, D) descriptors by a finished run's model of its ``data``, or of ``other``.
 
-    ``change`` is done to each batch of decoded images (n, H, W, 3), query first.
+    ``change`` is applied to each batch of decoded images (n, H, W, 3), first of the queries.
     """
-    kept = run.folder / "descriptors.npz"
-    if kept.exists() and other is None and change is None:
-        with np.load(kept, allow_pickle=False) as file:
+    saved = run.folder / "descriptors.npz"
+    if saved.exists() and other is None and change is None:
+        with np.load(saved, allow_pickle=False) as file:
             return tuple(torch.from_numpy(file[split]).float() for split in ("query", "gallery"))
     recipe = run.experiment.recipe
     accelerator = make_accelerator(recipe.precision)
@@ -49,9 +49,9 @@ def descriptors(
 
 
 def reranked(run: Run, data: ReidData) -> dict:
-    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), kept beside them.
+    """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), cached in its folder.
 
-    All NaN by the single-shot protocol: one image of an identity has no neighbours to be reciprocal with.
+    All NaN by the single-shot protocol, where one gallery image per identity gives no reciprocal neighbours.
     """
     if data.protocol == SINGLE_SHOT:
         return dict.fromkeys(run.metrics, math.nan)
@@ -64,7 +64,7 @@ def reranked(run: Run, data: ReidData) -> dict:
 
 
 def cross_domain(run: Run, data: ReidData, other: ReidData) -> dict:
-    """The metrics on ``other`` of a run that was trained on ``data``, kept beside the run; nothing is trained."""
+    """The metrics on ``other`` of a run that was trained on ``data``, cached in the run's folder."""
     file = run.folder / f"metrics-on-{other.name}-{digest('', other)[:8]}.json"
     if not file.exists():
         check_rankable(other)
@@ -74,9 +74,9 @@ def cross_domain(run: Run, data: ReidData, other: ReidData) -> dict:
 
 
 def by_region(run: Run, data: ReidData) -> dict[str, dict]:
-    """The metrics of each region's part of the run's descriptor alone, L2-normalised, kept beside the run's.
+    """The metrics of each region's part of the run's descriptor, L2-normalised, cached in the run's folder.
 
-    Its model names the regions' ``columns``; nothing is trained.
+    The regions are the ``columns`` of the run's network.
     """
     file = run.folder / "metrics-regions.json"
     if not file.exists():

@@ -1,4 +1,4 @@
-"""Finished runs as they lie in ``results/runs``, a folder each, and the table of all of them."""
+"""Finished runs, one folder each in ``results/runs``, and the table of all runs."""
 
 import json
 from dataclasses import dataclass
@@ -16,36 +16,36 @@ from .training.experiment import Experiment, from_json
 
 @dataclass(frozen=True)
 class Run:
-    """A finished experiment's folder."""
+    """The folder of an experiment's run, and what it contains."""
 
     folder: Path
 
     @property
     def is_finished(self) -> bool:
-        """Whether the folder is whole: its metrics are written last."""
+        """Whether the run is complete: its metrics are written last."""
         return (self.folder / "metrics.json").exists()
 
     @property
     def checkpoint(self) -> Path:
-        """Where its training goes on from, until it is finished."""
+        """The checkpoint from which an unfinished training resumes."""
         return self.folder / "checkpoint.pt"
 
     @cached_property
     def metrics(self) -> dict:
-        """mAP (both definitions), mINP, rank-k and their like, in percent; ``cmc`` is a list of fractions.
+        """mAP (both definitions), mINP, rank-k and other metrics in percent; ``cmc`` is a list of fractions.
 
-        What the data set's protocol does not have, such as mAP with one gallery image of each identity, is NaN.
+        Metrics that the data set's protocol does not define, such as mAP with one gallery image per identity, are NaN.
         """
         return read_metrics(self.folder / "metrics.json")
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment as it was written."""
+        """The experiment that was run."""
         return from_json(json.loads((self.folder / "experiment.json").read_text()))
 
     @cached_property
     def provenance(self) -> dict:
-        """Where and with what it ran."""
+        """The device, software versions and times of the run."""
         return json.loads((self.folder / "provenance.json").read_text())
 
     @cached_property
@@ -55,8 +55,8 @@ class Run:
 
     @cached_property
     def queries(self) -> dict[str, np.ndarray]:
-        """``valid`` (Q,), and for each valid query ``ap``, ``ap_trapezoid``, ``first_rank``; empty where a query has
-        a rank for each draw of the gallery (the single-shot protocol)."""
+        """``valid`` (Q,), and for each valid query ``ap``, ``ap_trapezoid``, ``first_rank``; empty by the
+        single-shot protocol, where a query has a rank for each draw of the gallery."""
         file = self.folder / "queries.npz"
         if not file.exists():
             return {}
@@ -65,13 +65,13 @@ class Run:
 
     @cached_property
     def rankings(self) -> dict[str, np.ndarray]:
-        """For each query: ``top`` (Q, 20) gallery rows, -1 where none, and whether each is ``right`` (Q, 20)."""
+        """For each query: ``top`` (Q, 20) gallery rows, -1 where none, and ``right`` (Q, 20): whether each matches."""
         with np.load(self.folder / "rankings.npz", allow_pickle=False) as file:
             return dict(file)
 
 
 def weights_of(run: Run) -> weight_files.Source:
-    """Where a run's initial weights came from, as its provenance has it; the path's last part in runs without it."""
+    """The source of a run's initial weights, from its provenance; for runs that lack it, the last part of the path."""
     if "weights" in run.provenance:
         return weight_files.Source(**run.provenance["weights"])
     return weight_files.Source(Path(run.experiment.weights).name)
@@ -83,10 +83,10 @@ def all_runs(results: Path) -> list[Run]:
 
 
 def summary(runs: list[Run]) -> pd.DataFrame:
-    """A row per run: what it was, what it reached, where, how long."""
+    """A row per run: its experiment, main metrics, device and times."""
     rows = []
     for run in runs:
-        experiment, where = run.experiment, run.provenance
+        experiment, provenance = run.experiment, run.provenance
         rows.append(
             {
                 "key": run.folder.name,
@@ -97,15 +97,15 @@ def summary(runs: list[Run]) -> pd.DataFrame:
                 "weights": str(weights_of(run)),
                 "seed": experiment.seed,
                 **{name: run.metrics[name] for name in ("map", "rank1")},
-                **{name: where[name] for name in ("device", "train_seconds", "evaluate_seconds", "commit")},
-                "torch": where["packages"]["torch"],
+                **{name: provenance[name] for name in ("device", "train_seconds", "evaluate_seconds", "commit")},
+                "torch": provenance["packages"]["torch"],
             }
         )
     return pd.DataFrame(rows)
 
 
 def update_summary(runs: list[Run], file: Path) -> pd.DataFrame:
-    """The rows of ``summary`` put into the table of ``file``, where those of runs that lie elsewhere stay."""
+    """Update the table in ``file`` with the rows of ``summary``; rows of other runs are kept."""
     new = summary(runs)
     if file.exists():
         old = pd.read_csv(file)
@@ -118,5 +118,5 @@ def update_summary(runs: list[Run], file: Path) -> pd.DataFrame:
 
 
 def read_metrics(file: Path) -> dict:
-    """Metrics as they were written; what is null there is NaN."""
+    """Read a file of metrics; null becomes NaN."""
     return nan_for_null(json.loads(file.read_text()))

@@ -1,6 +1,6 @@
-"""How an experiment is run once and never again.
+"""Train and evaluate each experiment once.
 
-Each finished experiment is kept in ``results/runs/<key>``; a study that was interrupted goes on where it was.
+Each finished run is kept in ``results/runs/<key>``; an interrupted study resumes where it stopped.
 """
 
 import platform
@@ -37,10 +37,10 @@ from .training.recipe import Recipe
 from .training.stepping import CHOICES, choose
 
 TOP = 20
-"""Length of the ranking lists that a run keeps."""
+"""Length of the ranking lists that a run saves."""
 KEEP = ("weights", "descriptors", "metrics")
-"""What a run keeps beside metrics, history, ranking lists and provenance: the network's weights, or the test images'
-descriptors in float16 (enough to re-rank them and to look at regions alone), or nothing more."""
+"""What a run saves besides metrics, history, ranking lists and provenance: the network's weights, or the test images'
+descriptors in float16 (enough to re-rank them and to evaluate single regions), or nothing more."""
 SPLITS = ("train", "query", "gallery")
 
 
@@ -56,46 +56,44 @@ def run(
     planned: str = "",
     log: Callable[[str], None] = print,
 ) -> Run:
-    """The experiment's run: read from its folder when it is finished, otherwise trained (or gone on with) now.
+    """The experiment's run: read from its folder if it is finished, otherwise trained or resumed now.
 
-    ``keep`` is one of ``KEEP``, ``step`` one of ``stepping.CHOICES``: it decides how fast a step is, and nothing of the
-    key. ``after_epoch`` as of ``train``, and may raise: the next call goes on from there.
-    In the processes of ``accelerate launch`` or ``accelerate.notebook_launcher`` they share the work (``distributed``),
-    and each returns the run.
+    ``keep`` is one of ``KEEP``; ``step``, one of ``stepping.CHOICES``, affects the speed only and is not part of the
+    key. ``after_epoch`` as in ``train``; if it raises, the next call resumes from there. The processes of ``accelerate
+    launch`` or ``accelerate.notebook_launcher`` divide the work among them (``distributed``), and each returns the run.
 
-    Raises ValueError when ``planned``, the key under which a study waits for it, is no longer its key, OSError in one
-    sentence when its folder cannot be written, and what ``pixels.decode`` and ``train`` raise.
+    Raises ValueError if the key differs from ``planned``, the key that a study expects, OSError if the run's folder
+    cannot be written, and what ``pixels.decode`` and ``train`` raise.
     """
     check("keep", keep, KEEP)
     check("step", step, CHOICES)
     result = run_of(experiment, data, results)
     if planned not in ("", result.folder.name):
-        raise ValueError(f"the images of {data.name} in {data.root} are others than when the study was planned")
+        raise ValueError(f"the images of {data.name} in {data.root} have changed since the study was planned")
     if distributed.is_distributed() or not result.is_finished:
-        follow = {"log_with": tracking.requested_trackers() or None, "project_dir": str(result.folder)}
-        accelerator = make_accelerator(experiment.recipe.precision, cpu, **follow)
-        with distributed.exclusive_run(result.folder, accelerator):  # a second study waits, and then finds it finished
+        options = {"log_with": tracking.requested_trackers() or None, "project_dir": str(result.folder)}
+        accelerator = make_accelerator(experiment.recipe.precision, cpu, **options)
+        with distributed.exclusive_run(result.folder, accelerator):  # a second study waits until it is finished
             if not distributed.broadcast(result.is_finished, accelerator):
                 if accelerator.is_main_process:
                     clear(result.folder)
                 with tracking.tracked(accelerator, experiment, result.folder.name):
                     _train_and_evaluate(experiment, data, result.folder, accelerator, keep, step, after_epoch, log)
-    if (
-        distributed.is_main_process() and result.checkpoint.exists()
-    ):  # of a run that ends now, or was killed before it was tidy
+    # The checkpoint of this run, or of one that was killed before it could remove it.
+    if distributed.is_main_process() and result.checkpoint.exists():
         clear(result.folder, "metrics.json")
         result.checkpoint.unlink(missing_ok=True)
     return result
 
 
 def finished(experiment: Experiment, data: ReidData, results: Path | None = None) -> Run | None:
-    """The experiment's run if it is finished."""
+    """The experiment's run if it is finished, otherwise None."""
     result = run_of(experiment, data, results)
     return result if result.is_finished else None
 
 
 def run_of(experiment: Experiment, data: ReidData, results: Path | None = None) -> Run:
-    """The experiment's run, finished or not; nothing is made."""
+    """The experiment's run, finished or not; nothing is created on disk."""
     return Run((results or results_dir()) / "runs" / key(experiment, data))
 
 
@@ -110,12 +108,12 @@ def _train_and_evaluate(
     log: Callable[[str], None],
 ) -> None:
     recipe = experiment.recipe
-    # What can go wrong at once comes first: the network and its weights, then the slow decoding.
+    # Fast checks come first, then the network and its weights, then the slow decoding.
     distributed.local_rows(recipe.batch, accelerator)
     choose(step, accelerator)
-    with accelerator.local_main_process_first():  # the others find in the cache what it has made
+    with accelerator.local_main_process_first():  # the other processes then read from the cache
         model = build(experiment, data.train_ids)
-        weights = weight_files.record(experiment.weights)  # now, as the file may be gone in the end
+        weights = weight_files.record(experiment.weights)  # now, as the file may be gone after the training
         check_rankable(data)
         images = {split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in SPLITS}
         boxes = boxes_of(experiment, data)
@@ -169,7 +167,7 @@ def _save_run(
         half = {"query": query.half().numpy(), "gallery": gallery.half().numpy()}
         write_atomically(folder / "descriptors.npz", lambda file: _save_npz(file, **half))
     write_atomically(folder / "rankings.npz", lambda file: _save_npz(file, top=top, right=matches))
-    if data.protocol != SINGLE_SHOT:  # whose queries have a rank for each draw of the gallery
+    if data.protocol != SINGLE_SHOT:  # there a query has a rank for each draw of the gallery
         names = ("valid", "ap", "ap_trapezoid", "first_rank")
         per_query = {name: getattr(scores, name) for name in names}
         write_atomically(folder / "queries.npz", lambda file: _save_npz(file, **per_query))
@@ -181,7 +179,7 @@ def _save_run(
 def load_model(run: Run, data: ReidData) -> nn.Module:
     """A finished run's trained network, in evaluation mode, on the CPU.
 
-    Raises FileNotFoundError for a run that was kept without its weights.
+    Raises FileNotFoundError for a run that was saved without its weights.
     """
     if not (run.folder / "model.safetensors").exists():
         raise FileNotFoundError(
@@ -193,7 +191,7 @@ def load_model(run: Run, data: ReidData) -> nn.Module:
 
 
 def boxes_of(experiment: Experiment, data: ReidData) -> dict[str, np.ndarray | None]:
-    """Each split's regions R0..R4 (N, 5, 4), x0, y0, x1, y1 as fractions of the image; None where none are needed."""
+    """Each split's regions R0..R4 (N, 5, 4), x0, y0, x1, y1 as fractions of the image; None if unused."""
     if not by_pose(experiment):
         return dict.fromkeys(("train", "query", "gallery"))
     beta = all_options(experiment)["beta"]
@@ -205,25 +203,25 @@ def boxes_of(experiment: Experiment, data: ReidData) -> dict[str, np.ndarray | N
 def extract_descriptors(
     model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, boxes=None, change=None
 ) -> torch.Tensor:
-    """The descriptors that the recipe's test ranks with."""
-    how = {"flip": recipe.flip_test, "unit": recipe.normalise_test, "change": change}
-    return extract(model, images, accelerator=accelerator, boxes=boxes, **how)
+    """The descriptors with which the recipe's test ranks images."""
+    options = {"flip": recipe.flip_test, "unit": recipe.normalise_test, "change": change}
+    return extract(model, images, accelerator=accelerator, boxes=boxes, **options)
 
 
 def _provenance(accelerator: Accelerator, step: str, seconds: dict[str, float]) -> dict:
     cuda = accelerator.device.type == "cuda"
     threads, processes = torch.get_num_threads(), accelerator.num_processes
     device = torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
-    plugin = accelerator.state.dynamo_plugin  # of ACCELERATE_DYNAMO_BACKEND
-    by_accelerate = "" if plugin.backend == DynamoBackend.NO else f", {plugin.backend.value}, {plugin.mode}"
+    plugin = accelerator.state.dynamo_plugin  # set by ACCELERATE_DYNAMO_BACKEND
+    dynamo = "" if plugin.backend == DynamoBackend.NO else f", {plugin.backend.value}, {plugin.mode}"
     packages = ("torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
     return {
         "device": device if processes == 1 else f"{processes} processes, each on {device}",
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        # Our own version is known without an installation: a bare checkout can train.
+        # Not from importlib.metadata, as the package may run from a checkout without installation.
         "packages": {"reidnb": __version__} | {name: version(name) for name in packages},
         "commit": _commit(),
-        "step": step + by_accelerate.lower(),
+        "step": step + dynamo.lower(),
         "train_seconds": round(seconds["train"], 1),
         "evaluate_seconds": round(seconds["evaluate"], 1),
         "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -231,21 +229,21 @@ def _provenance(accelerator: Accelerator, step: str, seconds: dict[str, float]) 
 
 
 def _commit() -> str:
-    """The checkout's commit, with '-dirty' where the package differs from it, or '' outside a checkout."""
+    """The checkout's commit, with '-dirty' if the package differs from it, or '' outside a checkout."""
     package = str(Path(__file__).parent)
 
     def git(*words: str) -> str:
         return subprocess.run(["git", "-C", package, *words], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        # Not of the whole checkout: a study writes its results into it.
+        # Only the package is compared, since a study writes its results into the checkout.
         return git("rev-parse", "--short", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", package) else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
 
 
 def _save_weights(model: nn.Module, path: Path) -> None:
-    """Every parameter once, also where two modules share it (which the library finds in plain memory order only)."""
+    """Save every parameter once, also if modules share it, which safetensors detects for contiguous tensors only."""
     save_weights(model.to("cpu", memory_format=torch.contiguous_format), str(path))
 
 
@@ -255,5 +253,5 @@ def _save_npz(path: Path, **arrays: np.ndarray) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write a dict as it lies beside a run, whole or not at all."""
+    """Write a dict as JSON into a run's folder, atomically."""
     write_atomically(path, lambda file: file.write_text(to_json(content)))

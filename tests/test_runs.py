@@ -52,7 +52,7 @@ def step_of_provenance() -> str:
     return runs._provenance(make_accelerator(cpu=True), "eager", {"train": 1.0, "evaluate": 1.0})["step"]
 
 
-def test_provenance_says_how_steps_were_taken(monkeypatch):
+def test_provenance_records_the_kind_of_step(monkeypatch):
     assert step_of_provenance() == "eager"
     monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "inductor")
     monkeypatch.setenv("ACCELERATE_DYNAMO_MODE", "reduce-overhead")
@@ -68,14 +68,14 @@ def test_a_finished_run_is_read_not_trained(finished, monkeypatch, street_small)
     assert again.folder == finished.folder and again.metrics == finished.metrics
 
 
-def test_images_that_changed_since_the_plan_are_told_before_training(tmp_path, street_small):
-    with pytest.raises(ValueError, match=r"images of street-small in .* are others than when the study was planned"):
+def test_images_that_changed_since_the_plan_are_refused_before_training(tmp_path, street_small):
+    with pytest.raises(ValueError, match=r"images of street-small in .* have changed since the study was planned"):
         run(smoke(), street_small, results=tmp_path, planned="wrcanet-street-small-0123456789abcdef", **QUIET)
     assert not any(tmp_path.iterdir())
     assert run(smoke(), street_small, planned=key(smoke(), street_small), **QUIET).is_finished
 
 
-def test_a_checkpoint_of_a_finished_run_goes(finished, street_small):
+def test_a_checkpoint_of_a_finished_run_is_removed(finished, street_small):
     finished.checkpoint.write_bytes(b"left by a process that was killed at its last step")
     run(smoke(), street_small, **QUIET)
     assert not finished.checkpoint.exists()
@@ -94,7 +94,7 @@ def test_the_kept_model_gives_the_kept_numbers(finished, street_small):
         assert finished.rankings["right"][i, 0] == (pids[top[i, 0]] == pid)
 
 
-def test_reranking_is_kept_beside(finished, street_small):
+def test_reranking_is_cached(finished, street_small):
     scores = reranked(finished, street_small)
     assert set(scores) == set(finished.metrics)
     assert (finished.folder / "metrics-reranked.json").exists()
@@ -111,7 +111,7 @@ def test_reranking_is_kept_beside(finished, street_small):
         {"weights": "imagenet"},
     ],
 )
-def test_key_changes_with_whatever_decides_the_result(street_small, change):
+def test_key_changes_with_whatever_determines_the_result(street_small, change):
     assert key(replace(smoke(), **change), street_small) != key(smoke(), street_small)
 
 
@@ -166,7 +166,7 @@ def test_quick_is_the_stated_network_and_batch_at_half_the_size(paper):
     assert (recipe.weight_decay, recipe.backbone_lr, recipe.precision) == (5e-4, None, "bf16")
 
 
-def test_quick_learns_faster_from_nothing_than_from_weights():
+def test_quick_has_a_higher_rate_from_random_than_from_given_weights():
     def start(paper, weights=None):
         experiment = one_experiment(PAPERS[paper], {}, {}, "market1501", "quick", weights=weights)
         return experiment.weights, experiment.recipe.lr
@@ -174,7 +174,7 @@ def test_quick_learns_faster_from_nothing_than_from_weights():
     assert start("dranet") == ("imagenet", 5e-4)
     assert start("dranet", "") == ("", 1e-3)
     assert start("dranet", "w.pth") == ("w.pth", 5e-4)
-    assert start("attention_driven") == ("", 1e-3)  # nobody publishes its weights
+    assert start("attention_driven") == ("", 1e-3)  # no weights are published
     assert start("attention_driven", "imagenet") == ("imagenet", 5e-4)
 
 
@@ -184,7 +184,7 @@ def test_trained_weights_load_into_a_new_network(finished, street_small):
     assert np.isfinite(model(torch.randn(2, 3, 64, 32)).descriptor.detach().numpy()).all()
 
 
-def test_one_camera_only_is_told_before_training(tmp_path, street_small, monkeypatch):
+def test_a_single_camera_is_refused_before_training(tmp_path, street_small, monkeypatch):
     single = replace(
         street_small, gallery=street_small.gallery.assign(camid=1), query=street_small.query.assign(camid=1)
     )
