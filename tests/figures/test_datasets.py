@@ -1,4 +1,4 @@
-"""Pictures of a data set show what its tables say."""
+"""Figures of a data set agree with its tables."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,9 +40,9 @@ def test_bars_hold_every_identity_and_image(street_small):
     left, right = datasets.distribution(street_small).axes
     assert sum(bar.get_height() for bar in left.patches) == 8
     heights = [[bar.get_height() for bar in bars] for bars in right.containers]
-    for split, found in zip(datasets.SPLITS, heights, strict=True):
+    for split, bars in zip(datasets.SPLITS, heights, strict=True):
         table = getattr(street_small, split)
-        assert found == [(table.camid == camera).sum() for camera in (1, 2, 3)]
+        assert bars == [(table.camid == camera).sum() for camera in (1, 2, 3)]
 
 
 def test_heat_maps_count(street_small):
@@ -54,9 +54,9 @@ def test_heat_maps_count(street_small):
     for (y, x), number in np.ndenumerate(cells):
         assert number == ((train.camid == y + 1) & (train.pid == first[x])).sum()
     seen = {camera: set(train.pid[train.camid == camera]) for camera in (1, 2, 3)}
-    shared = right.images[0].get_array()
-    assert all(shared[a - 1, b - 1] == len(seen[a] & seen[b]) for a in seen for b in seen)
-    assert {text.get_text() for text in right.texts} == {str(n) for n in shared.ravel()}
+    common = right.images[0].get_array()
+    assert all(common[a - 1, b - 1] == len(seen[a] & seen[b]) for a in seen for b in seen)
+    assert {text.get_text() for text in right.texts} == {str(n) for n in common.ravel()}
 
 
 def test_protocol_sheet_has_a_row_for_each_kind(street_small):

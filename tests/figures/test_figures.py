@@ -47,19 +47,19 @@ def test_right_and_wrong_differ_without_colour():
     assert min(style.RIGHT["linewidth"], style.WRONG["linewidth"]) >= 3
 
 
-def test_no_two_of_twenty_curves_share_two_of_their_marks():
+def test_any_two_of_twenty_curves_have_at_most_one_mark_in_common():
     looks = [tuple(look.values()) for look in style.lines(20)]
     for i, a in enumerate(looks):
         assert all(sum(x == y for x, y in zip(a, b, strict=True)) <= 1 for b in looks[:i])
 
 
-def test_a_figure_is_saved_whole_closed_and_always_alike(tmp_path):
+def test_a_figure_is_saved_atomically_closed_and_reproducible(tmp_path):
     def draw():
         return ranking.ranking_list(images(1), images(1, 2), np.array([[True, False]]))
 
     first, second = (style.save(draw(), tmp_path / "new" / f"{name}.webp") for name in "ab")
     assert first.read_bytes() == second.read_bytes()
-    assert sorted(p.name for p in first.parent.iterdir()) == ["a.webp", "b.webp"]  # nothing half-written
+    assert sorted(p.name for p in first.parent.iterdir()) == ["a.webp", "b.webp"]  # no partial file
     assert Image.open(first).size[0] > 200
     assert not plt.get_fignums()
 
@@ -150,17 +150,17 @@ def test_an_overlay_blends_at_known_points():
     image = np.full((8, 4, 3), 100, np.uint8)
     heat = np.zeros((8, 4))
     heat[2, 1], heat[5, 3] = 5, 10
-    found = heatmaps.overlay(image, heat, alpha=0.5)
+    blended = heatmaps.overlay(image, heat, alpha=0.5)
     for place, level in {(0, 0): 0.0, (2, 1): 0.5, (5, 3): 1.0}.items():
         expected = 0.5 * 100 + 0.5 * 255 * np.array(INFERNO(level)[:3])
-        np.testing.assert_allclose(found[place], expected, atol=1)
-    assert found.dtype == np.uint8 and found.shape == image.shape
+        np.testing.assert_allclose(blended[place], expected, atol=1)
+    assert blended.dtype == np.uint8 and blended.shape == image.shape
 
 
 def test_a_map_grows_bilinearly():
-    grown = heatmaps.colour(np.array([[0.0, 1.0]]), (1, 4))  # sampled at 0, 1/4, 3/4, 1
+    enlarged = heatmaps.colour(np.array([[0.0, 1.0]]), (1, 4))  # sampled at 0, 1/4, 3/4, 1
     levels = np.array([INFERNO(v, bytes=True)[:3] for v in (0.0, 0.25, 0.75, 1.0)])
-    np.testing.assert_array_equal(grown[0], levels)
+    np.testing.assert_array_equal(enlarged[0], levels)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0.01, 1e3))
@@ -170,7 +170,7 @@ def test_a_map_looks_the_same_at_any_scale_and_offset(offset, scale):
     assert np.abs(moved - heatmaps.colour(heat)).max() <= 3
 
 
-def test_a_constant_map_is_all_minimum():
+def test_a_constant_map_is_zero():
     assert (heatmaps.colour(np.full((3, 2), 7.0)) == INFERNO(0.0, bytes=True)[:3]).all()
 
 
@@ -224,7 +224,7 @@ class Toy(nn.Module):
 
 
 @pytest.mark.parametrize("twice", [False, True])
-def test_a_cam_shines_where_the_descriptor_comes_from(twice):
+def test_a_cam_is_high_where_the_descriptor_comes_from(twice):
     x = torch.zeros(2, 3, 8, 8)
     x[0, :, :2, :2], x[1, :, 6:, 4:6] = 2.0, 2.0
     model = Toy(twice).train().requires_grad_(False)
@@ -246,7 +246,7 @@ def test_a_cam_takes_another_target_and_another_forward():
     assert maps[0, 0, 0] == maps.max() > 0.9
 
 
-def test_a_cam_needs_a_layer_that_takes_part():
+def test_a_cam_needs_a_layer_that_contributes():
     model = Toy()
     with pytest.raises(ValueError, match="does not contribute to the descriptor"):
         cam(model, model.unused, torch.zeros(1, 3, 4, 4))
@@ -301,7 +301,7 @@ def test_a_single_loss_needs_no_parts():
     assert set(axes_of(curves.history(trained(parts=("id",))))) == {"Loss", "Learning rate"}
 
 
-def test_a_frame_that_is_no_history_is_refused():
+def test_a_frame_that_is_not_a_history_is_refused():
     with pytest.raises(ValueError, match="no column 'loss'"):
         curves.history(pd.DataFrame({"epoch": [1]}))
     with pytest.raises(ValueError, match="it has no row"):

@@ -24,11 +24,11 @@ def test_published_numbers_are_the_printed_ones():
 
 
 @pytest.mark.parametrize("name", PAPERS)
-def test_every_run_row_that_is_printed_is_run(name):
+def test_every_printed_row_of_kind_run_is_in_the_table(name):
     for table in PAPERS[name].tables:
         printed = PAPERS[name].published(table.name)
-        own = {row.name for row in table.rows}
-        assert set(printed.row[printed.kind == "run"]) <= own
+        names = {row.name for row in table.rows}
+        assert set(printed.row[printed.kind == "run"]) <= names
         assert set(printed.dataset) == set(table.datasets)
 
 
@@ -52,9 +52,9 @@ def test_smoke_table_beside_published():
     assert len(runs) == 10
     frame = beside_published(PAPERS["wrcanet"], "table2", "street-small", runs)
     assert list(frame.seeds) == [2] * 5 and set(frame.published_dataset) == {"market1501"}
-    own = [run.metrics["map"] for row, run in runs if row.name == "ResNet-50"]
-    assert frame.ours_map[0] == pytest.approx(np.mean(own)) and frame.spread_map[0] == pytest.approx(
-        np.std(own, ddof=1)
+    values = [run.metrics["map"] for row, run in runs if row.name == "ResNet-50"]
+    assert frame.ours_map[0] == pytest.approx(np.mean(values)) and frame.spread_map[0] == pytest.approx(
+        np.std(values, ddof=1)
     )
     assert frame.published_map[0] == 71.4
     text = caption(PAPERS["wrcanet"], "table2", runs)

@@ -73,8 +73,8 @@ def test_every_figure_has_its_pictures(finished, street_small):
     assert len(parts.masks(finished, street_small, count=3).axes) == 3 * 7
     assert len(parts.aligned(street_small, count=2).axes) == 2 * (1 + 4 + 4)
     figure = parts.importance(finished, street_small)
-    shown = [sum(len(line.get_xdata()) for line in axes.lines[:-1]) for axes in figure.axes]
-    assert shown == [len(street_small.query) + len(street_small.gallery)] * 4
+    counts = [sum(len(line.get_xdata()) for line in axes.lines[:-1]) for axes in figure.axes]
+    assert counts == [len(street_small.query) + len(street_small.gallery)] * 4
 
 
 def test_runs_without_pose_have_no_part_to_hide(street_small):

@@ -22,13 +22,13 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-# --- cutting the parts
+# --- cropping the parts
 
 
 def test_strips_are_the_images_own_rows():
     images = torch.rand(2, 3, *SIZE)
-    whole = cut(images, strips(2)[:, :1], SIZE)
-    torch.testing.assert_close(whole[:, 0], images)
+    full = cut(images, strips(2)[:, :1], SIZE)
+    torch.testing.assert_close(full[:, 0], images)
     parts = cut(images, strips(2)[:, 1:], (16, 32))
     for i in range(4):
         torch.testing.assert_close(parts[:, i], images[:, :, 16 * i : 16 * i + 16])
@@ -77,12 +77,12 @@ def test_grouped_branches_are_four_branches(options):
     grouped = Branches(*arguments, groups=4, **options)
     x = torch.randn(2, 16, 16, 32)
     for _ in range(3):
-        grouped(x)  # batch statistics of its own for each group
-    whole, masks = grouped.eval()(x)
+        grouped(x)  # separate batch statistics for each group
+    full, masks = grouped.eval()(x)
     assert set(masks) == {2, 3, 4}
     for i in range(4):
         part, part_masks = one_of(grouped, Branches(*arguments, **options), i, 4)(x.chunk(4, 1)[i])
-        torch.testing.assert_close(whole.chunk(4, 1)[i], part)
+        torch.testing.assert_close(full.chunk(4, 1)[i], part)
         torch.testing.assert_close(masks[3][:, i], part_masks[3][:, 0])
 
 
@@ -115,7 +115,7 @@ def test_poolings_of_each_block(number, poolings, smallest):
 
 
 def test_mask_by_hand():
-    """Eq. 6 and what follows it, for two groups of three channels."""
+    """Eq. 6 and the following text, for two groups of three channels."""
     torch.manual_seed(0)
     module = IntraAttention(2, 3, 1, 1, 2, groups=2, normalised=False).eval()
     v = torch.randn(1, 4, 6, 4)
@@ -123,8 +123,8 @@ def test_mask_by_hand():
     weight = {name: value.detach().numpy() for name, value in module.named_parameters()}
     expected = []
     for g in range(2):
-        own = a[3 * g : 3 * g + 3]
-        padded = np.pad(own, ((0, 0), (1, 1), (1, 1)))
+        group = a[3 * g : 3 * g + 3]
+        padded = np.pad(group, ((0, 0), (1, 1), (1, 1)))
         s = np.array(
             [
                 [(padded[:, i : i + 3, j : j + 3] * weight["spatial.0.weight"][g]).sum() for j in range(4)]
@@ -133,7 +133,7 @@ def test_mask_by_hand():
         )
         s += weight["spatial.0.bias"][g]
         rows = slice(3 * g, 3 * g + 3)
-        c = weight["channel.0.weight"][rows, :, 0, 0] @ own.mean((1, 2)) + weight["channel.0.bias"][rows]
+        c = weight["channel.0.weight"][rows, :, 0, 0] @ group.mean((1, 2)) + weight["channel.0.bias"][rows]
         product = s[None] * c[:, None, None]
         mixed = np.einsum("oc,chw->ohw", weight["mix.weight"][rows, :, 0, 0], product)
         expected.append(sigmoid(mixed + weight["mix.bias"][rows][:, None, None]))
@@ -232,8 +232,8 @@ def test_loss_of_eq_11_by_hand():
     total = 0.0
     for name, logits in output.id_logits.items():
         x = logits.detach().double().numpy()
-        own = np.mean([-np.log(np.exp(row[label]) / np.exp(row).sum()) for row, label in zip(x, labels, strict=True)])
-        total += own if name == "fused" else 0.3 * own
+        mean = np.mean([-np.log(np.exp(row[label]) / np.exp(row).sum()) for row, label in zip(x, labels, strict=True)])
+        total += mean if name == "fused" else 0.3 * mean
     parts = model.loss(output, labels)
     assert len(parts) == 6
     assert sum(parts.values()).item() == pytest.approx(total, rel=1e-5)
@@ -248,11 +248,11 @@ def test_concatenation_has_no_loss_of_its_own():
     torch.testing.assert_close(parts["id_head"], expected)
 
 
-# --- the whole model
+# --- the full model
 
 
-def test_boxes_are_what_the_branches_see():
-    """Boxes that are the strips give the strips' descriptor; another head box changes the head alone."""
+def test_branches_take_the_boxes():
+    """Boxes that are the strips give the strips' descriptor; another head box changes only the head."""
     images = torch.randn(2, 3, *SIZE)
     model = tiny(regions="pose", fusion="concat", halves="plain").eval()
     plain = tiny(fusion="concat", halves="plain").eval()
@@ -264,7 +264,7 @@ def test_boxes_are_what_the_branches_see():
     assert not changed[: model.columns["head"].start].any() and not changed[model.columns["head"].stop :].any()
 
 
-def test_image_means_make_the_result_blind_to_a_colour_cast():
+def test_image_means_make_the_result_invariant_to_a_colour_cast():
     images = torch.randn(2, 3, *SIZE)
     cast = images + torch.tensor([0.5, -0.2, 0.1])[:, None, None]
     model = tiny(means="image").eval()
@@ -322,7 +322,7 @@ def test_pretrained_weights_are_all_but_classifiers_and_fusion(tmp_path, monkeyp
     assert (tiny(weights="imagenet").conv1.weight == 0.5).all()
 
 
-def test_weights_of_another_network_are_told(tmp_path):
+def test_weights_of_another_network_are_refused(tmp_path):
     save_file(tiny(intra=False).state_dict(), tmp_path / "plain.safetensors")
     with pytest.raises(ValueError, match=r"do not fit this network with these options: \d+ of \d+ arrays"):
         tiny(weights=str(tmp_path / "plain.safetensors"))
@@ -347,7 +347,7 @@ def test_wrong_options_are_named(options, message):
         tiny(**options)
 
 
-def test_missing_or_wrong_boxes_are_told():
+def test_missing_or_wrong_boxes_are_refused():
     model, images = tiny(regions="pose"), torch.randn(2, 3, *SIZE)
     with pytest.raises(ValueError, match="regions='pose' needs boxes"):
         model(images)

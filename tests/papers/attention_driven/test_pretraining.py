@@ -41,13 +41,13 @@ def test_recipe_is_as_stated():
 
 
 def test_pictures_are_read_like_an_array(imagenet):
-    found = pretraining.find_images(imagenet)
-    assert found.classes == ["n01", "n02", "n03"] and len(found.samples) == 12
-    pictures = pretraining.Pictures([path for path, _ in found.samples], (64, 32))
+    dataset = pretraining.find_images(imagenet)
+    assert dataset.classes == ["n01", "n02", "n03"] and len(dataset.samples) == 12
+    pictures = pretraining.Pictures([path for path, _ in dataset.samples], (64, 32))
     batch = pictures[np.array([5, 0, 5])]
     assert len(pictures) == 12 and batch.shape == (3, 64, 32, 3) and batch.dtype == np.uint8
     np.testing.assert_array_equal(batch[0], batch[2])
-    with Image.open(found.samples[5][0]) as image:
+    with Image.open(dataset.samples[5][0]) as image:
         expected = np.asarray(image.resize((32, 64), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(batch[0], expected)
 
@@ -60,9 +60,9 @@ def test_fine_tuning_starts_from_the_file(imagenet, tmp_path, monkeypatch):
     assert all(name.startswith(PRETRAINED) for name in state)
     torch.manual_seed(0)
     model = AttentionDriven(7, (64, 32), "five-branch-eighth", "imagenet")
-    own = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
-    assert set(own) == set(state)
-    assert all(torch.equal(own[name], state[name]) for name in own)
+    pretrained = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
+    assert set(pretrained) == set(state)
+    assert all(torch.equal(pretrained[name], state[name]) for name in pretrained)
     torch.manual_seed(0)
     untrained = AttentionDriven(7, (64, 32), "five-branch-eighth")
     assert not torch.equal(untrained.conv1.weight, model.conv1.weight)
@@ -79,7 +79,7 @@ def test_a_run_from_pretrained_weights(imagenet, tmp_path, street_small):
     assert run(experiment, street_small, results=tmp_path, cpu=True, log=lambda line: None).metrics["queries"] > 0
 
 
-def test_wrong_folders_and_broken_pictures_are_told(imagenet, tmp_path):
+def test_wrong_folders_and_broken_pictures_are_refused(imagenet, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         pretraining.pretrain(tmp_path / "nowhere", target=tmp_path / "x")
     (tmp_path / "empty").mkdir()

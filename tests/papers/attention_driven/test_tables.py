@@ -61,8 +61,8 @@ def test_rows_of_several_tables_are_one_run(street_small):
     """Table 6's Intra+inter is also a row of tables 7, 8, 10 and 11; Aligned and Inter are rows of table 9."""
 
     def keys(table):
-        found = experiments(PAPERS["attention_driven"], table, "street-small", "smoke")
-        return {row.name: key(experiment, street_small) for row, experiment in found}
+        result = experiments(PAPERS["attention_driven"], table, "street-small", "smoke")
+        return {row.name: key(experiment, street_small) for row, experiment in result}
 
     six, nine = keys("table6"), keys("table9")
     assert six["Intra+inter"] == keys("table8")["With attention decomposition"] == keys("table10")["lambda=0.5"]
@@ -98,22 +98,22 @@ def test_kept_model_gives_the_kept_numbers(finished, street_small):
 
 
 def test_regions_of_one_run(finished, street_small):
-    found = by_region(finished, street_small)
-    assert set(found) == {"global", "head", "upper_body", "upper_leg", "lower_leg", "parts", "all"}
-    assert found["all"]["map"] == pytest.approx(finished.metrics["map"], abs=0.01)  # both halves have length 1
+    result = by_region(finished, street_small)
+    assert set(result) == {"global", "head", "upper_body", "upper_leg", "lower_leg", "parts", "all"}
+    assert result["all"]["map"] == pytest.approx(finished.metrics["map"], abs=0.01)  # both halves have length 1
     query, gallery = rescoring.descriptors(finished, street_small)
     head = [torch.nn.functional.normalize(x[:, 256:384]) for x in (query, gallery)]
     scores = metrics.evaluate(*head, **labels_of(street_small))
-    assert found["head"]["rank1"] == pytest.approx(100 * scores.rank(1), abs=0.01)
-    assert by_region(finished, street_small) == found
+    assert result["head"]["rank1"] == pytest.approx(100 * scores.rank(1), abs=0.01)
+    assert by_region(finished, street_small) == result
 
 
 def test_table_7_measures_regions(finished, street_small):
     rows = PAPERS["attention_driven"].table("table7").rows
     pairs = [(row, finished) for row in rows if "(with intra" in row.name]
     frame = beside_published(PAPERS["attention_driven"], "table7", "street-small", pairs).set_index("row")
-    found = by_region(finished, street_small)
-    assert frame.ours_map["Lower-Leg (with intra-attention)"] == found["lower_leg"]["map"]
+    result = by_region(finished, street_small)
+    assert frame.ours_map["Lower-Leg (with intra-attention)"] == result["lower_leg"]["map"]
     assert frame.ours_map["Global+Part (with intra-attention)"] == finished.metrics["map"]
     assert frame.published_map["Head (with intra-attention)"] == 26.76
 

@@ -1,4 +1,4 @@
-"""How hard DRANet's hard examples are, and whether its channel attention is awake, on one smoke run."""
+"""Accuracy on DRANet's hard examples, and active units of its channel attention, on one smoke run."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def finished(street_small) -> Run:
     return run(experiment, street_small, cpu=True, log=lambda line: None)
 
 
-def test_how_hard_names_training_images_from_each_map(finished, street_small):
+def test_how_hard_classifies_training_images_from_each_map(finished, street_small):
     size, count = finished.experiment.recipe.size, len(street_small.train)
     labels = np.unique(street_small.train.pid, return_inverse=True)[1]
     images = pixels.read(list(street_small.train.path), size)
@@ -34,7 +34,7 @@ def test_how_hard_names_training_images_from_each_map(finished, street_small):
     assert (table.low <= table.right).all() and (table.right <= table.high).all()
 
 
-def test_awake_counts_hidden_units_that_some_image_wakes(finished, street_small, monkeypatch):
+def test_awake_counts_hidden_units_that_some_image_activates(finished, street_small, monkeypatch):
     model = load_model(finished, street_small)
     images = pixels.read(list(street_small.train.path), finished.experiment.recipe.size)
     with torch.inference_mode():
@@ -42,14 +42,14 @@ def test_awake_counts_hidden_units_that_some_image_wakes(finished, street_small,
     table = analysis.awake(finished, street_small)
     a = maps["stage4"].numpy()
     a = a.repeat(3, 2) if a.shape[2] < 3 else a
-    for part, own in enumerate(np.array_split(a, 3, axis=2)):
-        hidden = own.mean((2, 3)) @ model.attention[part].w0.weight.detach().numpy().T
+    for part, part_map in enumerate(np.array_split(a, 3, axis=2)):
+        hidden = part_map.mean((2, 3)) @ model.attention[part].w0.weight.detach().numpy().T
         assert table.awake[part] == sum((hidden > 0).any(0)) and table["hidden units"][part] == hidden.shape[1]
         limits = np.quantile(maps["m"][:, :, part].numpy(), (0.025, 0.975))
         np.testing.assert_allclose(table.loc[part, ["m from", "m to"]].astype(float), limits, atol=1e-5)
 
     for part in model.attention:
-        part.w0.weight.data.fill_(-1)  # the average of a map behind a ReLU is never below 0
+        part.w0.weight.data.fill_(-1)  # averages after a ReLU are never negative
     monkeypatch.setattr(analysis, "load_model", lambda *_: model)
     table = analysis.awake(finished, street_small)
     assert (table.awake == 0).all() and (table[["m from", "m to"]] == 0.5).all(axis=None)
@@ -65,5 +65,5 @@ def test_how_hard_makes_d_with_another_identitys_map(finished, street_small, mon
 
     monkeypatch.setattr(DRANet, "forward", watched)
     analysis.how_hard(finished, street_small, count=20)
-    own, other = asked
-    assert len(own) == 20 and (other != own).all() and other.min() >= 0 and other.max() < street_small.train_ids
+    true, other = asked
+    assert len(true) == 20 and (other != true).all() and other.min() >= 0 and other.max() < street_small.train_ids

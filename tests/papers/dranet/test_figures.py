@@ -67,9 +67,9 @@ def test_what_a_mask_leaves_of_an_image():
     np.testing.assert_array_equal(hard_examples.left(image, torch.zeros(1, 4, 2)), 0)
     np.testing.assert_array_equal(hard_examples.left(image, torch.ones(1, 4, 2)), image)
     upper = torch.tensor([1.0, 0.0]).reshape(1, 2, 1)
-    found = hard_examples.left(image, upper)
-    np.testing.assert_array_equal(found[:3], image[:3])  # beyond the centre of its upper half
-    np.testing.assert_array_equal(found[9:], 0)
+    result = hard_examples.left(image, upper)
+    np.testing.assert_array_equal(result[:3], image[:3])  # beyond the centre of its upper half
+    np.testing.assert_array_equal(result[9:], 0)
 
 
 def test_epochs_shown_have_first_and_last():
@@ -81,8 +81,8 @@ def test_spatial_masks_have_a_row_per_image(seen, people):
     figure = hard_examples.spatial_masks(seen, people[0])
     assert len(figure.axes) == 3 * (1 + 2 * 3)
     assert [text.get_text() for text in figure.texts][:3] == ["image", "H,\nepoch 0", "left,\nepoch 0"]
-    shown = figure.axes[2].images[0].get_array()
-    np.testing.assert_array_equal(shown, hard_examples.left(people[0][0], seen[0]["reverse_h"][0]))
+    drawn = figure.axes[2].images[0].get_array()
+    np.testing.assert_array_equal(drawn, hard_examples.left(people[0][0], seen[0]["reverse_h"][0]))
 
 
 def test_channel_masks_are_sorted_and_reversed(seen):
@@ -109,18 +109,18 @@ def test_examples_show_all_four_maps(finished, street_small, people):
 
 def test_activation_maps_do_not_depend_on_batches(finished, street_small, monkeypatch):
     images = samples.read_images(street_small.query, [0, 1, 2, 3, 4], finished.experiment.recipe.size)
-    whole = hard_examples.activation_maps(finished, street_small, images)
+    full = hard_examples.activation_maps(finished, street_small, images)
     monkeypatch.setattr(hard_examples, "BATCH", 2)
-    np.testing.assert_allclose(hard_examples.activation_maps(finished, street_small, images), whole, atol=1e-4)
+    np.testing.assert_allclose(hard_examples.activation_maps(finished, street_small, images), full, atol=1e-4)
 
 
 def test_where_they_look_uses_the_masks_of_the_street(finished, street_small, monkeypatch):
     truth = street.truth(street_small.root, "query")
     monkeypatch.setattr(hard_examples, "cam", lambda model, layer, batch: np.ones(batch[:, 0].shape, np.float32))
     table = hard_examples.where_they_look({"flat": finished}, street_small).set_index(["measure", "variant"])
-    share = table.loc["share on the person", "mean"]
-    assert share["flat"] == pytest.approx(share["an even map"])
-    assert share["flat"] == pytest.approx(100 * truth.masks.mean())
+    fraction = table.loc["share on the person", "mean"]
+    assert fraction["flat"] == pytest.approx(fraction["an even map"])
+    assert fraction["flat"] == pytest.approx(100 * truth.masks.mean())
     assert table.loc[("entropy on the person", "flat"), "mean"] == pytest.approx(100)
     assert (table.images == len(street_small.query)).all()
 

@@ -75,8 +75,8 @@ def test_centred_channel_mask_takes_the_batch_mean_out_first():
 @settings(deadline=None)
 @given(st.floats(0, 1), st.sampled_from([0.5, 1.0, 2.0]))
 def test_reverse_mask_by_hand(mask, alpha):
-    found = reverse(torch.tensor([mask], dtype=torch.float32), alpha).item()
-    assert found == pytest.approx((1 - np.float32(mask)) ** alpha, abs=1e-6)
+    result = reverse(torch.tensor([mask], dtype=torch.float32), alpha).item()
+    assert result == pytest.approx((1 - np.float32(mask)) ** alpha, abs=1e-6)
 
 
 def test_hard_example_is_empty_where_the_mask_is_one():
@@ -124,10 +124,10 @@ def test_f_3x3_is_a_convolution_normalised_and_rectified():
 @given(st.integers(0, 1000))
 def test_minmax_takes_each_map_to_zero_and_one(seed):
     h = torch.randn(3, 1, 4, 2, generator=torch.Generator().manual_seed(seed)) * 10
-    found = unit_interval(h, "minmax").numpy()
+    result = unit_interval(h, "minmax").numpy()
     for n in range(3):
         own = h[n].numpy()
-        np.testing.assert_allclose(found[n], (own - own.min()) / (own.max() - own.min()), atol=1e-6)
+        np.testing.assert_allclose(result[n], (own - own.min()) / (own.max() - own.min()), atol=1e-6)
     np.testing.assert_allclose(unit_interval(h, "sigmoid"), 1 / (1 + np.exp(-h.numpy())), rtol=1e-4)
 
 
@@ -142,7 +142,7 @@ def test_b_c_and_d_by_hand(alpha):
         torch.nn.init.normal_(value, std=0.1) if "f1x1" in name else None
     x = images()
     output = model(x, LABELS)
-    found = {name: value.detach().numpy() for name, value in output.id_logits.items()}
+    result = {name: value.detach().numpy() for name, value in output.id_logits.items()}
     descriptor, total = [], {"b": 0.0, "c": 0.0, "d": 0.0}
     for i, a in enumerate(parts_of(model.backbone(x)[-1].detach().numpy())):
         head = model.classifiers["b"][i]
@@ -155,7 +155,7 @@ def test_b_c_and_d_by_hand(alpha):
         d = b * ((1 - (h - low) / (high - low)) ** alpha)[:, None]
         for name, hard in {"b": b, "c": c, "d": d}.items():
             logits = logits_by_hand(head, hard)
-            np.testing.assert_allclose(found[f"{name}{i + 1}"], logits, atol=2e-5)
+            np.testing.assert_allclose(result[f"{name}{i + 1}"], logits, atol=2e-5)
             chosen = logits[np.arange(4), LABELS.numpy()]
             total[name] += np.mean(np.log(np.exp(logits).sum(1)) - chosen)
         descriptor += [b.mean((2, 3)), f.mean((2, 3))]
@@ -209,34 +209,34 @@ def test_each_module_adds_its_loss(options):
 
 def test_rsam_leaves_the_loss_of_b_as_it_is():
     with_it, without = (tiny(rcam=False, rsam=rsam) for rsam in (True, False))
-    found = [model.loss(model(images(), LABELS), LABELS)["id_b"] for model in (with_it, without)]
-    assert torch.equal(*found)
+    result = [model.loss(model(images(), LABELS), LABELS)["id_b"] for model in (with_it, without)]
+    assert torch.equal(*result)
 
 
 @pytest.mark.parametrize("options", VARIANTS)
 def test_evaluation_needs_no_labels_and_is_the_same_for_every_variant(options):
     """Given the same weights; of RCAM's m what is printed for the variants without it: m = 1."""
-    whole, variant = tiny(), tiny(**options)
-    for model in (whole, variant):
+    full, variant = tiny(), tiny(**options)
+    for model in (full, variant):
         model.train()
         model(images(), LABELS)  # moves the batch statistics, also those of hard examples
-    variant.load_state_dict({k: v for k, v in whole.state_dict().items() if k in variant.state_dict()})
-    for model in (whole.eval(), variant.eval()):
+    variant.load_state_dict({k: v for k, v in full.state_dict().items() if k in variant.state_dict()})
+    for model in (full.eval(), variant.eval()):
         for i in range(3 * model.rcam):
             model.attention[i] = _Constant(torch.ones(64))
-    found = variant(images())
-    torch.testing.assert_close(found.descriptor, whole(images()).descriptor)
-    assert torch.equal(found.descriptor, variant(images(), LABELS).descriptor)
-    assert set(found.id_logits) == {"b1", "b2", "b3"} and not {"c", "d", "reverse_m", "h"} & set(found.maps)
+    result = variant(images())
+    torch.testing.assert_close(result.descriptor, full(images()).descriptor)
+    assert torch.equal(result.descriptor, variant(images(), LABELS).descriptor)
+    assert set(result.id_logits) == {"b1", "b2", "b3"} and not {"c", "d", "reverse_m", "h"} & set(result.maps)
 
 
 def test_hard_examples_leave_the_statistics_of_b_alone():
-    whole, baseline = tiny(rcam=False), tiny(rcam=False, rsam=False)
-    for model in (whole, baseline):
+    full, baseline = tiny(rcam=False), tiny(rcam=False, rsam=False)
+    for model in (full, baseline):
         model(images(), LABELS)
     for name, value in baseline.state_dict().items():
-        torch.testing.assert_close(whole.state_dict()[name], value)
-    b, d = (whole.classifiers[name][0].f3x3[1].running_mean for name in "bd")
+        torch.testing.assert_close(full.state_dict()[name], value)
+    b, d = (full.classifiers[name][0].f3x3[1].running_mean for name in "bd")
     assert not torch.allclose(b, d)
 
 

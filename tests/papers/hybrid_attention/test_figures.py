@@ -31,13 +31,13 @@ def images(finished, street_small):
     return samples.query_images(street_small, finished.experiment.recipe.size, count=3)
 
 
-def shown(figure) -> list[np.ndarray]:
+def pictures_of(figure) -> list[np.ndarray]:
     return [axes.images[0].get_array() for axes in figure.axes if axes.images]
 
 
 def test_windows_on_a_person_keep_what_is_inside(images):
     figure = pictures.on_person(images[0], windows(6, 6), 6)
-    drawn = shown(figure)
+    drawn = pictures_of(figure)
     assert len(drawn) == 21
     np.testing.assert_array_equal(drawn[-1], images[0])  # the global one
     second = drawn[1]  # stripe 2 of 64 rows: 10 to 22
@@ -46,7 +46,7 @@ def test_windows_on_a_person_keep_what_is_inside(images):
 
 
 def test_alignment_shows_each_stage_three_times(finished, street_small, images):
-    drawn = shown(pictures.alignment(finished, street_small, images[0]))
+    drawn = pictures_of(pictures.alignment(finished, street_small, images[0]))
     assert len(drawn) == 3 * 5
     np.testing.assert_array_equal(drawn[0], images[0])
     # Stage 4 has the last size already: both poolings leave it.
@@ -57,7 +57,7 @@ def test_alignment_shows_each_stage_three_times(finished, street_small, images):
 
 def test_spatial_attention_has_a_row_a_stage_with_its_range(finished, street_small, images):
     figure = pictures.spatial(finished, street_small, images)
-    assert len(shown(figure)) == 5 * 3
+    assert len(pictures_of(figure)) == 5 * 3
     maps = runs.load_model(finished, street_small)(pictures.normalise(torch.from_numpy(images))).maps
     words = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
     assert f"{maps['S3'].min():.2f} to {maps['S3'].max():.2f}" in words
@@ -74,8 +74,8 @@ def test_channel_attention_is_sorted_by_stage(finished, street_small, images):
 def test_pyramid_writes_each_value_at_its_windows_centre(images):
     rows = [{"first": a, "last": b, "rank1": 10.0 * a + b} for a, b in windows(6, 6)]
     axes = pictures.pyramid(pd.DataFrame(rows), images[0]).axes[1]
-    found = {text.get_position(): text.get_text() for text in axes.texts}
-    assert found == {(b - a, (a + b) / 2): f"{10.0 * a + b:.1f}" for a, b in windows(6, 6)}
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts == {(b - a, (a + b) / 2): f"{10.0 * a + b:.1f}" for a, b in windows(6, 6)}
 
 
 def test_robustness_has_a_panel_a_kind_and_a_curve_a_model():
@@ -91,5 +91,5 @@ def test_robustness_has_a_panel_a_kind_and_a_curve_a_model():
 
 def test_worse_boxes_are_titled_by_amount(images):
     figure = pictures.worse_boxes({"shift": list(images), "scale": list(images)}, (0.0, 0.05, 0.1))
-    assert len(shown(figure)) == 6
+    assert len(pictures_of(figure)) == 6
     assert {"0 %", "5 %", "10 %", "shift", "scale"} <= {text.get_text() for text in figure.texts}

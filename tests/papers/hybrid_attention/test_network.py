@@ -66,9 +66,9 @@ def test_channel_attention_is_equation_2(pools, scaled):
 
 
 def test_the_21_windows_of_six_stripes_and_their_rows():
-    found = windows(6, 6)
-    assert len(found) == 21 and found[-1] == (0, 6)
-    rows = [window_rows(w, 6, 24) for w in found]
+    spans = windows(6, 6)
+    assert len(spans) == 21 and spans[-1] == (0, 6)
+    rows = [window_rows(w, 6, 24) for w in spans]
     expected = [(4 * k, 4 * (k + level)) for level in (1, 2, 3, 4, 5, 6) for k in range(7 - level)]
     assert rows == expected
     assert rows[:6] == [(0, 4), (4, 8), (8, 12), (12, 16), (16, 20), (20, 24)]  # PCB's stripes
@@ -76,9 +76,9 @@ def test_the_21_windows_of_six_stripes_and_their_rows():
 
 
 @settings(max_examples=25, deadline=None)
-@given(stripes=st.integers(1, 7), height=st.integers(1, 25), whole=st.booleans(), seed=st.integers(0, 99))
-def test_pooled_windows_are_each_windows_own_average_and_maximum(stripes, height, whole, seed):
-    levels = stripes if whole else 1
+@given(stripes=st.integers(1, 7), height=st.integers(1, 25), full=st.booleans(), seed=st.integers(0, 99))
+def test_pooled_windows_are_each_windows_own_average_and_maximum(stripes, height, full, seed):
+    levels = stripes if full else 1
     x = torch.tensor(np.random.default_rng(seed).normal(size=(2, 3, height, 4)), dtype=torch.float32)
     average, maximum = pool_windows(x, stripes, levels)
     for number, window in enumerate(windows(stripes, levels)):
@@ -175,8 +175,8 @@ def test_any_stages_can_be_fused(stages):
     model = tiny(stages=stages)
     output = model(images())
     channels = {"1": 32, "2": 64, "3": 128, "4": 256}
-    share = 1 / 4  # resnet10-eighth's stages: 8, 16, 32, 64
-    assert output.maps["fused"].shape == (4, sum(int(channels[s] * share) for s in stages), 6, 2)
+    fraction = 1 / 4  # resnet10-eighth's stages: 8, 16, 32, 64
+    assert output.maps["fused"].shape == (4, sum(int(channels[s] * fraction) for s in stages), 6, 2)
     sum(model.loss(output, LABELS).values()).backward()
     assert all(p.grad is not None for p in model.parameters())  # nothing idle: later stages are left out
 
@@ -252,10 +252,10 @@ def test_dropblock_of_what_the_maximum_sees_leaves_the_average_whole(dropblock, 
     model.extractor.register_forward_pre_hook(lambda module, pooled: seen.append(pooled))
     dropped = model(images()).maps["fused"].detach().numpy()
     rows = [window_rows(window, 6, 6) for window in model.windows]
-    whole = model(images()).maps["stage4"].detach().numpy()  # in training, so by the same batch's statistics
+    full = model(images()).maps["stage4"].detach().numpy()  # in training, so by the same batch's statistics
     average, maximum = (x.detach().numpy() for x in seen[0])
     for n, (first, last) in enumerate(rows):
-        expected = (dropped if average_drops else whole)[:, :, first:last].mean((2, 3))
+        expected = (dropped if average_drops else full)[:, :, first:last].mean((2, 3))
         np.testing.assert_allclose(average[:, n], expected, atol=1e-5)
         np.testing.assert_allclose(maximum[:, n], dropped[:, :, first:last].max((2, 3)), atol=1e-5)
     assert (maximum == 0).all((0, 2)).any() and (average == 0).all((0, 2)).any() == average_drops

@@ -83,10 +83,10 @@ def test_tables_share_their_trainings(street_small):
 
 
 @pytest.mark.parametrize("table", [f"table{n}" for n in (2, 3, 4, 5, 6, 7, 8, 9, 10)])
-def test_rows_stand_in_printed_order(table):
+def test_rows_are_in_printed_order(table):
     printed = PAPERS["hybrid_attention"].published(table)
-    own = [row.name for row in PAPERS["hybrid_attention"].table(table).rows]
-    assert own == list(dict.fromkeys(printed.row[printed.kind == "run"]))
+    names = [row.name for row in PAPERS["hybrid_attention"].table(table).rows]
+    assert names == list(dict.fromkeys(printed.row[printed.kind == "run"]))
 
 
 def test_every_reading_is_an_option_with_its_default():
@@ -107,7 +107,7 @@ def test_every_reading_is_an_option_with_its_default():
         build(replace(experiment, backbone="resnet10-eighth", weights=""), 4)
 
 
-def test_whole_readings_underlie_every_row():
+def test_complete_readings_apply_to_every_row():
     base = {"cam": "cbam", "activation": "leaky", "triplet": "level", "compared": "bn", "dropblock": ""}
     rows = {
         row.name: e
@@ -170,7 +170,7 @@ def test_cross_domain_needs_two_data_sets():
         experiments(PAPERS["hybrid_attention"], "table8", "market1501", "paper")
 
 
-def test_smoke_run_of_the_whole_network(street_small):
+def test_smoke_run_of_the_full_network(street_small):
     experiment = one_experiment(PAPERS["hybrid_attention"], {}, {}, "street-small", "smoke")
     done = run(experiment, street_small, **QUIET)
     assert list(done.history.filter(like="loss_")) == ["loss_id", "loss_triplet"]

@@ -48,7 +48,7 @@ def test_equations_1_to_3():
     np.testing.assert_allclose(weaken(torch.tensor(image)[None], got)[0], new, atol=1e-6)
 
 
-def test_eq_3_dims_everything_by_half_lambda_at_least():
+def test_eq_3_dims_every_pixel_by_at_least_half_lambda():
     image = torch.ones(1, 3, 4, 4)
     f = torch.rand(1, 1, 4, 4) * 5
     new = weaken(image, f, 0.5)
@@ -104,11 +104,11 @@ def test_shapes_of_the_paper_at_384x192():
 @pytest.mark.parametrize("wra", ["image", "stage", ""])
 def test_wra_adds_no_parameter(wra):
     resnet = torchvision.models.resnet50()
-    own = sum(p.numel() for p in resnet.parameters()) - sum(p.numel() for p in resnet.fc.parameters())
+    expected = sum(p.numel() for p in resnet.parameters()) - sum(p.numel() for p in resnet.fc.parameters())
     model = WRCANet(10, wra=wra, gp=False, ms=False, neck="none")
-    assert sum(p.numel() for p in model.backbone.parameters()) == own == 23_508_032
-    beside = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("backbone."))
-    assert beside == 2048 * 10 + 10  # stage 4's classifier alone
+    assert sum(p.numel() for p in model.backbone.parameters()) == expected == 23_508_032
+    extra = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("backbone."))
+    assert extra == 2048 * 10 + 10  # only stage 4's classifier
 
 
 def tiny(**options) -> WRCANet:
@@ -144,13 +144,13 @@ def test_stage_reading_weakens_each_stage_input():
 def test_each_stream_keeps_its_own_batch_statistics():
     torch.manual_seed(0)
     images = torch.randn(4, 3, 64, 32) + 1
-    own, shared = tiny(), tiny(statistics="shared")
-    shared.load_state_dict(own.state_dict(), strict=False)  # all but the second stream
-    torch.testing.assert_close(own(images).maps["stage4"], shared(images).maps["stage4"])  # training is the same
-    first, second = own.backbone.stem[1].running_mean, own.second.stem[1].running_mean
-    new = weaken(images, own.eval()(images).maps["f"])
+    separate, shared = tiny(), tiny(statistics="shared")
+    shared.load_state_dict(separate.state_dict(), strict=False)  # all but the second stream
+    torch.testing.assert_close(separate(images).maps["stage4"], shared(images).maps["stage4"])  # training is the same
+    first, second = separate.backbone.stem[1].running_mean, separate.second.stem[1].running_mean
+    new = weaken(images, separate.eval()(images).maps["f"])
     assert not torch.allclose(first, second)
-    torch.testing.assert_close(first, 0.1 * own.backbone.stem[0](images).mean((0, 2, 3)))
+    torch.testing.assert_close(first, 0.1 * separate.backbone.stem[0](images).mean((0, 2, 3)))
     assert shared.second is shared.backbone
     assert new.mean() < images.mean()
 
