@@ -29,8 +29,8 @@ def ranking_list(
 
     queries     (Q, H, W, 3) uint8
     galleries   (Q, K, H, W, 3) uint8
-    matches     (Q, K) bool: correct images have a solid green border, wrong ones a dashed red one. Masked entries of
-                a masked array are missing, and nothing is drawn there
+    matches     (Q, K) bool: matches have a solid green border, other images a dashed red one. Masked entries of a
+                masked array are missing, and nothing is drawn there
     titles      a line above each row
     names       (Q, K) short texts below each gallery image
 
@@ -97,7 +97,7 @@ def _ranked(sheet: Sheet, images: np.ndarray, matches: np.ma.MaskedArray, top: f
     for k in np.flatnonzero(~matches.mask):
         if numbered:
             sheet.text(str(k + 1), _left(k) + WIDTH / 2, top - 0.09, ha="center", size=style.SIZE - 1)
-        sheet.image(images[k], _left(k), top, WIDTH, style.RIGHT if matches.data[k] else style.WRONG)
+        sheet.image(images[k], _left(k), top, WIDTH, style.MATCH if matches.data[k] else style.MISMATCH)
 
 
 def _shortened(name: str, sheet: Sheet) -> str:

@@ -20,10 +20,10 @@ MARKERS = ("o", "s", "^", "D", "v")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 INK, MUTED = "#222222", "#767676"
 
-RIGHT = {"edgecolor": "#00894F", "linestyle": "solid", "linewidth": 4.0}
-"""Border of a correct gallery image."""
-WRONG = {"edgecolor": "#D7191C", "linestyle": "dashed", "linewidth": 4.0}
-"""Border of a wrong gallery image."""
+MATCH = {"edgecolor": "#00894F", "linestyle": "solid", "linewidth": 4.0}
+"""Border of a match in a ranking list."""
+MISMATCH = {"edgecolor": "#D7191C", "linestyle": "dashed", "linewidth": 4.0}
+"""Border of any other gallery image in a ranking list."""
 QUERY = {"edgecolor": "#000000", "linestyle": "solid", "linewidth": 2.0}
 """Border of a query image."""
 

@@ -42,9 +42,9 @@ def words(figure) -> list[str]:
 # Style
 
 
-def test_right_and_wrong_differ_without_colour():
-    assert style.RIGHT["linestyle"] == "solid" and style.WRONG["linestyle"] == "dashed"
-    assert min(style.RIGHT["linewidth"], style.WRONG["linewidth"]) >= 3
+def test_match_and_mismatch_differ_without_colour():
+    assert style.MATCH["linestyle"] == "solid" and style.MISMATCH["linestyle"] == "dashed"
+    assert min(style.MATCH["linewidth"], style.MISMATCH["linewidth"]) >= 3
 
 
 def test_any_two_of_twenty_curves_have_at_most_one_mark_in_common():
@@ -73,12 +73,12 @@ def test_a_figure_is_only_saved_as_webp(tmp_path):
 
 
 def test_a_ranking_list_has_an_image_each_with_its_border():
-    right = np.array([[True, False, True], [False, False, True]])
-    figure = ranking.ranking_list(images(2), images(2, 3), right)
+    matches = np.array([[True, False, True], [False, False, True]])
+    figure = ranking.ranking_list(images(2), images(2, 3), matches)
     assert len(figure.axes) == 2 * (1 + 3)
-    green, red, black = (style.RIGHT["edgecolor"], style.WRONG["edgecolor"], "#000000")
+    green, red, black = (style.MATCH["edgecolor"], style.MISMATCH["edgecolor"], "#000000")
     dash = {True: (green.lower(), "solid"), False: (red.lower(), "dashed")}
-    expected = [((black, "solid"), *(dash[bool(r)] for r in row)) for row in right]
+    expected = [((black, "solid"), *(dash[bool(r)] for r in row)) for row in matches]
     assert borders(figure) == [border for row in expected for border in row]
     assert words(figure) == ["query", "1", "2", "3"] * 2
 
@@ -107,8 +107,8 @@ def test_images_and_words_do_not_overlap_or_leave_the_figure():
 
 
 def test_missing_entries_are_not_drawn():
-    right = np.ma.array([[True, False, False]], mask=[[False, False, True]])
-    figure = ranking.ranking_list(images(1), images(1, 3), right, names=[["a", "b", "c"]])
+    matches = np.ma.array([[True, False, False]], mask=[[False, False, True]])
+    figure = ranking.ranking_list(images(1), images(1, 3), matches, names=[["a", "b", "c"]])
     assert len(figure.axes) == 3
     assert words(figure) == ["query", "1", "2", "a", "b"]
 

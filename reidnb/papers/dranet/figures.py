@@ -28,7 +28,7 @@ from ...training.loop import make_accelerator, train
 from ..experiments import build
 
 BATCH = 32
-LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D (places hidden)"}
+LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D (locations hidden)"}
 
 
 def training_images(data: catalog.ReidData, size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +63,7 @@ def watch(
             seed=experiment.seed,
             accelerator=make_accelerator(recipe.precision),
             checkpoint=Path(folder) / "checkpoint.pt",
-            after_epoch=lambda bare, epoch: seen.update({epoch: masks(bare, images, labels)}),
+            after_epoch=lambda trained, epoch: seen.update({epoch: masks(trained, images, labels)}),
             log=lambda line: None,
         )
     return seen
@@ -71,8 +71,8 @@ def watch(
 
 def at_epochs(seen: Mapping[int, object], count: int) -> list[int]:
     """``count`` of the recorded epochs, the first and the last among them."""
-    known = sorted(seen)
-    return [known[i] for i in sorted(set(np.linspace(0, len(known) - 1, count).round().astype(int)))]
+    epochs = sorted(seen)
+    return [epochs[i] for i in sorted(set(np.linspace(0, len(epochs) - 1, count).round().astype(int)))]
 
 
 def spatial_masks(seen: Mapping[int, dict[str, Tensor]], images: np.ndarray, count: int = 3) -> Figure:
