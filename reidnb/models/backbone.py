@@ -1,5 +1,6 @@
 """Torchvision's ResNets as four stages, optionally without the last down-sampling."""
 
+import hashlib
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ SHAPES = {
     "resnet10-eighth": (BasicBlock, (1, 1, 1, 1), 0.125),
 }
 WEIGHTS = Path(__file__).parent / "weights"
-"""The folder of the narrow networks' weights, which ``reidnb.street_weights`` trained."""
+"""The folder of the narrow networks' weights, which ``reidnb.study.street_weights`` trained."""
 _IMAGENET = {"resnet50": ResNet50_Weights.IMAGENET1K_V1, "resnet18": ResNet18_Weights.IMAGENET1K_V1}
 
 
@@ -71,7 +72,7 @@ class Backbone(nn.Module):
 
 
 def street_weights(name: str) -> Path:
-    """The file of a narrow backbone pretrained on another street's people (by ``reidnb.street_weights``).
+    """The file of a narrow backbone pretrained on another street's people (by ``reidnb.study.street_weights``).
 
     Raises ValueError if there is none.
     """
@@ -80,6 +81,14 @@ def street_weights(name: str) -> Path:
         known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
         raise ValueError(f"there are no weights of the street for {name}: there are for {', '.join(known)}")
     return path
+
+
+def street_identity(name: str) -> str:
+    """The part of an experiment's key for the weights 'street': a digest of the backbone's files."""
+    digest = hashlib.sha256()
+    for file in sorted(WEIGHTS.glob(f"{name}*.safetensors")):
+        digest.update(file.read_bytes())
+    return f"street {digest.hexdigest()}"
 
 
 def _load(net: ResNet, name: str, weights: str | Path) -> None:

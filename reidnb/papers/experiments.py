@@ -15,6 +15,7 @@ from torch import nn
 
 from .. import pose, weight_files
 from ..data.dataset import ReidData
+from ..models.backbone import street_identity
 from ..training.experiment import Experiment, to_json
 from ..training.profiles import at_profile
 from ..training.recipe import with_changes
@@ -124,6 +125,8 @@ def key(experiment: Experiment, data: ReidData) -> str:
         "options": all_options(experiment),
         "weights": weight_files.identity(experiment.weights),
     }
+    if experiment.weights == "street":
+        settings["weights"] = street_identity(experiment.backbone)
     if by_pose(experiment):
         settings["joints"] = pose.source_of(data)
     return f"{experiment.paper}-{experiment.dataset}-{digest(to_json(settings), data)[:16]}"

@@ -4,7 +4,7 @@ The papers start from ImageNet. The narrow networks of the demo profile have no 
 images do not suffice to learn from nothing in a minute. So they start from a task learnt before, too: telling apart the
 240 people of 'street-pretraining', who are not in 'street', before other cameras. Only synthetic images are seen.
 
-    python -m reidnb.street_weights        # makes the files anew: a quarter of an hour on two cores
+    python -m reidnb.study.street_weights        # makes the files anew: a quarter of an hour on two cores
 """
 
 from collections.abc import Callable
@@ -41,19 +41,21 @@ def branches(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
 
 
-# The network that learns each file's weights, and which of them are kept.
-LEARNT: dict[str, tuple[str, dict, Callable[[nn.Module], dict[str, Tensor]]]] = {
-    "resnet10-quarter": ("wrcanet", {"wra": "", "gp": False, "ms": False}, resnet_names),
-    "five-branch-quarter": ("attention_driven", {}, branches),
+# For each file the paper, backbone and options of the network that learns its weights, and which of them are kept.
+LEARNT: dict[str, tuple[str, str, dict, Callable[[nn.Module], dict[str, Tensor]]]] = {
+    "resnet10-quarter": ("wrcanet", "resnet10-quarter", {"wra": "", "gp": False, "ms": False}, resnet_names),
+    "five-branch-quarter": ("attention_driven", "five-branch-quarter", {}, branches),
+    "five-branch-quarter-plain": ("attention_driven", "five-branch-quarter", {"intra": False}, branches),
+    "five-branch-quarter-undecomposed": ("attention_driven", "five-branch-quarter", {"decomposed": False}, branches),
 }
 
 
 def make(name: str, folder: Path = WEIGHTS, log: Callable[[str], None] = print) -> Path:
     """Train (or read) the network of ``name`` and write ``<name>.safetensors``, in half precision, into ``folder``."""
-    paper, options, kept = LEARNT[name]
+    paper, backbone, options, kept = LEARNT[name]
     stated = one_experiment(PAPERS[paper], options, {"epochs": EPOCHS}, "street-pretraining", "demo", weights="")
     data = catalog.load("street-pretraining")
-    finished = run(replace(stated, backbone=name), data, log=log)
+    finished = run(replace(stated, backbone=backbone), data, log=log)
     state = kept(load_model(finished, data))
     half = {key: value.to(torch.float16) if value.is_floating_point() else value for key, value in state.items()}
     path = folder / f"{name}.safetensors"

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from reidnb.models.backbone import WEIGHTS, Backbone
 from reidnb.papers import PAPERS
-from reidnb.papers.attention_driven.network import AttentionDriven
+from reidnb.papers.attention_driven.network import PRETRAINED, AttentionDriven
 from reidnb.papers.experiments import experiments, one_experiment
 from reidnb.study import street_weights
 
@@ -26,12 +26,22 @@ def test_names_are_torchvisions_there_and_back():
     assert set(state) == set(load_file(WEIGHTS / "resnet10-quarter.safetensors"))
 
 
-def test_other_masks_keep_their_random_weights():
+@pytest.mark.parametrize(
+    ("options", "kind"), [({}, ""), ({"intra": False}, "-plain"), ({"decomposed": False}, "-undecomposed")]
+)
+def test_each_kind_of_attention_starts_from_its_own_weights(options, kind):
+    state = load_file(WEIGHTS / f"five-branch-quarter{kind}.safetensors")
+    net = AttentionDriven(4, (96, 48), "five-branch-quarter", "street", **options)
+    pretrained = {name for name in net.state_dict() if name.startswith(PRETRAINED)}
+    assert pretrained == set(state)
+    for name in pretrained:
+        torch.testing.assert_close(net.state_dict()[name], state[name].to(net.state_dict()[name].dtype))
+
+
+def test_parameters_that_a_reading_changes_stay_random():
     state = load_file(WEIGHTS / "five-branch-quarter.safetensors")
-    net = AttentionDriven(4, (96, 48), "five-branch-quarter", "street", decomposed=False)
+    net = AttentionDriven(4, (96, 48), "five-branch-quarter", "street", attention="table1")
     np.testing.assert_array_equal(net.conv1.weight.detach(), state["conv1.weight"].float())
-    plain = AttentionDriven(4, (96, 48), "five-branch-quarter", "street", intra=False)
-    assert set(plain.state_dict()) < set(state) | {n for n in plain.state_dict() if n.startswith(("classif", "inter"))}
 
 
 def test_only_narrow_networks_have_them():
@@ -45,7 +55,7 @@ def test_every_row_of_the_demo_on_the_street_starts_from_them(paper, street_smal
         where = "street-small->street-other" if table.is_cross_domain else "street-small"
         for _, experiment in experiments(PAPERS[paper], table.name, where, "demo"):
             assert experiment.weights == "street"
-            assert experiment.backbone in street_weights.LEARNT
+            assert experiment.backbone in {backbone for _, backbone, *_ in street_weights.LEARNT.values()}
 
 
 def test_they_are_made_by_training(street_small, tmp_path, monkeypatch):

@@ -59,7 +59,8 @@ class AttentionDriven(nn.Module):
     size          (H, W) of the whole body; the parts are a quarter as high: 384x192 and 96x192 in the paper
     backbone      a name of ``SHAPES``
     weights       a .safetensors file of ``pretraining``, 'imagenet' (its file in the cache), 'street' (of the narrow
-                  network; parameters it lacks, such as those of other masks, stay random), or '' (random)
+                  network; parameters that a reading changes stay random), or '' (random). A network without attention,
+                  or with another decomposition, has files of its own (``variant``)
     regions       'pose': whole body and parts are boxes around the joints, passed to ``forward``; 'strips': the full
                   image and four fixed horizontal strips
     beta          overlap of neighbouring boxes as a fraction of H (eq. 2); used by ``pose`` to compute the boxes
@@ -136,7 +137,7 @@ class AttentionDriven(nn.Module):
         classified = _classified_widths(fusion, fc_width)
         self.classifiers = nn.ModuleDict({name: nn.Linear(width, identities) for name, width in classified.items()})
         if weights:
-            _load(self, backbone, weights)
+            _load(self, backbone, weights, variant(intra, decomposed))
 
     @property
     def last_stage(self) -> nn.Module:
@@ -231,17 +232,27 @@ def _reduce(inputs: int, outputs: int, groups: int, neck: str) -> nn.Module:
     return layer if neck == "none" else nn.Sequential(layer, nn.BatchNorm2d(groups * outputs))
 
 
-def pretrained_file(backbone: str) -> Path:
-    """The cached file of ImageNet weights that ``pretraining`` writes and weights='imagenet' reads."""
-    return cache_dir() / "weights" / f"attention_driven-{backbone}-imagenet.safetensors"
+def variant(intra: bool = True, decomposed: bool = True) -> str:
+    """The suffix of a pre-training file's name: a network's branches are pre-trained with its own kind of attention."""
+    return "" if intra and decomposed else "-undecomposed" if intra else "-plain"
 
 
-def _load(model: AttentionDriven, backbone: str, weights: str) -> None:
-    """Load all parameters but those of classifiers and fusion from a file of ``pretraining``."""
+def pretrained_file(backbone: str, kind: str = "") -> Path:
+    """The cached file of ImageNet weights that ``pretraining`` writes and weights='imagenet' reads; ``kind`` of
+    ``variant``."""
+    return cache_dir() / "weights" / f"attention_driven-{backbone}{kind}-imagenet.safetensors"
+
+
+def _load(model: AttentionDriven, backbone: str, weights: str, kind: str) -> None:
+    """Load all parameters but those of classifiers and fusion from a file of ``pretraining``.
+
+    Raises ValueError for the weights of a network with another kind of attention: rows with and without attention
+    would not start alike.
+    """
     if weights == "street":
-        path = street_weights(backbone)
+        path = street_weights(backbone + kind)
     else:
-        path = pretrained_file(backbone) if weights == "imagenet" else Path(weights).expanduser()
+        path = pretrained_file(backbone, kind) if weights == "imagenet" else Path(weights).expanduser()
     if not path.is_file():
         raise FileNotFoundError(
             f"weights {weights}: {path} does not exist. No ImageNet weights of this network are published: train them"
@@ -250,10 +261,12 @@ def _load(model: AttentionDriven, backbone: str, weights: str) -> None:
     state = read_state(path)
     pretrained = {name: value for name, value in model.state_dict().items() if name.startswith(PRETRAINED)}
     wrong = [name for name, value in pretrained.items() if name not in state or state[name].shape != value.shape]
-    # The street weights belong to the default reading: further parameters of another reading stay random.
-    if wrong and weights != "street":
+    left_over = [name for name in state if name.startswith(PRETRAINED) and name not in pretrained]
+    # The street weights belong to the default readings: parameters that another reading changes stay random.
+    if weights != "street" and (bad := wrong + left_over):
         raise ValueError(
-            f"weights {path} do not fit this network with these options: {len(wrong)} of {len(pretrained)} arrays are"
-            f" missing or have another shape (first: {wrong[0]})"
+            f"weights {path} do not fit this network with these options: {len(wrong)} of its {len(pretrained)} arrays"
+            f" are missing or have another shape, and {len(left_over)} of the file belong to another network"
+            f" (first: {bad[0]})"
         )
     model.load_state_dict({name: state[name] for name in pretrained if name not in wrong}, strict=False)

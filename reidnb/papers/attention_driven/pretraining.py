@@ -22,7 +22,7 @@ from ...data.augment import Augmentation
 from ...files import write_atomically
 from ...training.loop import make_accelerator, train
 from ...training.recipe import Recipe, Shuffle, Steps
-from .network import PRETRAINED, AttentionDriven, pretrained_file
+from .network import PRETRAINED, AttentionDriven, pretrained_file, variant
 
 RECIPE = Recipe(
     size=(384, 192),
@@ -99,7 +99,8 @@ def pretrain(
     An interrupted training resumes after its last completed epoch; an existing file is returned as it is. Raises what
     ``find_images`` and ``training.loop.train`` raise, and ValueError for an image that cannot be decoded.
     """
-    target = Path(target or pretrained_file(backbone)).expanduser()
+    kinds = {name: value for name, value in (options or {}).items() if name in ("intra", "decomposed")}
+    target = Path(target or pretrained_file(backbone, variant(**kinds))).expanduser()
     if target.exists():
         return target
     dataset = find_images(root)

@@ -324,9 +324,14 @@ def test_pretrained_weights_are_all_but_classifiers_and_fusion(tmp_path, monkeyp
 
 def test_weights_of_another_network_are_refused(tmp_path):
     save_file(tiny(intra=False).state_dict(), tmp_path / "plain.safetensors")
-    with pytest.raises(ValueError, match=r"do not fit this network with these options: \d+ of \d+ arrays"):
+    with pytest.raises(ValueError, match=r"do not fit this network with these options: \d+ of its \d+ arrays"):
         tiny(weights=str(tmp_path / "plain.safetensors"))
     tiny(weights=str(tmp_path / "plain.safetensors"), intra=False)
+    # Neither does a network without attention start from the trunk of one with it.
+    save_file(tiny().state_dict(), tmp_path / "attentive.safetensors")
+    for options in ({"intra": False}, {"decomposed": False}):
+        with pytest.raises(ValueError, match=r"\d+ of the file belong to another network \(first: "):
+            tiny(weights=str(tmp_path / "attentive.safetensors"), **options)
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="cannot be read"):
         tiny(weights=str(tmp_path / "broken.safetensors"))
