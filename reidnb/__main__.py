@@ -179,6 +179,7 @@ def _report(chosen: argparse.Namespace) -> None:
     print(reproduction.in_a_line(comparison))
     for name, paper in PAPERS.items():
         to_csv(paper.ledger(), results / f"readings-{name}.csv")
+        to_csv(paper.contradictions_table(), results / f"contradictions-{name}.csv")
     print(report.build(results))
     if chosen.publish:
         reproduction.publish(results, reference_dir())

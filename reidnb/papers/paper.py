@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from ..training.experiment import Experiment
+from ..training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,15 @@ class Claim:
     """The printed data sets to which the claim refers; empty if it refers to all."""
 
 
+@dataclass(frozen=True)
+class Contradiction:
+    """Two places of a paper that say different things, or one that its tables contradict."""
+
+    place: str
+    printed: str
+    but: str
+
+
 def above(best: str, *others: str) -> tuple[tuple[str, str], ...]:
     """The (better, worse) pairs of a claim that one row is better than each of the others."""
     return tuple((best, other) for other in others)
@@ -114,6 +124,8 @@ class Paper:
     readings: tuple[Reading, ...]
     baseline: dict
     """The options with which the network is the baseline."""
+    contradictions: tuple[Contradiction, ...] = ()
+    """What the paper says twice and differently."""
     complete_readings: tuple[Row, ...] = ()
     """Named readings of all open places together; any row can be trained under one of them."""
 
@@ -139,6 +151,10 @@ class Paper:
         frame = self._published
         return frame[frame.table == table].drop(columns="table").reset_index(drop=True)
 
+    def contradictions_table(self) -> pd.DataFrame:
+        """What the paper says twice and differently: place, printed, but."""
+        return pd.DataFrame([vars(each) for each in self.contradictions], columns=["place", "printed", "but"])
+
     def ledger(self) -> pd.DataFrame:
         """The ledger of readings: option, place, printed, readings, default, why."""
         return pd.DataFrame(
@@ -152,6 +168,11 @@ class Paper:
             }
             for r in self.readings
         )
+
+
+def recipe_readings(recipe: Recipe, place: str, printed: str, why: str, *names: str) -> tuple[Reading, ...]:
+    """Readings of recipe fields that a paper does not print: each with its value, no alternative and one reason."""
+    return tuple(Reading(name, place, printed, getattr(recipe, name), (), why, of="recipe") for name in names)
 
 
 def _written(value: object) -> str:

@@ -64,6 +64,7 @@ def build(results: str | Path) -> Path:
                 "id": f"paper-{name}",
                 "title": _heading(name),
                 "tables": by_paper.get(name, []),
+                "contradictions": _contradictions(results / f"contradictions-{name}.csv"),
                 "figures": figures.get(name, []),
             }
             for name in dict.fromkeys(names)
@@ -97,6 +98,12 @@ class _Saved:
 
 def _heading(paper: str) -> str:
     return PAPERS[paper].short if paper in PAPERS else paper
+
+
+def _contradictions(path: Path) -> Markup | str:
+    """What a paper says twice and differently; '' where nothing is known of it."""
+    frame = _csv(path) if path.exists() else pd.DataFrame()
+    return _html(tables.prose(frame), path.stem) if len(frame) else ""
 
 
 def _tables(results: Path) -> list[_Saved]:

@@ -134,6 +134,12 @@ def readings(frame: pd.DataFrame) -> Styler:
     return _styled(text, "").set_td_classes(classes).set_table_styles(_WRAPPED, overwrite=False)
 
 
+def prose(frame: pd.DataFrame) -> Styler:
+    """A table of sentences, in wrapped text."""
+    classes = pd.DataFrame("prose", index=frame.index, columns=frame.columns)
+    return _styled(frame, "").set_td_classes(classes).set_table_styles(_WRAPPED, overwrite=False)
+
+
 def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
     """Any other table as it is: words left, numbers right, to three decimals at most."""
     text, words = _text(frame)

@@ -57,8 +57,8 @@ def publish(results: Path, reference: Path) -> None:
     for folder in COPIED:
         if (results / folder).is_dir():
             shutil.copytree(results / folder, reference / folder, dirs_exist_ok=True)
-    for ledger in results.glob("readings-*.csv"):
-        shutil.copy(ledger, reference / ledger.name)
+    for file in [*results.glob("readings-*.csv"), *results.glob("contradictions-*.csv")]:
+        shutil.copy(file, reference / file.name)
     update_summary(all_runs(results), reference / "runs.csv")
 
 

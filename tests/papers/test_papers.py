@@ -72,3 +72,21 @@ def test_wrong_names_are_named():
         find_paper("x")
     with pytest.raises(ValueError, match="wrcanet has no table 'table9': known are table1, table2, readings"):
         PAPERS["wrcanet"].table("table9")
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_contradictions_name_a_place_and_both_sides(name):
+    frame = PAPERS[name].contradictions_table()
+    assert list(frame.columns) == ["place", "printed", "but"] and len(frame) >= 1
+    assert (frame != "").all(axis=None)
+
+
+def test_contradictions_quote_the_published_numbers():
+    table2 = PAPERS["wrcanet"].published("table2").set_index("row")
+    full, without_gp, wra = (
+        table2.loc[f"ResNet-50+WRA{row}", ["map", "rank1"]].astype(float) for row in ("+MS+GP", "+MS", "")
+    )
+    assert list((full - without_gp).round(1)) == [1.6, 2.6] and list((without_gp - wra).round(1)) == [7.3, 3.3]
+    table4 = PAPERS["hybrid_attention"].published("table4")
+    detected = table4[table4.dataset == "cuhk03np-detected"].set_index("row").rank1
+    assert detected["Ours"] == 77.5 < detected["GCP"] == 77.9

@@ -390,3 +390,11 @@ def test_a_table_without_published_numbers_is_kept_as_it_is(tmp_path):
         "",
         "Ours | alone.",
     ]
+
+
+def test_contradictions_stand_in_their_papers_section(tmp_path):
+    tables.save(frame(), "wrcanet", "table2", "market1501", "demo", caption=CAPTION, title="T", results=tmp_path)
+    contradictions = pd.DataFrame({"place": ["section 4"], "printed": ["1.8 <lower>"], "but": ["table 2: 2.6"]})
+    contradictions.to_csv(tmp_path / "contradictions-wrcanet.csv", index=False)
+    text = report.build(tmp_path).read_text("utf-8")
+    assert text.count("What the paper says twice and differently") == 1 and "1.8 &lt;lower&gt;" in text

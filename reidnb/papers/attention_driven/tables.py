@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...data.augment import Augmentation
 from ...training.experiment import Experiment
 from ...training.recipe import Recipe, Shuffle, Steps
-from ..paper import Claim, Reading, Row, Table, above
+from ..paper import Claim, Contradiction, Reading, Row, Table, above, recipe_readings
 from .network import AttentionDriven, strips
 
 TITLE = "Attention-driven multi-branch network"
@@ -250,6 +250,14 @@ def _parameters_and_operations(network: nn.Module) -> tuple[float, float]:
     return sum(p.numel() for p in network.parameters()) / 1e6, counter.get_total_flops() / 2
 
 
+CONTRADICTIONS = (
+    Contradiction(
+        "section 3.2, after eq. 2",
+        "beta 'is empirically set at H/10'",
+        "table 11: of its rows 0, H/48 .. 6H/48 it is 5H/48 that has table 6's numbers",
+    ),
+)
+
 READINGS = (
     Reading(
         "beta",
@@ -324,5 +332,12 @@ READINGS = (
         "imagenet",
         ("image",),
         "common practice subtracts the data set's means; read literally, each image's own means are subtracted",
+    ),
+    *recipe_readings(
+        RECIPE,
+        "section 4.1.3",
+        "nothing",
+        "the usual values; the text names no augmentation",
+        *("momentum", "weight_decay", "augmentation"),
     ),
 )

@@ -19,8 +19,6 @@ from ...models.losses import id_loss
 from ...models.options import check
 from ...models.output import Output
 
-PARTS = 3
-"""Horizontal parts of stage 4's map (figure 1)."""
 DESCRIPTOR = {"both": ("b", "f"), "attended": ("b",), "classified": ("f",)}
 
 
@@ -94,12 +92,15 @@ class DRANet(nn.Module):
     gradient        whether gradients flow through the reverse masks
     classifiers     of C and D: that of B ('shared') or separate ones ('own')
     parts           attention and classifiers: separate for each part ('own') or one set for all ('shared')
+    part_count      horizontal parts of stage 4's map: 3 in figure 1
     width           channels of f_3x3, as a fraction of stage 4's: 0.5 gives 1024 with ResNet-50
     neck            what follows the convolution of f_3x3: 'bn-relu', 'bn' or 'none'
     reduction       channels per unit of the channel attention's hidden layer
     centred         whether g is normalised over the images before the channel attention
     bias            whether the channel attention's layers W0 and W1 have biases
     descriptor      the test feature of each part: GAP of B and of f_3x3(B) ('both'), 'attended' (B) or 'classified'
+    pieces          whether each of the descriptor's pieces (B and f of every part) is L2-normalised ('apart'), or all
+                    of them 'together', where m of about 1/2 would weigh B less beside f
     smoothing       label smoothing of the ID losses
 
     Layers that share parameters keep separate batch normalisation statistics, so that at test time each part's B is
@@ -121,12 +122,14 @@ class DRANet(nn.Module):
         gradient: bool = False,
         classifiers: str = "shared",
         parts: str = "own",
+        part_count: int = 3,
         width: float = 0.5,
         neck: str = "bn-relu",
         reduction: int = 16,
         centred: bool = False,
         bias: bool = False,
         descriptor: str = "both",
+        pieces: str = "apart",
         smoothing: float = 0.0,
     ):
         super().__init__()
@@ -136,24 +139,23 @@ class DRANet(nn.Module):
         check("parts", parts, ("own", "shared"))
         check("neck", neck, ("bn-relu", "bn", "none"))
         check("descriptor", descriptor, DESCRIPTOR)
-        for name, value in (("alpha_c", alpha_c), ("alpha_s", alpha_s), ("width", width), ("reduction", reduction)):
-            if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        check("pieces", pieces, ("apart", "together"))
+        _check_positive(alpha_c=alpha_c, alpha_s=alpha_s, width=width, reduction=reduction, part_count=part_count)
         self.backbone = Backbone(backbone, weights, last_stride=last_stride)
         self.rcam, self.rsam, self.alpha_c, self.alpha_s = rcam, rsam, alpha_c, alpha_s
         self.normalisation, self.gradient, self.smoothing = normalisation, gradient, smoothing
-        self.described = DESCRIPTOR[descriptor]
+        self.described, self.pieces, self.part_count = DESCRIPTOR[descriptor], pieces, part_count
 
         channels = self.backbone.channels[-1]
         shape = (channels, max(1, round(width * channels)), identities, neck)
         # The baseline's modules are built first, so that a seed gives them the same weights in every variant.
-        first = _each_part(lambda: PartClassifier(*shape), parts)
+        first = _each_part(lambda: PartClassifier(*shape), parts, part_count)
         attention = partial(ChannelAttention, channels, reduction, centred, bias)
-        self.attention = _each_part(attention, parts) if rcam else None
+        self.attention = _each_part(attention, parts, part_count) if rcam else None
         self.classifiers = nn.ModuleDict({"b": first})
         for name in ["c"] * rcam + ["d"] * rsam:
             if classifiers == "own":
-                self.classifiers[name] = _each_part(lambda: PartClassifier(*shape), parts)
+                self.classifiers[name] = _each_part(lambda: PartClassifier(*shape), parts, part_count)
             else:
                 self.classifiers[name] = same_parameters(first)
 
@@ -170,9 +172,10 @@ class DRANet(nn.Module):
         reverse_h (B, 1, h, w); a, b, c, d (B, 1, h, w), the means of A, B, C, D over channels.
         """
         full = self.backbone(images)[-1]
-        # The parts are equal if three divides the height, as it does 24; repeated rows give tiny maps a row per part.
-        rows = full.repeat_interleave(PARTS, 2) if full.shape[2] < PARTS else full
-        parts = [self._part(i, a, labels) for i, a in enumerate(rows.tensor_split(PARTS, dim=2))]
+        # The parts are equal if their number divides the height, as 3 does 24; a tiny map has its rows repeated.
+        count = self.part_count
+        rows = full.repeat_interleave(count, 2) if full.shape[2] < count else full
+        parts = [self._part(i, a, labels) for i, a in enumerate(rows.tensor_split(count, dim=2))]
         maps = {name: torch.cat([part.maps[name] for part in parts], 2) for name in parts[0].maps}
         return Output(
             descriptor=F.normalize(torch.cat([part.descriptor for part in parts], 1)),
@@ -202,19 +205,26 @@ class DRANet(nn.Module):
             logits[name] = classifier.logits(classifier.f3x3(features[name]))
         maps |= {name: x.detach().float().mean(1, keepdim=True) for name, x in features.items()}
         described = {"b": features["b"], "f": f}
-        descriptor = torch.cat([described[name].float().mean((2, 3)) for name in self.described], 1)
+        pieces = [described[name].float().mean((2, 3)) for name in self.described]
+        descriptor = torch.cat([F.normalize(piece) if self.pieces == "apart" else piece for piece in pieces], 1)
         return Output(descriptor, logits, maps=maps)
 
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
         """The ID losses of B, C and D by name, each summed over the parts; labels (B,) are 0..identities-1."""
-        numbers = range(1, PARTS + 1)
+        numbers = range(1, self.part_count + 1)
         return {
             f"id_{name}": sum(id_loss(output.id_logits[f"{name}{i}"], labels, self.smoothing) for i in numbers)
             for name in self.classifiers
         }
 
 
-def _each_part(make: Callable[[], nn.Module], parts: str) -> nn.ModuleList:
+def _check_positive(**values: float) -> None:
+    for name, value in values.items():
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _each_part(make: Callable[[], nn.Module], parts: str, count: int) -> nn.ModuleList:
     """A module for each part, with separate parameters ('own') or with those of the first ('shared')."""
     first = make()
-    return nn.ModuleList([first] + [make() if parts == "own" else same_parameters(first) for _ in range(PARTS - 1)])
+    return nn.ModuleList([first] + [make() if parts == "own" else same_parameters(first) for _ in range(count - 1)])

@@ -19,6 +19,7 @@ PAPER = Paper(
     main=tables.MAIN,
     claims=tables.CLAIMS,
     readings=tables.READINGS,
+    contradictions=tables.CONTRADICTIONS,
     baseline=tables.BASELINE,
     complete_readings=tables.COMPLETE_READINGS,
 )

@@ -13,11 +13,15 @@ import torch.nn.functional as F
 from ...data.catalog import ReidData
 from ...evaluation.scores import evaluate
 from ...files import write_atomically
+from ...papers.experiments import all_options, experiments
+from ...papers.paper import Table
 from ...rescoring import descriptors
 from ...results import Run
 from ...runs import load_model
+from . import PAPER
 
 KINDS = ("shift", "scale")
+CHECK = "✓"
 AMOUNTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
 
 
@@ -89,3 +93,28 @@ def _cached(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         frame = measure()
         write_atomically(file, lambda path: frame.to_csv(path, index=False))
     return pd.read_csv(file)
+
+
+def contents(table: Table) -> pd.DataFrame:
+    """What each row of a table contains: a row each, with the parts of the network, its losses and the tricks."""
+    lines = []
+    for row, experiment in experiments(PAPER, table.name, "market1501", "paper"):
+        options, recipe = all_options(experiment), experiment.recipe
+        has_mpfe = options["extractor"] == "mpfe"
+        lines.append(
+            {
+                "row": row.name,
+                "last stride": str(options["last_stride"]),
+                "stages": options["stages"],
+                "SAM": CHECK if "S" in options["order"].split("+") else "",
+                "CAM": CHECK if "C" in options["order"].split("+") else "",
+                "windows": {"mgo": "21 (MGO)", "pcb": "6 (PCB)", "": "1"}[options["local"]],
+                "MPFE": CHECK if has_mpfe else "",
+                "triplet loss": CHECK if has_mpfe else "",
+                "BN before classifier": CHECK if has_mpfe or options["neck"] else "",
+                "label smoothing": CHECK if options["smoothing"] else "",
+                "random erasing": CHECK if recipe.augmentation.erase else "",
+                "warm-up": CHECK if recipe.schedule.warmup else "",
+            }
+        )
+    return pd.DataFrame(lines)

@@ -142,12 +142,14 @@ class MultiPoolExtractor(nn.Module):
     connected layer to ``width``, whose output is the triplet loss's feature; batch normalised, it is the test feature.
     """
 
-    def __init__(self, groups: int, channels: int, reduced: int, width: int, activation: str):
+    def __init__(self, groups: int, channels: int, reduced: int, width: int, activation: str, fc: str = "torch"):
         super().__init__()
         self.reduce = GroupedLinear(groups, 2 * channels, reduced, bias=False)
         self.norm = GroupedNorm(groups * reduced)
         self.activation = nn.ReLU() if activation == "relu" else nn.LeakyReLU(0.1)
-        self.embed = GroupedLinear(groups, reduced, width)
+        # He et al. 2015 by fan-out: PyTorch's kaiming_normal_(mode="fan_out").
+        std = math.sqrt(2 / width) if fc == "released" else None
+        self.embed = GroupedLinear(groups, reduced, width, bias=fc == "torch", std=std)
         self.neck = GroupedNorm(groups * width)
 
     def forward(self, average: Tensor, maximum: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,6 +157,20 @@ class MultiPoolExtractor(nn.Module):
         x = self.reduce(torch.cat([maximum, average], 2))
         x = self.embed(self.activation(self.norm(x)))
         return x, self.neck(x)
+
+
+CHOICES = {
+    "last_stride": (1, 2),
+    "local": LOCAL,
+    "extractor": ("mpfe", "gap"),
+    "cam": ("sum", "cbam"),
+    "fc": ("torch", "released"),
+    "activation": ("relu", "leaky"),
+    "dropblock": ("batch", "image", "max", "input", ""),
+    "triplet": ("window", "level"),
+    "compared": ("fc", "bn"),
+}
+"""What an option of the network may be."""
 
 
 class HybridAttention(nn.Module):
@@ -170,6 +186,8 @@ class HybridAttention(nn.Module):
     neck           whether batch normalisation precedes the classifier of 'gap'
     cam            'sum' (the pools added before the MLP, as eq. 2 prints) or 'cbam' (its outputs added)
     cam_scaled     whether the input of CAM's MLP is divided by its root mean square
+    fc             MPFE's fully connected layer and the classifiers: 'torch' (PyTorch's initialisation, with biases) or
+                   'released' (He's by fan-out, none has a bias)
     activation     of MPFE: 'relu' or 'leaky' (LeakyReLU 0.1)
     last_stride    of stage 4: 1 (section 4.1 removes its down-sampling) or 2 (as in ResNet-50)
     dropblock      in training, on the map before MGO: 'batch' (one block per batch), 'image' (one per image), 'max'
@@ -200,11 +218,12 @@ class HybridAttention(nn.Module):
         cam: str = "sum",
         cam_scaled: bool = False,
         activation: str = "relu",
-        dropblock: str = "batch",
+        fc: str = "torch",
+        dropblock: str = "",
         drop_height: float = 0.33,
         drop_width: float = 1.0,
         triplet: str = "window",
-        compared: str = "fc",
+        compared: str = "bn",
         smoothing: float = 0.1,
         margin: float = 1.0,
         sam_kernel: int = 7,
@@ -213,14 +232,8 @@ class HybridAttention(nn.Module):
         width: int = 512,
     ):
         super().__init__()
-        check("last_stride", last_stride, (1, 2))
-        check("local", local, LOCAL)
-        check("extractor", extractor, ("mpfe", "gap"))
-        check("cam", cam, ("sum", "cbam"))
-        check("activation", activation, ("relu", "leaky"))
-        check("dropblock", dropblock, ("batch", "image", "max", "input", ""))
-        check("triplet", triplet, ("window", "level"))
-        check("compared", compared, ("fc", "bn"))
+        _check_choices(last_stride=last_stride, local=local, extractor=extractor, cam=cam, fc=fc, activation=activation)
+        _check_choices(dropblock=dropblock, triplet=triplet, compared=compared)
         _check_ranges(stages, stripes, drop_height, drop_width)
         self.dropblock, self.block = dropblock, (drop_height, drop_width)
         self.triplet, self.compared, self.smoothing, self.margin = triplet, compared, smoothing, margin
@@ -240,10 +253,10 @@ class HybridAttention(nn.Module):
         count = len(self.windows)
         self.extractor = None
         if extractor == "mpfe":
-            self.extractor = MultiPoolExtractor(count, channels, reduced, width, activation)
+            self.extractor = MultiPoolExtractor(count, channels, reduced, width, activation, fc)
         dimension = width if self.extractor else channels
         self.neck = GroupedNorm(count * dimension) if neck and not self.extractor else None
-        self.classifier = GroupedLinear(count, dimension, identities, std=0.001)
+        self.classifier = GroupedLinear(count, dimension, identities, bias=fc == "torch", std=0.001)
 
     @property
     def windows(self) -> list[tuple[int, int]]:
@@ -310,6 +323,11 @@ class HybridAttention(nn.Module):
                 losses = [batch_hard_triplet(x.flatten(1), labels, self.margin) for x in features.split(sizes, 1)]
                 parts["triplet"] = torch.stack(losses).mean()
         return parts
+
+
+def _check_choices(**values: object) -> None:
+    for name, value in values.items():
+        check(name, value, CHOICES[name])
 
 
 def _check_ranges(stages: str, stripes: int, drop_height: float, drop_width: float) -> None:

@@ -19,5 +19,6 @@ PAPER = Paper(
     main=tables.MAIN,
     claims=tables.CLAIMS,
     readings=tables.READINGS,
+    contradictions=tables.CONTRADICTIONS,
     baseline=tables.BASELINE,
 )

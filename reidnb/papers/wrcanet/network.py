@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ...models.backbone import Backbone
 from ...models.layers import same_parameters
-from ...models.losses import batch_hard_triplet, id_loss
+from ...models.losses import batch_hard_triplet
+from ...models.losses import id_loss as losses_of_identity
 from ...models.options import check
 from ...models.output import Output
 
@@ -21,12 +22,16 @@ STAGES = ("stage1", "stage2", "stage3", "stage4")
 # Which of the six losses of eq. 4 are softmax losses and which are triplet losses: the text omits the two names.
 SOFTMAX = {
     "branches+stage4": ("stage4", "gp", "ms"),
+    "stage4+gp": ("stage4", "gp"),
+    "stage4+ms": ("stage4", "ms"),
     "branches": ("gp", "ms"),
     "all": (*STAGES, "gp", "ms"),
     "both": (*STAGES, "gp", "ms"),
 }
 TRIPLET = {
     "branches+stage4": ("stage1", "stage2", "stage3"),
+    "stage4+gp": ("stage1", "stage2", "stage3", "ms"),
+    "stage4+ms": ("stage1", "stage2", "stage3", "gp"),
     "branches": STAGES,
     "all": (),
     "both": (*STAGES, "gp", "ms"),
@@ -81,16 +86,21 @@ class GranularityFusion(nn.Module):
 class ScaleFusion(nn.Module):
     """Multi-scale feature fusion (section 3.3, figure 3): the MS branch.
 
-    Each stage's map, average-pooled to ``size`` = 24x12, is averaged over channels with weights from global pooling
-    and a 1-D convolution over channels. A 1-D convolution takes the four 288-vectors as its channels and fuses them
-    into one of 1x288.
+    Each stage's map, average-pooled to ``size`` = 24x12, has its channels weighed by global pooling and a 1-D
+    convolution over channels. What a 1-D convolution then fuses into one vector of 1x288 is a reading:
+
+    mean    each stage's weighted channels are averaged: four channels of 288 numbers
+    all     every weighted channel of every stage: 3840 channels of 288 numbers
+    stage   as 'mean', and each stage has one learned weight more, the "weight of each group"
     """
 
-    def __init__(self, channels: tuple[int, ...], size: tuple[int, int], kernel: int = 3):
+    def __init__(self, channels: tuple[int, ...], size: tuple[int, int], kernel: int = 3, fused: str = "mean"):
         super().__init__()
-        self.size = size
+        self.size, self.fused = size, fused
         self.attention = nn.ModuleList(_channel_convolution(c) for c in channels)
-        self.fuse = nn.Conv1d(len(channels), 1, kernel, padding=kernel // 2)
+        self.groups = nn.Parameter(torch.ones(len(channels), 1)) if fused == "stage" else None
+        inputs = sum(channels) if fused == "all" else len(channels)
+        self.fuse = nn.Conv1d(inputs, 1, kernel, padding=kernel // 2)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """The fused feature (B, h*w) of the stages' maps (B, C_i, H_i, W_i)."""
@@ -98,8 +108,19 @@ class ScaleFusion(nn.Module):
         for a, convolution in zip(maps, self.attention, strict=True):
             a = F.adaptive_avg_pool2d(a, self.size)  # (B, C, h, w)
             weight = torch.sigmoid(convolution(a.mean((2, 3))[:, None]))[:, 0]  # (B, C)
-            vectors.append((weight[:, :, None, None] * a).mean(1).flatten(1))
-        return self.fuse(torch.stack(vectors, 1)).squeeze(1)
+            weighted = (weight[:, :, None, None] * a).flatten(2)  # (B, C, h*w)
+            vectors.append(weighted if self.fused == "all" else weighted.mean(1, keepdim=True))
+        stacked = torch.cat(vectors, 1)
+        return self.fuse(stacked if self.groups is None else stacked * self.groups).squeeze(1)
+
+
+def smoothed_inside(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """-(1/N) sum log((1 - eps) p_y + eps / S): what our copy shows of eq. 5, with the smoothing inside the logarithm.
+
+    logits (B, S), labels (B,); p is their softmax, p_y the probability of the image's identity.
+    """
+    probability = torch.softmax(logits.float(), 1).gather(1, labels[:, None])
+    return -torch.log((1 - smoothing) * probability + smoothing / logits.shape[1]).mean()
 
 
 def _channel_convolution(channels: int) -> nn.Conv1d:
@@ -127,6 +148,8 @@ class WRCANet(nn.Module):
                    feature (Luo et al. 2019); or 'none'
     fusion_kernel  kernel size of the 1-D convolutions that fuse the stages
     descriptor     the test feature: 'all' (stage 4 and the branches), 'stage4', or 'branches' (GP and MS)
+    fused          what the MS branch's last convolution fuses: 'mean', 'all' or 'stage' (``ScaleFusion``)
+    id_loss        'smoothed' cross-entropy (Szegedy et al. 2016), or eq. 5 as far as it is legible ('inside')
     smoothing, margin   of the ID loss (eq. 5) and the triplet loss (eq. 6)
     triplet        'mean' over the batch's anchors, or 'sum' as eq. 6 prints it
     """
@@ -147,10 +170,12 @@ class WRCANet(nn.Module):
         losses: str = "branches+stage4",
         neck: str = "bnneck",
         fusion_kernel: int = 3,
+        fused: str = "mean",
         descriptor: str = "all",
         smoothing: float = 0.1,
         margin: float = 0.3,
         triplet: str = "mean",
+        id_loss: str = "smoothed",
     ):
         super().__init__()
         check("wra", wra, ("image", "stage", ""))
@@ -160,16 +185,19 @@ class WRCANet(nn.Module):
         check("neck", neck, ("none", "bnneck"))
         check("descriptor", descriptor, DESCRIPTOR)
         check("triplet", triplet, ("mean", "sum"))
+        check("fused", fused, ("mean", "all", "stage"))
+        check("id_loss", id_loss, ("smoothed", "inside"))
         if not 0 < strength < 1:
             raise ValueError(f"strength (lambda of eq. 3) must lie in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
         self.own_second = same_parameters(self.backbone) if wra and statistics == "own" else None
         self.wra, self.strength, self.scale, self.gradient = wra, strength, scale, gradient
         self.smoothing, self.margin, self.triplet = smoothing, margin, triplet
+        self.id_loss = smoothed_inside if id_loss == "inside" else losses_of_identity
         channels = self.backbone.channels
         self.gp = GranularityFusion(channels, kernel=fusion_kernel) if gp else None
         shape = (size[0] // 16, size[1] // 16)  # stage 4's, 24x12 at 384x192
-        self.ms = ScaleFusion(channels, shape, kernel=fusion_kernel) if ms else None
+        self.ms = ScaleFusion(channels, shape, fusion_kernel, fused) if ms else None
 
         widths = dict(zip(STAGES, channels, strict=True))
         widths |= {"gp": 256} if gp else {}
@@ -237,7 +265,7 @@ class WRCANet(nn.Module):
 
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
         """The losses of eq. 4 by name; their sum is L. labels (B,) are 0..identities-1."""
-        parts = {f"id_{name}": id_loss(x, labels, self.smoothing) for name, x in output.id_logits.items()}
+        parts = {f"id_{name}": self.id_loss(x, labels, self.smoothing) for name, x in output.id_logits.items()}
         anchors = len(labels) if self.triplet == "sum" else 1
         for name, x in output.embeddings.items():
             parts[f"triplet_{name}"] = anchors * batch_hard_triplet(x, labels, self.margin)

@@ -80,3 +80,14 @@ def test_each_windows_part_of_the_descriptor_is_scored_alone(finished, street_sm
     scores = metrics.evaluate(*alone, **labels_of(street_small))
     assert frame["map"][7] == pytest.approx(100 * scores.map, abs=1e-3)
     assert frame["rank1"][7] == pytest.approx(100 * scores.rank(1), abs=1e-3)
+
+
+def test_contents_name_what_each_row_of_table_6_has():
+    frame = analysis.contents(PAPERS["hybrid_attention"].table("table6")).set_index("row")
+    assert list(frame.index) == ["Baseline", "+ Bag of Tricks", "+ MPFE", "+ MGO", "+ SAM", "+ CAM"]
+    assert list(frame["last stride"]) == ["2", "2", "1", "1", "1", "1"]
+    assert list(frame["triplet loss"].ne("")) == [False, False, True, True, True, True]
+    assert list(frame.stages) == ["4", "4", "4", "4", "1234", "1234"]
+    assert list(frame.SAM.ne("")) == [False] * 4 + [True] * 2 and list(frame.CAM.ne("")) == [False] * 5 + [True]
+    tricks = frame[["label smoothing", "random erasing", "warm-up"]].ne("")
+    assert not tricks.iloc[0].any() and tricks.iloc[1:].all(axis=None)

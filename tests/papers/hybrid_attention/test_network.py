@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from reidnb.models.losses import batch_hard_triplet, id_loss
 from reidnb.papers.hybrid_attention.network import (
@@ -238,6 +239,17 @@ def test_dropblock_of_the_input_drops_one_block_of_all_images():
     assert (dropped == dropped[:1]).all() and dropped[0, 0].sum() == round(0.33 * 96) * 32
     model.eval()(torch.ones(4, 3, 96, 32))
     assert (seen[1] == 1).all()
+
+
+def test_the_released_layers_have_no_biases_and_hes_spread():
+    torch.manual_seed(0)
+    model = tiny(fc="released", order="concat", reduced=64, width=128)
+    assert model.extractor.embed.bias is None and model.classifier.bias is None
+    assert model.extractor.embed.weight.std().item() == pytest.approx((2 / 128) ** 0.5, rel=0.02)
+    reference = nn.Linear(64, 128)
+    nn.init.kaiming_normal_(reference.weight, mode="fan_out")
+    assert model.extractor.embed.weight.std().item() == pytest.approx(reference.weight.std().item(), rel=0.05)
+    model(torch.rand(2, 3, 96, 32))
 
 
 def test_last_stride_2_is_resnets_own_map():

@@ -108,7 +108,7 @@ def test_every_reading_is_an_option_with_its_default():
 
 
 def test_complete_readings_apply_to_every_row():
-    base = {"cam": "cbam", "activation": "leaky", "triplet": "level", "compared": "bn", "dropblock": ""}
+    base = {"order": "concat", "activation": "leaky", "fc": "released", "triplet": "level"}
     rows = {
         row.name: e
         for row, e in experiments(PAPERS["hybrid_attention"], "table6", "market1501", "paper", reading="as_released")
@@ -117,7 +117,9 @@ def test_complete_readings_apply_to_every_row():
     assert rows["+ CAM"].recipe.augmentation.pad == 0 and rows["+ CAM"].recipe.augmentation.erase == 0.5
     assert rows["Baseline"].recipe.augmentation.pad == rows["Baseline"].recipe.augmentation.erase == 0
     printed = experiments(PAPERS["hybrid_attention"], "table2", "market1501", "paper", reading="as_printed")[0][1]
-    assert printed.options == {} and not (printed.recipe.nesterov or printed.recipe.flip_test)
+    assert printed.options == {"compared": "fc", "dropblock": "max"} and not (
+        printed.recipe.nesterov or printed.recipe.flip_test
+    )
     assert not (printed.recipe.fresh_momentum or printed.recipe.normalise_test)
     with pytest.raises(ValueError, match="no reading 'as_heard': known are '', 'as_printed', 'as_released'"):
         experiments(PAPERS["hybrid_attention"], "table2", "market1501", "paper", reading="as_heard")
