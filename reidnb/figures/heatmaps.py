@@ -15,11 +15,13 @@ from .sheet import LINE, Sheet, widest, wrap
 COLOURS = "inferno"
 
 
-def colour(heat: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A min-max normalised map (h, w) as a picture (H, W, 3) uint8.
+def colour(
+    heat: np.ndarray, size: tuple[int, int] | None = None, limits: tuple[float, float] | None = None
+) -> np.ndarray:
+    """A map (h, w) as a picture (H, W, 3) uint8, from dark to bright over its own range or between ``limits``.
 
-    It is enlarged bilinearly to ``size`` (H, W); a constant map becomes 0. Raises ValueError for a wrong shape, or for
-    NaN or infinite values.
+    It is enlarged bilinearly to ``size`` (H, W); a constant map becomes 0 without limits. Raises ValueError for a wrong
+    shape, or for NaN or infinite values.
     """
     heat = np.asarray(heat, np.float32)
     if heat.ndim != 2 or 0 in heat.shape:
@@ -29,8 +31,8 @@ def colour(heat: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
     if size is not None and size != heat.shape:
         resized = F.interpolate(torch.from_numpy(heat.copy())[None, None], size, mode="bilinear", align_corners=False)
         heat = resized[0, 0].numpy()
-    low, high = float(heat.min()), float(heat.max())
-    heat = (heat - low) / (high - low) if high > low else np.zeros_like(heat)
+    low, high = limits or (float(heat.min()), float(heat.max()))
+    heat = ((heat - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(heat)
     return mpl.colormaps[COLOURS](heat, bytes=True)[..., :3].copy()
 
 
