@@ -16,7 +16,7 @@ from .evaluation.rerank import rerank
 from .evaluation.scores import check_rankable, evaluate, labels_of, nan_for_null, summarise
 from .papers.experiments import build, digest
 from .results import Run, read_metrics
-from .runs import boxes_of, extract_descriptors, load_model, write_json
+from .runs import boxes_of, extract_descriptors, load_model, save_queries, write_json
 from .training.loop import make_accelerator
 
 
@@ -59,6 +59,7 @@ def reranked(run: Run, data: ReidData) -> dict:
     if not file.exists():
         query, gallery = descriptors(run, data)
         scores = metrics.evaluate_distances(rerank(query, gallery), **labels_of(data))
+        save_queries(run.folder / "queries-reranked.npz", scores)
         write_json(file, summarise(scores))
     return read_metrics(file)
 

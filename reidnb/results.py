@@ -57,17 +57,25 @@ class Run:
     def queries(self) -> dict[str, np.ndarray]:
         """``valid`` (Q,), and for each valid query ``ap``, ``ap_trapezoid``, ``first_rank``; empty by the
         single-shot protocol, where a query has a rank for each draw of the gallery."""
-        file = self.folder / "queries.npz"
-        if not file.exists():
-            return {}
-        with np.load(file, allow_pickle=False) as kept:
-            return dict(kept)
+        return _per_query(self.folder / "queries.npz")
+
+    @cached_property
+    def reranked_queries(self) -> dict[str, np.ndarray]:
+        """As ``queries``, after re-ranking; empty where the run has not been re-ranked yet."""
+        return _per_query(self.folder / "queries-reranked.npz")
 
     @cached_property
     def rankings(self) -> dict[str, np.ndarray]:
         """For each query: ``top`` (Q, 20) gallery rows, -1 where none, and ``right`` (Q, 20): whether each matches."""
         with np.load(self.folder / "rankings.npz", allow_pickle=False) as file:
             return dict(file)
+
+
+def _per_query(file: Path) -> dict[str, np.ndarray]:
+    if not file.exists():
+        return {}
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def weights_of(run: Run) -> weight_files.Source:

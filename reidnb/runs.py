@@ -168,9 +168,7 @@ def _save_run(
         write_atomically(folder / "descriptors.npz", lambda file: _save_npz(file, **half))
     write_atomically(folder / "rankings.npz", lambda file: _save_npz(file, top=top, right=matches))
     if data.protocol != SINGLE_SHOT:  # there a query has a rank for each draw of the gallery
-        names = ("valid", "ap", "ap_trapezoid", "first_rank")
-        per_query = {name: getattr(scores, name) for name in names}
-        write_atomically(folder / "queries.npz", lambda file: _save_npz(file, **per_query))
+        save_queries(folder / "queries.npz", scores)
     write_json(folder / "provenance.json", provenance)
     # Written last: a folder with metrics.json is a finished run.
     write_json(folder / "metrics.json", summarise(scores))
@@ -245,6 +243,13 @@ def _commit() -> str:
 def _save_weights(model: nn.Module, path: Path) -> None:
     """Save every parameter once, also if modules share it, which safetensors detects for contiguous tensors only."""
     save_weights(model.to("cpu", memory_format=torch.contiguous_format), str(path))
+
+
+def save_queries(path: Path, scores: metrics.Scores) -> None:
+    """Write each query's average precision and first rank, as of ``Run.queries``."""
+    names = ("valid", "ap", "ap_trapezoid", "first_rank")
+    per_query = {name: getattr(scores, name) for name in names}
+    write_atomically(path, lambda file: _save_npz(file, **per_query))
 
 
 def _save_npz(path: Path, **arrays: np.ndarray) -> None:

@@ -13,7 +13,9 @@ from reidnb.data.augment import Augmentation
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import checked, key, one_experiment
 from reidnb.rescoring import reranked
+from reidnb.results import Run
 from reidnb.runs import load_model, run
+from reidnb.study import comparison
 from reidnb.training.experiment import Experiment
 from reidnb.training.loop import make_accelerator
 from reidnb.training.profiles import at_profile
@@ -99,6 +101,18 @@ def test_reranking_is_cached(finished, street_small):
     assert set(scores) == set(finished.metrics)
     assert (finished.folder / "metrics-reranked.json").exists()
     assert reranked(finished, street_small) == scores
+
+
+def test_reranked_runs_keep_each_query(finished, street_small):
+    scores = reranked(finished, street_small)
+    per_query = Run(finished.folder).reranked_queries
+    assert 100 * per_query["ap"].mean() == pytest.approx(scores["map"], abs=1e-3)
+    assert 100 * (per_query["first_rank"] == 1).mean() == pytest.approx(scores["rank1"], abs=1e-3)
+    table = PAPERS["wrcanet"].table("table1")
+    plain, again = table.rows
+    values = comparison.scores(table, "street-small", [(plain, finished), (again, Run(finished.folder))])
+    assert values[plain.name][0].queries["map"].mean() == pytest.approx(finished.metrics["map"], abs=1e-3)
+    assert values[again.name][0].queries["map"].mean() == pytest.approx(scores["map"], abs=1e-3)
 
 
 @pytest.mark.parametrize(

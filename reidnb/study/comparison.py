@@ -149,7 +149,7 @@ class Score:
     mean: dict[str, float]
     """For each metric."""
     queries: dict[str, np.ndarray]
-    """For each metric its value at each query; empty where the run does not keep them, as after re-ranking."""
+    """For each metric its value at each query; empty where the run does not keep them, as on another data set."""
 
 
 def scores(
@@ -159,18 +159,18 @@ def scores(
     measure = _measure(table, dataset, data_root) if runs else None
     by_row: dict[str, list[Score]] = {row.name: [] for row in table.rows}
     for row, one in runs:
-        as_run = not (row.rerank or row.region or "->" in dataset)
-        queries = _by_query(one, table.ap) if as_run else {}
-        by_row[row.name].append(Score(one.experiment.seed, measure(row, one), queries))
+        mean = measure(row, one)  # re-ranks where that is asked for
+        per_query = one.reranked_queries if row.rerank else one.queries
+        queries = {} if row.region or "->" in dataset else _by_query(per_query, table.ap)
+        by_row[row.name].append(Score(one.experiment.seed, mean, queries))
     return by_row
 
 
-def _by_query(run: Run, ap: str) -> dict[str, np.ndarray]:
-    kept = run.queries
-    if not kept:
+def _by_query(per_query: dict[str, np.ndarray], ap: str) -> dict[str, np.ndarray]:
+    if not per_query:
         return {}
-    values = {"map": kept["ap_trapezoid" if ap == "trapezoid" else "ap"]}
-    values |= {f"rank{k}": kept["first_rank"] <= k for k in RANKS}
+    values = {"map": per_query["ap_trapezoid" if ap == "trapezoid" else "ap"]}
+    values |= {f"rank{k}": per_query["first_rank"] <= k for k in RANKS}
     return {m: 100.0 * value for m, value in values.items()}
 
 
