@@ -1,17 +1,29 @@
-"""Beyond the paper: how hard are the hard examples, and how many hidden units of the channel attention are active?"""
+"""Beyond the paper: how hard are the hard examples, are the channel attention's hidden units active, and where does the
+network look? Also what the figures draw: a network's masks during and after training."""
 
+import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from ... import street
 from ...data import catalog, pixels
 from ...data.augment import normalise
+from ...data.samples import read_images
+from ...evaluation import activation
 from ...evaluation.significance import bootstrap
+from ...figures.cam import cam
 from ...results import Run
 from ...runs import load_model
+from ...training.experiment import Experiment
+from ...training.loop import make_accelerator, train
+from ..experiments import build
 
 BATCH = 32
 NAMED = {"b": "B", "c": "C", "d": "D, the image's own identity's map"}
@@ -83,3 +95,68 @@ def _images(run: Run, data: catalog.ReidData, rows: np.ndarray) -> Iterator[Tens
 
 def _sum_of_parts(logits: Mapping[str, Tensor], name: str) -> Tensor:
     return sum(value for part, value in logits.items() if part[0] == name)
+
+
+def training_images(data: catalog.ReidData, size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, H, W, 3) uint8 of ``count`` training identities, the same in every call, and their labels (n,)."""
+    labels = data.train_labels
+    firsts = np.unique(labels, return_index=True)[1]
+    rows = firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
+    return read_images(data.train, rows, size), labels[rows]
+
+
+@torch.inference_mode()
+def masks(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:
+    """DRANet's maps (``DRANet.forward``) of uint8 images (n, H, W, 3), on the CPU; sets it to evaluation mode."""
+    device = next(model.parameters()).device
+    maps = model.eval()(normalise(torch.from_numpy(images).to(device)), torch.as_tensor(labels, device=device)).maps
+    return {name: value.float().cpu() for name, value in maps.items()}
+
+
+def watch(
+    experiment: Experiment, data: catalog.ReidData, images: np.ndarray, labels: np.ndarray, epochs: int = 6
+) -> dict[int, dict[str, Tensor]]:
+    """The ``masks`` of some images after 0, 1, ... epochs of a short training; nothing else of it is kept."""
+    recipe = replace(experiment.recipe, epochs=min(epochs, experiment.recipe.epochs))
+    model = build(experiment, data.train_ids)
+    seen = {0: masks(model, images, labels)}
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            model,
+            pixels.decode(list(data.train.path), recipe.size),
+            data.train_labels,
+            recipe,
+            seed=experiment.seed,
+            accelerator=make_accelerator(recipe.precision),
+            checkpoint=Path(folder) / "checkpoint.pt",
+            after_epoch=lambda trained, epoch: seen.update({epoch: masks(trained, images, labels)}),
+            log=lambda line: None,
+        )
+    return seen
+
+
+def activation_maps(run: Run, data: catalog.ReidData, images: np.ndarray) -> np.ndarray:
+    """Activation maps (n, H, W) of uint8 images (n, H, W, 3) at a run's last stage (``cam.cam``)."""
+    model = load_model(run, data)
+    batches = (normalise(torch.from_numpy(images[i : i + BATCH])) for i in range(0, len(images), BATCH))
+    return np.concatenate([cam(model, model.last_stage, batch) for batch in batches])
+
+
+def where_they_look(runs: Mapping[str, Run], data: catalog.ReidData) -> pd.DataFrame:
+    """How much of the activation lies on the person, and how evenly, for each run (``activation.compare``).
+
+    Computed over all queries of a synthetic street, whose ground truth has the person's mask. Raises ValueError for any
+    other data set.
+    """
+    if data.name not in catalog.STREETS:
+        raise ValueError(f"{data.name} has no person masks: only a synthetic street has them")
+    truth = street.truth(data.root, "query")
+    mask_of = dict(zip(truth.names, truth.masks, strict=True))
+    people = np.stack([mask_of[Path(path).name] for path in data.query.path])
+    activations = {}
+    for name, run in runs.items():
+        images = read_images(data.query, data.query.index.to_numpy(), run.experiment.recipe.size)
+        maps = torch.from_numpy(activation_maps(run, data, images))[:, None]
+        # The maps are resized, not the masks, whose edges are exact at their size only.
+        activations[name] = F.interpolate(maps, people.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy()
+    return activation.compare(activations, people)

@@ -1,72 +1,18 @@
 """DRANet's reverse attention in pictures: its masks during training, what they leave, and where the network looks."""
 
-import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor, nn
+from torch import Tensor
 
-from ... import street
-from ...data import catalog, pixels
-from ...data.augment import normalise
-from ...data.samples import read_images
-from ...evaluation import activation
 from ...figures import heatmaps, style
-from ...figures.cam import cam
-from ...results import Run
-from ...runs import load_model
-from ...training.experiment import Experiment
-from ...training.loop import make_accelerator, train
-from ..experiments import build
 
-BATCH = 32
 LOSSES = {"loss_id_b": "B", "loss_id_c": "C (channels hidden)", "loss_id_d": "D (locations hidden)"}
-
-
-def training_images(data: catalog.ReidData, size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, H, W, 3) uint8 of ``count`` training identities, the same in every call, and their labels (n,)."""
-    labels = data.train_labels
-    firsts = np.unique(labels, return_index=True)[1]
-    rows = firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
-    return read_images(data.train, rows, size), labels[rows]
-
-
-@torch.inference_mode()
-def masks(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, Tensor]:
-    """DRANet's maps (``DRANet.forward``) of uint8 images (n, H, W, 3), on the CPU; sets it to evaluation mode."""
-    device = next(model.parameters()).device
-    maps = model.eval()(normalise(torch.from_numpy(images).to(device)), torch.as_tensor(labels, device=device)).maps
-    return {name: value.float().cpu() for name, value in maps.items()}
-
-
-def watch(
-    experiment: Experiment, data: catalog.ReidData, images: np.ndarray, labels: np.ndarray, epochs: int = 6
-) -> dict[int, dict[str, Tensor]]:
-    """The ``masks`` of some images after 0, 1, ... epochs of a short training; nothing else of it is kept."""
-    recipe = replace(experiment.recipe, epochs=min(epochs, experiment.recipe.epochs))
-    model = build(experiment, data.train_ids)
-    seen = {0: masks(model, images, labels)}
-    with tempfile.TemporaryDirectory() as folder:
-        train(
-            model,
-            pixels.decode(list(data.train.path), recipe.size),
-            data.train_labels,
-            recipe,
-            seed=experiment.seed,
-            accelerator=make_accelerator(recipe.precision),
-            checkpoint=Path(folder) / "checkpoint.pt",
-            after_epoch=lambda trained, epoch: seen.update({epoch: masks(trained, images, labels)}),
-            log=lambda line: None,
-        )
-    return seen
 
 
 def at_epochs(seen: Mapping[int, object], count: int) -> list[int]:
@@ -127,39 +73,11 @@ def losses(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def examples(run: Run, data: catalog.ReidData, images: np.ndarray, labels: np.ndarray) -> Figure:
-    """A, B and the hard examples C and D of a trained run, averaged over channels and overlaid on the images."""
-    maps = masks(load_model(run, data), images, labels)
+def examples(maps: Mapping[str, Tensor], images: np.ndarray) -> Figure:
+    """A, B and the hard examples C and D (``analysis.masks``), averaged over channels and overlaid on the images."""
     names = [name for name in "abcd" if name in maps]
     rows = [
         [image, *(heatmaps.overlay(image, maps[name][i, 0].numpy()) for name in names)]
         for i, image in enumerate(images)
     ]
     return heatmaps.grid(rows, None, ["image", *(name.upper() for name in names)])
-
-
-def activation_maps(run: Run, data: catalog.ReidData, images: np.ndarray) -> np.ndarray:
-    """Activation maps (n, H, W) of uint8 images (n, H, W, 3) at a run's last stage (``cam.cam``)."""
-    model = load_model(run, data)
-    batches = (normalise(torch.from_numpy(images[i : i + BATCH])) for i in range(0, len(images), BATCH))
-    return np.concatenate([cam(model, model.last_stage, batch) for batch in batches])
-
-
-def where_they_look(runs: Mapping[str, Run], data: catalog.ReidData) -> pd.DataFrame:
-    """How much of the activation lies on the person, and how evenly, for each run (``activation.compare``).
-
-    Computed over all queries of a synthetic street, whose ground truth has the person's mask. Raises ValueError for any
-    other data set.
-    """
-    if data.name not in catalog.STREETS:
-        raise ValueError(f"{data.name} has no person masks: only a synthetic street has them")
-    truth = street.truth(data.root, "query")
-    mask_of = dict(zip(truth.names, truth.masks, strict=True))
-    people = np.stack([mask_of[Path(path).name] for path in data.query.path])
-    activations = {}
-    for name, run in runs.items():
-        images = read_images(data.query, data.query.index.to_numpy(), run.experiment.recipe.size)
-        maps = torch.from_numpy(activation_maps(run, data, images))[:, None]
-        # The maps are resized, not the masks, whose edges are exact at their size only.
-        activations[name] = F.interpolate(maps, people.shape[1:], mode="bilinear", align_corners=False)[:, 0].numpy()
-    return activation.compare(activations, people)

@@ -11,6 +11,7 @@ import torch
 from reidnb import street
 from reidnb.data import samples
 from reidnb.papers import PAPERS
+from reidnb.papers.dranet import analysis
 from reidnb.papers.dranet import figures as hard_examples
 from reidnb.papers.experiments import one_experiment
 from reidnb.results import Run
@@ -25,12 +26,12 @@ def finished(street_small) -> Run:
 
 @pytest.fixture(scope="module")
 def people(finished, street_small) -> tuple[np.ndarray, np.ndarray]:
-    return hard_examples.training_images(street_small, finished.experiment.recipe.size, 3)
+    return analysis.training_images(street_small, finished.experiment.recipe.size, 3)
 
 
 @pytest.fixture(scope="module")
 def seen(finished, street_small, people) -> dict:
-    return hard_examples.watch(finished.experiment, street_small, *people, epochs=6)
+    return analysis.watch(finished.experiment, street_small, *people, epochs=6)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def test_training_images_have_the_labels_of_training(finished, people, street_sm
 def test_watching_ends_with_the_runs_own_network(finished, street_small, people, seen):
     """The recipe has two epochs, fewer than asked for, so the watched training is the run's own."""
     assert list(seen) == [0, 1, 2]
-    last = hard_examples.masks(load_model(finished, street_small), *people)
+    last = analysis.masks(load_model(finished, street_small), *people)
     for name, value in seen[2].items():
         torch.testing.assert_close(value, last[name], atol=1e-4, rtol=1e-3)
     assert not torch.allclose(seen[0]["h"], seen[2]["h"])
@@ -102,22 +103,22 @@ def test_losses_show_how_hard_the_hard_examples_are():
 
 
 def test_examples_show_all_four_maps(finished, street_small, people):
-    figure = hard_examples.examples(finished, street_small, *people)
+    figure = hard_examples.examples(analysis.masks(load_model(finished, street_small), *people), people[0])
     assert [text.get_text() for text in figure.texts] == ["image", "A", "B", "C", "D"]
     assert len(figure.axes) == 3 * 5
 
 
 def test_activation_maps_do_not_depend_on_batches(finished, street_small, monkeypatch):
     images = samples.read_images(street_small.query, [0, 1, 2, 3, 4], finished.experiment.recipe.size)
-    full = hard_examples.activation_maps(finished, street_small, images)
-    monkeypatch.setattr(hard_examples, "BATCH", 2)
-    np.testing.assert_allclose(hard_examples.activation_maps(finished, street_small, images), full, atol=1e-4)
+    full = analysis.activation_maps(finished, street_small, images)
+    monkeypatch.setattr(analysis, "BATCH", 2)
+    np.testing.assert_allclose(analysis.activation_maps(finished, street_small, images), full, atol=1e-4)
 
 
 def test_where_they_look_uses_the_masks_of_the_street(finished, street_small, monkeypatch):
     truth = street.truth(street_small.root, "query")
-    monkeypatch.setattr(hard_examples, "cam", lambda model, layer, batch: np.ones(batch[:, 0].shape, np.float32))
-    table = hard_examples.where_they_look({"flat": finished}, street_small).set_index(["measure", "variant"])
+    monkeypatch.setattr(analysis, "cam", lambda model, layer, batch: np.ones(batch[:, 0].shape, np.float32))
+    table = analysis.where_they_look({"flat": finished}, street_small).set_index(["measure", "variant"])
     fraction = table.loc["share on the person", "mean"]
     assert fraction["flat"] == pytest.approx(fraction["an even map"])
     assert fraction["flat"] == pytest.approx(100 * truth.masks.mean())
@@ -127,4 +128,4 @@ def test_where_they_look_uses_the_masks_of_the_street(finished, street_small, mo
 
 def test_other_data_sets_have_no_masks(finished, street_small):
     with pytest.raises(ValueError, match="folder has no person masks: only a synthetic street has"):
-        hard_examples.where_they_look({"x": finished}, replace(street_small, name="folder"))
+        analysis.where_they_look({"x": finished}, replace(street_small, name="folder"))
