@@ -80,6 +80,13 @@ def test_a_paper_is_one_folder(paper):
     assert not used & others
 
 
+@pytest.mark.parametrize("path", [p for p in MODULES if "figures" in p.parts or p.stem == "figures"], ids=names)
+def test_figures_neither_train_nor_load_a_run(path):
+    loading = ("runs", "results", "rescoring", "training", "papers.experiments")
+    drawn_from = [module for module in imported(path) if f"{module}.".startswith(tuple(f"{name}." for name in loading))]
+    assert not drawn_from
+
+
 def test_no_module_is_imported_by_its_name():
     text = "\n".join(path.read_text() for path in MODULES)
     assert "import_module" not in text and "getattr(module" not in text

@@ -9,18 +9,21 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ... import pose
 from ...data import pixels
 from ...data.augment import MEAN, normalise
 from ...data.catalog import ReidData
+from ...data.samples import distinct_queries, read_images
 from ...evaluation.scores import evaluate
+from ...figures.pose import SHOWN
 from ...rescoring import descriptors
 from ...results import Run
 from ...runs import boxes_of, load_model
 from ...training.extract import extract
 from ...training.loop import make_accelerator
-from .branches import PARTS
+from .branches import PARTS, STRIPS
 
 NOTHING = "nothing"
 
@@ -77,3 +80,38 @@ def hidden_parts(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
             row = {"run": name, "hidden": part, "rank1": scores["rank1"], "map": scores["map"]}
             rows.append(row | {f"mu_{p}": value for p, value in zip(PARTS, mu, strict=True)})
     return pd.DataFrame(rows)
+
+
+def misaligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> tuple[np.ndarray, np.ndarray]:
+    """The queries whose parts lie farthest from the fixed strips: images (n, H, W, 3) uint8 and boxes (n, 5, 4)."""
+    split = pose.complete(pose.load(data)).query
+    boxes = pose.shares(pose.boxes(*split, beta=beta), split.sizes)
+    distance = np.abs(boxes[:, 1:] - np.array(STRIPS)[1:]).mean((1, 2))
+    order = np.argsort(-distance, kind="stable")
+    rows = order[~data.query.pid.iloc[order].duplicated().to_numpy()][:count]
+    return read_images(data.query, rows, SHOWN), boxes[rows]
+
+
+@torch.inference_mode()
+def region_masks(run: Run, data: ReidData, count: int = 8) -> tuple[np.ndarray, np.ndarray, dict[str, Tensor]]:
+    """``count`` queries at the run's image size, their boxes (the strips without pose), and the network's maps."""
+    queries = distinct_queries(data, count)
+    images = read_images(data.query, queries, run.experiment.recipe.size)
+    of_queries = boxes_of(run.experiment, data)["query"]
+    strips = np.tile(np.array(STRIPS, np.float32), (len(queries), 1, 1))
+    boxes = strips if of_queries is None else of_queries[queries]
+    maps = load_model(run, data)(normalise(torch.from_numpy(images)), None, torch.from_numpy(boxes)).maps
+    return images, boxes, maps
+
+
+def visibility(run: Run, data: ReidData) -> tuple[np.ndarray, np.ndarray]:
+    """mu (N, 4) of every query and gallery image, and the fraction (N, 4) of each part's joints that were detected."""
+    mu, detected = [], []
+    poses, boxes, model = pose.load(data), boxes_of(run.experiment, data), load_model(run, data)
+    for split in ("query", "gallery"):
+        images = pixels.decode(list(getattr(data, split).path), run.experiment.recipe.size)
+        mu.append(weights(model, images, boxes[split]))
+        confident = getattr(poses, split).joints[..., 2] >= 0.2
+        regions = list(pose.REGIONS.values())[1:]
+        detected.append(np.stack([confident[:, list(joints)].mean(1) for joints in regions], 1))
+    return np.concatenate(mu), np.concatenate(detected)

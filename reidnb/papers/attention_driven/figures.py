@@ -1,23 +1,18 @@
 """Figures of the attention-driven network: aligned parts, attention maps (figure 7), and the parts' weights mu."""
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
-from ... import pose
-from ...data import pixels
-from ...data.augment import normalise
-from ...data.catalog import ReidData
-from ...data.samples import distinct_queries, read_images
 from ...figures import heatmaps, style
 from ...figures.pose import PART, SHOWN, outlines
 from ...figures.sheet import Sheet
-from ...results import Run
-from ...runs import boxes_of, load_model
-from .analysis import NOTHING, weights
+from .analysis import NOTHING
 from .branches import PARTS, STRIPS
 
 NAMES = {name: name.replace("_", " ") for name in PARTS}
@@ -25,21 +20,16 @@ BLOCKS = (2, 3, 4)
 HATCHES = ("", "//", "..", "xx")
 
 
-def aligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> Figure:
-    """The queries whose parts lie farthest from the fixed strips: their boxes, the strips, and the aligned parts."""
-    split = pose.complete(pose.load(data)).query
-    boxes = pose.shares(pose.boxes(*split, beta=beta), split.sizes)
-    distance = np.abs(boxes[:, 1:] - np.array(STRIPS)[1:]).mean((1, 2))
-    order = np.argsort(-distance, kind="stable")
-    rows = order[~data.query.pid.iloc[order].duplicated().to_numpy()][:count]
-    images = read_images(data.query, rows, SHOWN)
+def aligned(images: np.ndarray, boxes: np.ndarray) -> Figure:
+    """Images (n, H, W, 3) uint8 with their boxes (n, 5, 4), as of ``analysis.misaligned``: the boxes, the fixed strips,
+    and the aligned parts."""
     width, space, left, top = 1.2, 0.14, 1.05, 0.1
     high, tall = width * SHOWN[0] / SHOWN[1], 4 * (width * PART[0] / PART[1] + 0.03)
     sheet = Sheet(left + len(images) * (width + space), top + high + 2 * (tall + 0.12) + 0.08)
     starts = (top, top + high + 0.12, top + high + tall + 0.24)
     for title, start, height in zip(("boxes", "strips", "aligned"), starts, (high, tall, tall), strict=True):
         sheet.text(title, left - 0.1, start + height / 2, ha="right", va="center", size=style.SIZE)
-    for column, (image, parts) in enumerate(zip(images, boxes[rows], strict=True)):
+    for column, (image, parts) in enumerate(zip(images, boxes, strict=True)):
         x = left + column * (width + space)
         outlines(sheet.image(image, x, starts[0], width), parts * np.tile(SHOWN[::-1], 2))
         for regions, start in ((np.array(STRIPS), starts[1]), (parts, starts[2])):
@@ -49,16 +39,12 @@ def aligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> Figure:
     return sheet.figure
 
 
-def masks(run: Run, data: ReidData, count: int = 8) -> Figure:
-    """Figure 7 for ``count`` queries: the masks of blocks 2 to 4 (means over channels), whole body above parts.
+def masks(images: np.ndarray, boxes: np.ndarray, maps: Mapping[str, Tensor]) -> Figure:
+    """Figure 7, of ``analysis.region_masks``: the masks of blocks 2 to 4 (means over channels), whole body above parts.
 
     Each mask is placed at its region of the image; the masks of the four parts share one picture and are averaged where
     boxes overlap.
     """
-    model, queries = load_model(run, data), distinct_queries(data, count)
-    images, boxes = _images(run, data, queries)
-    with torch.inference_mode():
-        maps = model(normalise(torch.from_numpy(images)), None, torch.from_numpy(boxes)).maps
     rows, titles = [list(images)], ["image"]
     for region, places in (("body", boxes[:, :1]), ("parts", boxes[:, 1:])):
         for block in BLOCKS:
@@ -87,20 +73,12 @@ def paste(maps: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndar
     return total / np.maximum(count, 1)
 
 
-def importance(run: Run, data: ReidData) -> Figure:
-    """mu of every query and gallery image for each part, against the fraction of the part's joints that were detected.
+def importance(mu: np.ndarray, detected: np.ndarray) -> Figure:
+    """mu (N, 4) of images for each part, against the fraction (N, 4) of the part's joints that were detected
+    (``analysis.visibility``).
 
     A dot is an image; a line joins the means of the images with few (below a third), half and most of the joints.
     """
-    mu, detected = [], []
-    poses, boxes, model = pose.load(data), boxes_of(run.experiment, data), load_model(run, data)
-    for split in ("query", "gallery"):
-        images = pixels.decode(list(getattr(data, split).path), run.experiment.recipe.size)
-        mu.append(weights(model, images, boxes[split]))
-        confident = getattr(poses, split).joints[..., 2] >= 0.2
-        regions = list(pose.REGIONS.values())[1:]
-        detected.append(np.stack([confident[:, list(joints)].mean(1) for joints in regions], 1))
-    mu, detected = np.concatenate(mu), np.concatenate(detected)
     figure, panels = plt.subplots(1, 4, figsize=(9.5, 3.8), sharey=True, layout="constrained")
     jitter = np.random.default_rng(0).uniform(-0.09, 0.09, len(mu))
     groups = (
@@ -176,12 +154,3 @@ def _changes(axes: plt.Axes, change: np.ndarray) -> None:
     axes.set(xlabel="weight of", ylabel="hidden")
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-
-
-def _images(run: Run, data: ReidData, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ``queries`` at the run's image size, and their boxes (the strips for a run without pose)."""
-    images = read_images(data.query, queries, run.experiment.recipe.size)
-    boxes = boxes_of(run.experiment, data)["query"]
-    if boxes is None:
-        return images, np.tile(np.array(STRIPS, np.float32), (len(queries), 1, 1))
-    return images, boxes[queries]

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from ...data.augment import normalise
 from ...data.catalog import ReidData
 from ...evaluation.scores import evaluate
 from ...files import write_atomically
@@ -93,6 +94,17 @@ def _cached(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         frame = measure()
         write_atomically(file, lambda path: frame.to_csv(path, index=False))
     return pd.read_csv(file)
+
+
+@torch.inference_mode()
+def maps(run: Run, data: ReidData, images: np.ndarray) -> dict[str, torch.Tensor]:
+    """A run's maps (``HybridAttention.forward``) of images (n, H, W, 3) uint8: stages, attention weights, fused map."""
+    return load_model(run, data)(normalise(torch.from_numpy(images))).maps
+
+
+def fused_stages(run: Run) -> list[int]:
+    """The stages that a run's network fuses."""
+    return [int(stage) for stage in all_options(run.experiment)["stages"]]
 
 
 def contents(table: Table) -> pd.DataFrame:

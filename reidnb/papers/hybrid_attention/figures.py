@@ -12,26 +12,21 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ...data.augment import normalise
-from ...data.catalog import ReidData
 from ...figures import heatmaps, style
-from ...results import Run
-from ...runs import load_model
 from .network import window_rows
 
 
-def alignment(run: Run, data: ReidData, image: np.ndarray) -> Figure:
-    """A run's stages on one image (H, W, 3) uint8, averaged over channels.
+def alignment(maps: Mapping[str, torch.Tensor], image: np.ndarray) -> Figure:
+    """The stages of ``analysis.maps`` on one image (H, W, 3) uint8, averaged over channels.
 
-    Each stage is shown at its own size, max-pooled to the last stage's size (as the network does), and average-pooled.
+    Each stage is shown at its own size, max-pooled to the fused map's size (as the network does), and average-pooled.
     """
-    model = load_model(run, data)
-    with torch.inference_mode():
-        stages = model.backbone(normalise(torch.from_numpy(image[None])))
+    stages = [maps[name] for name in sorted(maps) if name.startswith("stage")]
+    shape = maps["fused"].shape[2:]
     kinds = {
         "not pooled": lambda a: a,
-        "maximum (MFF)": lambda a: F.adaptive_max_pool2d(a, model.shape),
-        "average": lambda a: F.adaptive_avg_pool2d(a, model.shape),
+        "maximum (MFF)": lambda a: F.adaptive_max_pool2d(a, shape),
+        "average": lambda a: F.adaptive_avg_pool2d(a, shape),
     }
     rows = [[_squares(pool(a)[0].mean(0).numpy(), image.shape[:2]) for a in stages] for pool in kinds.values()]
     sizes = ["×".join(map(str, a.shape[2:])) for a in stages]
@@ -47,9 +42,8 @@ def _squares(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return coloured.repeat(factors[0], 0).repeat(factors[1], 1)
 
 
-def spatial(run: Run, data: ReidData, images: np.ndarray) -> Figure:
-    """Where SAM attends (eq. 1): images (n, H, W, 3) uint8, and below them each stage's weights overlaid on them."""
-    maps = _maps(run, data, images)
+def spatial(maps: Mapping[str, torch.Tensor], images: np.ndarray) -> Figure:
+    """Where SAM attends (eq. 1), of ``analysis.maps``: images (n, H, W, 3) uint8 above each stage's weights on them."""
     names = sorted(name for name in maps if name.startswith("S"))
     rows = [[heatmaps.overlay(i, m) for i, m in zip(images, maps[name][:, 0].numpy(), strict=True)] for name in names]
     titles = [f"stage {name[1:]}" if name[1:] else "fused" for name in names]
@@ -57,26 +51,20 @@ def spatial(run: Run, data: ReidData, images: np.ndarray) -> Figure:
     return heatmaps.grid([list(images), *rows], ["image", *(f"{t}: {r}" for t, r in zip(titles, ranges, strict=True))])
 
 
-def channels(run: Run, data: ReidData, images: np.ndarray) -> Figure:
-    """Which channels CAM keeps (eq. 2): each stage's channels sorted by weight, averaged over the images."""
-    model = load_model(run, data)
-    with torch.inference_mode():
-        weights = model(normalise(torch.from_numpy(images))).maps["C"][:, :, 0, 0].mean(0)
-    sizes = [model.backbone.channels[stage - 1] for stage in model.fused]
+def channels(maps: Mapping[str, torch.Tensor], fused: Sequence[int]) -> Figure:
+    """Which channels CAM keeps (eq. 2), of ``analysis.maps``: those of each fused stage sorted by weight, averaged over
+    the images."""
+    weights = maps["C"][:, :, 0, 0].mean(0)
+    sizes = [maps[f"stage{stage}"].shape[1] for stage in fused]
     figure, axes = plt.subplots(figsize=(8.5, 3.6), layout="constrained")
     looks = style.lines(len(sizes))
-    for stage, part, look in zip(model.fused, weights.split(sizes), looks, strict=True):
+    for stage, part, look in zip(fused, weights.split(sizes), looks, strict=True):
         values = np.sort(part.numpy())[::-1]
         percent = 100 * (np.arange(len(values)) + 0.5) / len(values)
         axes.plot(percent, values, label=f"stage {stage} ({len(values)})", markevery=max(1, len(values) // 8), **look)
     axes.set(xlabel="channels, from the greatest weight to the least (%)", ylabel="weight", xlim=(0, 100), ylim=(0, 1))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="channels of")
     return figure
-
-
-def _maps(run: Run, data: ReidData, images: np.ndarray) -> dict[str, torch.Tensor]:
-    with torch.inference_mode():
-        return load_model(run, data)(normalise(torch.from_numpy(images))).maps
 
 
 def on_person(image: np.ndarray, windows: Sequence[tuple[int, int]], stripes: int) -> Figure:

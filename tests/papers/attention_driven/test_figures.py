@@ -70,9 +70,9 @@ def test_paste_scales_each_map_and_averages_overlaps():
 
 
 def test_every_figure_has_its_pictures(finished, street_small):
-    assert len(parts.masks(finished, street_small, count=3).axes) == 3 * 7
-    assert len(parts.aligned(street_small, count=2).axes) == 2 * (1 + 4 + 4)
-    figure = parts.importance(finished, street_small)
+    assert len(parts.masks(*analysis.region_masks(finished, street_small, count=3)).axes) == 3 * 7
+    assert len(parts.aligned(*analysis.misaligned(street_small, count=2)).axes) == 2 * (1 + 4 + 4)
+    figure = parts.importance(*analysis.visibility(finished, street_small))
     counts = [sum(len(line.get_xdata()) for line in axes.lines[:-1]) for axes in figure.axes]
     assert counts == [len(street_small.query) + len(street_small.gallery)] * 4
 

@@ -8,8 +8,10 @@ import torch
 
 from reidnb import runs
 from reidnb.data import samples
+from reidnb.data.augment import normalise
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
+from reidnb.papers.hybrid_attention import analysis
 from reidnb.papers.hybrid_attention import figures as pictures
 from reidnb.papers.hybrid_attention.network import windows
 
@@ -46,7 +48,7 @@ def test_windows_on_a_person_keep_what_is_inside(images):
 
 
 def test_alignment_shows_each_stage_three_times(finished, street_small, images):
-    drawn = pictures_of(pictures.alignment(finished, street_small, images[0]))
+    drawn = pictures_of(pictures.alignment(analysis.maps(finished, street_small, images), images[0]))
     assert len(drawn) == 3 * 5
     np.testing.assert_array_equal(drawn[0], images[0])
     # Stage 4 has the last size already: both poolings leave it.
@@ -56,18 +58,18 @@ def test_alignment_shows_each_stage_three_times(finished, street_small, images):
 
 
 def test_spatial_attention_has_a_row_a_stage_with_its_range(finished, street_small, images):
-    figure = pictures.spatial(finished, street_small, images)
+    figure = pictures.spatial(analysis.maps(finished, street_small, images), images)
     assert len(pictures_of(figure)) == 5 * 3
-    maps = runs.load_model(finished, street_small)(pictures.normalise(torch.from_numpy(images))).maps
+    maps = runs.load_model(finished, street_small)(normalise(torch.from_numpy(images))).maps
     words = " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
     assert f"{maps['S3'].min():.2f} to {maps['S3'].max():.2f}" in words
 
 
 def test_channel_attention_is_sorted_by_stage(finished, street_small, images):
-    (axes,) = pictures.channels(finished, street_small, images).axes
+    (axes,) = pictures.channels(analysis.maps(finished, street_small, images), analysis.fused_stages(finished)).axes
     assert [len(line.get_ydata()) for line in axes.get_lines()] == [8, 16, 32, 64]
     model = runs.load_model(finished, street_small)
-    weights = model(pictures.normalise(torch.from_numpy(images))).maps["C"][:, :, 0, 0].mean(0).detach()
+    weights = model(normalise(torch.from_numpy(images))).maps["C"][:, :, 0, 0].mean(0).detach()
     np.testing.assert_allclose(axes.get_lines()[1].get_ydata(), np.sort(weights[8:24])[::-1], rtol=1e-6)
 
 

@@ -7,6 +7,7 @@ from reidnb.data import samples
 from reidnb.figures import heatmaps
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
+from reidnb.papers.wrcanet.analysis import reverse_attention
 from reidnb.papers.wrcanet.figures import two_streams
 from reidnb.runs import run
 
@@ -19,7 +20,7 @@ def finished(street_small):
 
 def test_dimming_is_drawn_in_its_true_range(finished, street_small):
     images = samples.query_images(street_small, finished.experiment.recipe.size, count=3)
-    figure = two_streams(finished, street_small, images)
+    figure = two_streams(images, *reverse_attention(finished, street_small, images))
     words = " ".join(artist.get_text() for artist in figure.findobj(lambda each: hasattr(each, "get_text"))).split()
     assert "dimmed by 0.25 to 0.5" in " ".join(words)
 
