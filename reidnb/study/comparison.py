@@ -160,8 +160,9 @@ def scores(
     by_row: dict[str, list[Score]] = {row.name: [] for row in table.rows}
     for row, one in runs:
         mean = measure(row, one)  # re-ranks where that is asked for
-        per_query = one.reranked_queries if row.rerank else one.queries
-        queries = {} if row.region or "->" in dataset else _by_query(per_query, table.ap)
+        queries = {}
+        if not (row.region or "->" in dataset):
+            queries = _by_query(one.reranked_queries if row.rerank else one.queries, table.ap)
         by_row[row.name].append(Score(one.experiment.seed, mean, queries))
     return by_row
 
