@@ -191,10 +191,10 @@ def load_model(run: Run, data: ReidData) -> nn.Module:
 def boxes_of(experiment: Experiment, data: ReidData) -> dict[str, np.ndarray | None]:
     """Each split's regions R0..R4 (N, 5, 4), x0, y0, x1, y1 as fractions of the image; None if unused."""
     if not by_pose(experiment):
-        return dict.fromkeys(("train", "query", "gallery"))
+        return dict.fromkeys(SPLITS)
     beta = all_options(experiment)["beta"]
     poses = pose.complete(pose.load(data))
-    complete = {split: getattr(poses, split) for split in ("train", "query", "gallery")}
+    complete = {split: getattr(poses, split) for split in SPLITS}
     return {name: pose.shares(pose.boxes(*split, beta=beta), split.sizes) for name, split in complete.items()}
 
 

@@ -1,6 +1,7 @@
 """Torchvision's ResNets as four stages, optionally without the last down-sampling."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -83,6 +84,7 @@ def street_weights(name: str) -> Path:
     return path
 
 
+@cache
 def street_identity(name: str) -> str:
     """The part of an experiment's key for the weights 'street': a digest of the backbone's files."""
     digest = hashlib.sha256()

@@ -87,13 +87,18 @@ def test_set(dataset: str) -> str:
 
 def all_options(experiment: Experiment) -> dict:
     """The experiment's options, completed with the network's defaults."""
-    parameters = inspect.signature(find_paper(experiment.paper).network).parameters
-    return {name: p.default for name, p in parameters.items() if name not in SUPPLIED} | experiment.options
+    return _defaults(experiment.paper) | experiment.options
+
+
+def _defaults(paper: str) -> dict:
+    """The options of a paper's network, by name, with their defaults."""
+    parameters = inspect.signature(find_paper(paper).network).parameters
+    return {name: p.default for name, p in parameters.items() if name not in SUPPLIED}
 
 
 def checked(experiment: Experiment) -> Experiment:
     """Return the experiment. Raises ValueError for an unknown paper or an option that its network does not have."""
-    known = set(inspect.signature(find_paper(experiment.paper).network).parameters) - SUPPLIED
+    known = set(_defaults(experiment.paper))
     unknown = sorted(set(experiment.options) - known)
     if unknown:
         raise ValueError(f"{experiment.paper} has no option {unknown[0]!r}: its options are {', '.join(sorted(known))}")

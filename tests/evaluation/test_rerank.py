@@ -10,11 +10,12 @@ from reidnb.evaluation.rerank import _neighbours, rerank
 
 
 def dense(query, gallery, k1, k2, weight):
-    """Zhong et al. 2017, section 3, written out with N x N matrices and sets, in float64."""
+    """Zhong et al. 2017, section 3, in float64; an image is its own first neighbour, and ties go to lower numbers."""
     x = np.concatenate([query, gallery]).astype(np.float64)
     squared = ((x[:, None] - x[None]) ** 2).sum(2)
-    n, original = len(x), squared / squared.max(1, keepdims=True)
-    order = np.argsort(squared, axis=1, kind="stable")
+    largest = squared.max(1, keepdims=True)
+    n, original = len(x), squared / np.where(largest > 0, largest, 1)
+    order = np.argsort(squared - np.eye(n), axis=1, kind="stable")
 
     def reciprocal(i, k):
         return {j for j in order[i, : k + 1] if i in order[j, : k + 1]}
@@ -24,14 +25,13 @@ def dense(query, gallery, k1, k2, weight):
         base = reciprocal(i, k1)
         expanded = set(base)
         for j in base:
-            other = reciprocal(j, int(np.around(k1 / 2)))
-            if len(other & base) > 2 / 3 * len(other):
+            other = reciprocal(j, round(k1 / 2))
+            if 3 * len(other & base) > 2 * len(other):
                 expanded |= other
         chosen = sorted(expanded)
         v[i, chosen] = np.exp(-original[i, chosen])
         v[i] /= v[i].sum()
-    if k2 != 1:
-        v = np.stack([v[order[i, :k2]].mean(0) for i in range(n)])
+    v = np.stack([v[order[i, :k2]].mean(0) for i in range(n)])
     q = len(query)
     jaccard = 1 - np.array([[np.minimum(a, b).sum() / np.maximum(a, b).sum() for b in v[q:]] for a in v[:q]])
     return (1 - weight) * jaccard + weight * original[:q, q:]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from evaluation.test_rerank import clustered
+from evaluation.test_rerank import clustered, dense
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,34 +19,6 @@ from reidnb.evaluation.rerank_on_device import (
 )
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-
-
-def dense(query, gallery, k1, k2, weight):
-    """Zhong et al. 2017, section 3, in float64; an image is its own first neighbour, and ties go to lower numbers."""
-    x = np.concatenate([query, gallery]).astype(np.float64)
-    squared = ((x[:, None] - x[None]) ** 2).sum(2)
-    largest = squared.max(1, keepdims=True)
-    n, original = len(x), squared / np.where(largest > 0, largest, 1)
-    order = np.argsort(squared - np.eye(n), axis=1, kind="stable")
-
-    def reciprocal(i, k):
-        return {j for j in order[i, : k + 1] if i in order[j, : k + 1]}
-
-    v = np.zeros((n, n))
-    for i in range(n):
-        base = reciprocal(i, k1)
-        expanded = set(base)
-        for j in base:
-            other = reciprocal(j, round(k1 / 2))
-            if 3 * len(other & base) > 2 * len(other):
-                expanded |= other
-        chosen = sorted(expanded)
-        v[i, chosen] = np.exp(-original[i, chosen])
-        v[i] /= v[i].sum()
-    v = np.stack([v[order[i, :k2]].mean(0) for i in range(n)])
-    q = len(query)
-    jaccard = 1 - np.array([[np.minimum(a, b).sum() / np.maximum(a, b).sum() for b in v[q:]] for a in v[:q]])
-    return (1 - weight) * jaccard + weight * original[:q, q:]
 
 
 def on_cpu(query, gallery, k1=20, k2=6, weight=0.3, block_bytes=DEVICE_BLOCK_BYTES):
