@@ -17,6 +17,7 @@ from .evaluation.scores import check_rankable, evaluate, labels_of, nan_for_null
 from .papers.experiments import build, digest
 from .results import Run, read_metrics
 from .runs import boxes_of, extract_descriptors, load_model, save_queries, write_json
+from .training.extract import has_room
 from .training.loop import make_accelerator
 
 
@@ -26,16 +27,19 @@ def descriptors(
     other: ReidData | None = None,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Query (Q, D) and gallery (G, D) descriptors by a finished run's model of its ``data``, or of ``other``.
+    """Query (Q, D) and gallery (G, D) descriptors by a finished run's model of its ``data``, or of ``other``, on the
+    device where they are computed if there is room.
 
     ``change`` is applied to each batch of decoded images (n, H, W, 3), first of the queries.
     """
+    recipe = run.experiment.recipe
+    accelerator = make_accelerator(recipe.precision)
     saved = run.folder / "descriptors.npz"
     if saved.exists() and other is None and change is None:
         with np.load(saved, allow_pickle=False) as file:
-            return tuple(torch.from_numpy(file[split]).float() for split in ("query", "gallery"))
-    recipe = run.experiment.recipe
-    accelerator = make_accelerator(recipe.precision)
+            halves = [torch.from_numpy(file[split]) for split in ("query", "gallery")]
+        room = has_room(4 * sum(half.numel() for half in halves), accelerator.device)
+        return tuple(half.to(accelerator.device if room else "cpu").float() for half in halves)
     model = load_model(run, data)
     tested = other or data
     boxes = boxes_of(run.experiment, tested)

@@ -164,7 +164,7 @@ def _save_run(
     if keep == "weights":
         write_atomically(folder / "model.safetensors", lambda file: _save_weights(model, file))
     if keep == "descriptors":
-        half = {"query": query.half().numpy(), "gallery": gallery.half().numpy()}
+        half = {"query": query.half().cpu().numpy(), "gallery": gallery.half().cpu().numpy()}
         write_atomically(folder / "descriptors.npz", lambda file: _save_npz(file, **half))
     write_atomically(folder / "rankings.npz", lambda file: _save_npz(file, top=top, right=matches))
     if data.protocol != SINGLE_SHOT:  # there a query has a rank for each draw of the gallery

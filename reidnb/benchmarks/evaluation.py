@@ -1,7 +1,9 @@
-"""Time and memory of evaluation and re-ranking, compared with torchreid's if installed (`performance.ipynb`).
+"""Time and memory of evaluation and re-ranking, on the CPU and on a GPU if there is one, beside torchreid's if
+installed (`performance.ipynb`).
 
 Descriptors are random, so no images are needed. Each measurement runs in a new process, which creates its inputs, warms
-up on a small problem, and only then starts the clock and resets the memory's high-water mark.
+up on a small problem, and only then starts the clock and resets the memory's high-water mark. What would take too long
+is projected from the measurement before it.
 """
 
 import importlib.util
@@ -25,13 +27,18 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..evaluation.distances import row_blocks
 from ..evaluation.metrics import evaluate, evaluate_distances
 from ..evaluation.rerank import rerank
+from ..evaluation.rerank_by_graph import rerank_by_graph
 
-TASKS = ("matrix product", "scores from distances", "evaluation", "re-ranking")
-PACKAGES = ("reidnb", "torchreid")
+TASKS = ("matrix product", "scores from distances", "evaluation", "re-ranking", "re-ranking by graph")
+GPU = "reidnb, GPU"
+PACKAGES = ("reidnb", GPU, "torchreid")
 SIZES = {"market1501": (3368, 19732), "msmt17": (11659, 82161)}
 """Numbers of queries and gallery images."""
+LARGE = (100_000, 1_000_000)
+"""Galleries beyond those of the data sets, with as many queries as the data set, to see how time grows."""
 
 Size = tuple[int, int, int]
 """Numbers of queries, gallery images, and dimensions."""
@@ -52,12 +59,18 @@ class Problem:
         """The labels as keyword arguments of ``metrics``."""
         return dict(zip(("query_pids", "query_camids", "gallery_pids", "gallery_camids"), self.ids, strict=True))
 
+    def to(self, device: str) -> "Problem":
+        """The problem with its tensors on a device."""
+        moved = (None if x is None else x.to(device) for x in (self.query, self.gallery, self.distances))
+        query, gallery, distances = moved
+        return Problem(query, gallery, self.ids, distances)
+
 
 def sizes(profile: str, dataset: str) -> list[Size]:
     """Problems of increasing size, up to that of the data set (Market-1501's if it is not in `SIZES`).
 
-    "smoke" and "demo" stop at a fraction of it, "quick" reaches it, and "paper" adds MSMT17's size. Raises ValueError
-    for an unknown profile.
+    "smoke" and "demo" stop at a fraction of it, "quick" reaches it, and "paper" adds MSMT17's size; all but "smoke"
+    then go on with `LARGE` galleries. Raises ValueError for an unknown profile.
     """
     full = 2048, (4, 2, 1)
     profiles = {"smoke": (16, (64, 32)), "demo": (512, (8, 4, 2)), "quick": full, "paper": full}
@@ -68,7 +81,7 @@ def sizes(profile: str, dataset: str) -> list[Size]:
     problems = [(queries // divisor, images // divisor, dimensions) for divisor in divisors]
     if profile == "paper":
         problems.append((*SIZES["msmt17"], 512))
-    return problems
+    return problems if profile == "smoke" else problems + [(queries, large, dimensions) for large in LARGE]
 
 
 def random_problem(size: Size, seed: int = 0, distances: bool = False) -> Problem:
@@ -96,28 +109,57 @@ def torchreid_path() -> str:
     return "Cython" if _file("metrics/rank_cylib/rank_cy*.so") else "Python"
 
 
-def measure_all(problems: list[Size], *, threads: int = 2, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
+def measure_all(
+    problems: list[Size], *, threads: int = 2, repeats: int = 3, seed: int = 0, limit: float = 60.0
+) -> pd.DataFrame:
     """A row for each size, task and package.
 
     Columns: queries, gallery, dimensions, task, package, seconds (minimum over the repeats), megabytes (peak above the
-    inputs; NaN except on Linux), map, and a note where a measurement is missing.
+    inputs; NaN except on Linux), map, projected (seconds, where they were not measured), and a note on why not. What
+    would take more than `limit` seconds, or more memory than there is, is projected from the last measurement of the
+    same task and package by the number of operations.
     """
-    rows = []
-    packages = PACKAGES if torchreid_path() else PACKAGES[:1]
-    todo = [(s, t, p) for s in problems for t in TASKS for p in packages if (p, t) != ("torchreid", TASKS[0])]
+    rows, latest = [], {}
+    missing = [package for package, is_there in ((GPU, _has_gpu()), ("torchreid", torchreid_path())) if not is_there]
+    todo = [(s, t, p) for s in problems for t in TASKS for p in PACKAGES if p not in missing and _exists(t, p)]
     for size, task, package in tqdm(todo, desc="measuring"):
-        result = {"seconds": math.nan, "megabytes": math.nan, "map": math.nan, "note": ""}
-        needed, available = _needed(size, task, package), _available()
+        result = dict.fromkeys(("seconds", "megabytes", "map", "projected"), math.nan) | {"note": ""}
+        seconds = _projected(size, task, latest.get((task, package)))
+        needed, available = _needed(size, task, package), _available(package)
         if needed > 0.9 * available:
             result["note"] = f"needs about {needed / 1e9:.0f} GB, but only {available / 1e9:.0f} GB are free"
+        elif seconds > limit:
+            result["note"] = f"would take about {seconds:.0f} s"
         else:
             result |= measure(size, task, package, threads=threads, repeats=repeats, seed=seed)
+        if math.isnan(result["seconds"]):
+            result["projected"] = seconds
+        else:
+            latest[task, package] = size, result["seconds"]
         rows.append(
             dict(zip(("queries", "gallery", "dimensions"), size, strict=True))
             | {"task": task, "package": package}
             | result
         )
     return pd.DataFrame(rows)
+
+
+def _exists(task: str, package: str) -> bool:
+    """Whether a package has a task: torchreid has neither the bare product nor re-ranking by graph."""
+    return package != "torchreid" or task in TASKS[1:4]
+
+
+def _projected(size: Size, task: str, latest: tuple[Size, float] | None) -> float:
+    """Seconds from the latest measurement (size, seconds), by the number of operations; NaN without one."""
+    return math.nan if latest is None else latest[1] * _operations(size, task) / _operations(latest[0], task)
+
+
+def _operations(size: Size, task: str) -> float:
+    """Operations up to a constant: of the matrix products, or one per distance where distances are given."""
+    queries, images, dimensions = size
+    if "re-ranking" in task:
+        return (queries + images) ** 2 * dimensions
+    return queries * images * (1 if task == "scores from distances" else dimensions)
 
 
 def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: int = 3, seed: int = 0) -> dict:
@@ -134,33 +176,36 @@ def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: i
 
 def _measure(size: Size, task: str, package: str, threads: int, repeats: int, seed: int) -> dict:
     torch.set_num_threads(threads)
-    work = WORK[task] if package == "reidnb" else _torchreid(task)
-    distances = task == TASKS[1]
-    work(random_problem((40, 100, 16), seed, distances))
-    problem = random_problem(size, seed, distances)
-    before = _peak(reset=True)
+    work = _torchreid(task) if package == "torchreid" else WORK[task]
+    distances, device = task == TASKS[1], "cuda" if package == GPU else "cpu"
+    work(random_problem((40, 100, 16), seed, distances).to(device))
+    problem = random_problem(size, seed, distances).to(device)
+    before = _peak(device, reset=True)
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         score = work(problem)
         seconds.append(time.perf_counter() - start)
-    return {"seconds": min(seconds), "megabytes": (_peak() - before) / 1e6, "map": score}
+    return {"seconds": min(seconds), "megabytes": (_peak(device) - before) / 1e6, "map": score}
 
 
 def _product(p: Problem) -> float:
-    torch.mm(p.query, p.gallery.T)
+    """The product alone, in the blocks in which `evaluate` computes it."""
+    for _, rows, block in row_blocks(p.query, len(p.gallery), None):
+        torch.mm(rows, p.gallery.T, out=block)
+    if p.gallery.is_cuda:
+        torch.cuda.synchronize()
     return math.nan
-
-
-def _rerank(p: Problem) -> float:
-    return evaluate_distances(rerank(p.query, p.gallery), **p.labels).map
 
 
 WORK: dict[str, Callable[[Problem], float]] = {
     "matrix product": _product,
     "scores from distances": lambda p: evaluate_distances(p.distances, **p.labels).map,
     "evaluation": lambda p: evaluate(p.query, p.gallery, **p.labels).map,
-    "re-ranking": _rerank,
+    "re-ranking": lambda p: evaluate_distances(rerank(p.query, p.gallery), **p.labels).map,
+    "re-ranking by graph": lambda p: (
+        evaluate_distances(rerank_by_graph(p.query, p.gallery, **_smaller(p)), **p.labels).map
+    ),
 }
 
 
@@ -211,23 +256,40 @@ def _file(pattern: str) -> Path | None:
     return next(iter(sorted(Path(spec.origin).parent.rglob(pattern))), None)
 
 
+def _smaller(p: Problem) -> dict[str, int]:
+    """k1 of re-ranking by graph for the small problems with which a measurement warms up."""
+    return {"k1": min(26, len(p.query) + len(p.gallery))}
+
+
 def _needed(size: Size, task: str, package: str) -> float:
     """Approximate bytes needed, extrapolated from measurements at Market-1501's size."""
     queries, images, dimensions = size
     both, pairs = queries + images, queries * images
-    descriptors = 8 * both * dimensions
+    descriptors = (16 if "re-ranking" in task else 8) * both * dimensions
     if package == "torchreid":
         return descriptors + (24 * both**2 if task == "re-ranking" else 24 * pairs)
+    if task in ("matrix product", "evaluation"):
+        return descriptors + 1e9
     return descriptors + 1e9 + (12 * pairs if task == TASKS[1] else 4 * pairs)
 
 
-def _available() -> float:
+def _has_gpu() -> bool:
+    return torch.cuda.is_available()
+
+
+def _available(package: str) -> float:
     """Bytes of memory available to a new process; infinity if the system does not report it."""
+    if package == GPU:
+        return torch.cuda.mem_get_info()[0]
     return _kilobytes("/proc/meminfo", "MemAvailable", math.inf) * 1024
 
 
-def _peak(reset: bool = False) -> float:
+def _peak(device: str, reset: bool = False) -> float:
     """Peak memory of this process in bytes, since the last reset; NaN if the system does not report it."""
+    if device == "cuda":
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated()
     if reset and Path("/proc/self/clear_refs").exists():
         Path("/proc/self/clear_refs").write_text("5")
     return _kilobytes("/proc/self/status", "VmHWM", math.nan) * 1024

@@ -8,17 +8,20 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..figures import style
 from ..papers import PAPERS
+from .evaluation import GPU, PACKAGES
 from .training import OTHER_STEPS
 
 PRODUCT = "matrix product"
 
 
 def compared(measured: pd.DataFrame) -> pd.DataFrame:
-    """A row for each size and task: seconds and megabytes of each package, and how many times faster reidnb is.
+    """A row for each size and task: seconds and megabytes of each package, and how many times faster reidnb is, on the
+    CPU, than torchreid.
 
-    Columns that need torchreid are NaN where it was not measured.
+    Columns are NaN where nothing was measured; those of a GPU are left out without one.
     """
-    wide = measured[measured.task != PRODUCT].pivot_table(
+    done = measured.dropna(subset="seconds")
+    wide = done[done.task != PRODUCT].pivot_table(
         index=["task", "queries", "gallery", "dimensions"],
         columns="package",
         values=["seconds", "megabytes"],
@@ -26,22 +29,25 @@ def compared(measured: pd.DataFrame) -> pd.DataFrame:
         observed=True,
     )
     wide = wide.dropna(how="all")
-    columns = [(value, package) for value in ("seconds", "megabytes") for package in ("reidnb", "torchreid")]
+    packages = [name for name in PACKAGES if name != GPU or GPU in set(measured.package)]
+    columns = [(value, package) for value in ("seconds", "megabytes") for package in packages]
     wide = wide.reindex(columns=pd.MultiIndex.from_tuples(columns))
     wide[("times faster", "")] = wide[("seconds", "torchreid")] / wide[("seconds", "reidnb")]
     return wide
 
 
 def overhead(measured: pd.DataFrame) -> pd.DataFrame:
-    """Seconds of evaluation and of the bare matrix product that it contains, and their ratio."""
-    ours = measured[measured.package == "reidnb"].set_index(["queries", "gallery", "dimensions", "task"]).seconds
-    both = ours.unstack("task")[[PRODUCT, "evaluation"]]
+    """Seconds of evaluation and of the bare matrix product that it contains, and their ratio, on CPU and GPU."""
+    ours = measured[measured.package.isin(PACKAGES[:2])].dropna(subset="seconds")
+    ours = ours.set_index(["package", "queries", "gallery", "dimensions", "task"]).seconds
+    both = ours.unstack("task")[[PRODUCT, "evaluation"]].dropna()
     return both.assign(ratio=both["evaluation"] / both[PRODUCT])
 
 
 def growth(measured: pd.DataFrame, task: str) -> Figure:
     """Time and memory of one task over the gallery's size, on logarithmic axes, with a curve per package.
 
+    Projected times continue a curve as a dotted line with hollow markers.
     Problems whose dimensions differ from the first are separate markers. Raises ValueError if the task was not
     measured.
     """
@@ -50,18 +56,19 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
         raise ValueError(f"{task!r} was not measured, only {', '.join(measured.task.unique())}")
     curves = dict(list(rows.groupby("package", sort=False)))
     if task == "evaluation":
-        curves["bare matrix product"] = measured[measured.task == PRODUCT]
+        products = measured[measured.task == PRODUCT].groupby("package", sort=False)
+        curves |= {name.replace("reidnb", "bare matrix product"): frame for name, frame in products}
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.4), layout="constrained")
     for (name, frame), look in zip(curves.items(), style.lines(len(curves)), strict=True):
         _curve(left, frame, "seconds", name, look)
-        if name != "bare matrix product":
+        if not name.startswith("bare"):
             _curve(right, frame, "megabytes", name, look)
     left.set(ylabel="seconds", title=f"{task.capitalize()}: time")
     right.set(ylabel="MB above the inputs", title="peak memory")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="gallery images")
         axes.set_xticks(sorted(measured.gallery.unique()))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x < 1000 else f"{x / 1000:,.3g}k"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_locator(LogLocator(numticks=6))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
@@ -69,6 +76,14 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
         axes.margins(x=0.12, y=0.15)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), handlelength=2.6)
     return figure
+
+
+def _short(count: float) -> str:
+    """A number of images in three digits: 600, 19.7k, 1M."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if count >= unit:
+            return f"{count / unit:.3g}{name}"
+    return f"{count:.0f}"
 
 
 def costs(measured: pd.DataFrame) -> pd.DataFrame:
@@ -143,6 +158,13 @@ def kinds(counted: pd.DataFrame) -> Figure:
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, value: str, name: str, look: dict) -> None:
+    """One package's curve; hollow markers are other dimensions, or, on a dotted line, projected seconds."""
+    unmeasured = rows.seconds.isna()
+    if value == "seconds" and unmeasured.any() and not unmeasured.all():
+        line = rows[unmeasured | (rows.index == rows.index[~unmeasured][-1])]
+        projected = line.projected.fillna(line.seconds)
+        axes.plot(line.gallery, projected, **look | {"linestyle": ":", "markerfacecolor": "white"})
+    rows = rows[~unmeasured]
     for dimensions, group in rows.groupby("dimensions", sort=False):
         first = dimensions == rows.dimensions.iloc[0]
         looks = look if first else look | {"linestyle": "none", "markerfacecolor": "white", "markersize": 8}

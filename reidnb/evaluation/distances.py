@@ -1,6 +1,7 @@
 """Distances between descriptors, computed in blocks of queries so that memory stays bounded."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -49,6 +50,19 @@ def checked(name: str, x: ArrayLike | Tensor) -> Tensor:
     return x
 
 
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Compute matrix products in full float32 precision, whatever the caller's settings for training."""
+    matmul = torch.backends.cuda.matmul
+    previous = matmul.fp32_precision
+    matmul.fp32_precision = "ieee"
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        matmul.fp32_precision = previous
+
+
 def squared_norms(x: Tensor) -> Tensor:
     """(N, D) -> (N,), in chunks, which avoids a second (N, D) array; on a CPU a chunk fits the core's cache."""
     rows = 8192 if x.is_cuda else 64
@@ -66,18 +80,20 @@ def descriptor_blocks(
     if metric not in ("euclidean", "cosine"):
         raise ValueError(f'metric must be "euclidean" or "cosine", found {metric!r}')
     squares = squared_norms(gallery)
-    for start, rows, block in _rows(query, len(gallery), block_bytes):
+    for start, rows, block in row_blocks(query, len(gallery), block_bytes):
         if metric == "euclidean":  # |g|² - 2 q.g is ordered like |q - g|
-            torch.addmm(squares, rows, gallery.T, alpha=-2, out=block)
+            with full_precision(gallery.device):
+                torch.addmm(squares, rows, gallery.T, alpha=-2, out=block)
         else:  # -q.g / |g| is ordered like 1 - cosine; a zero descriptor has cosine 0 to all others
-            torch.mm(rows, gallery.T, out=block)
+            with full_precision(gallery.device):
+                torch.mm(rows, gallery.T, out=block)
             block.div_(-squares.sqrt().clamp_(min=torch.finfo(squares.dtype).tiny))
         yield start, block
 
 
 def given_blocks(distances: Tensor, block_bytes: int | None = None) -> Iterator[tuple[int, Tensor]]:
     """As `descriptor_blocks`, with copies of blocks of a matrix (Q, G). Raises ValueError for NaN or infinity."""
-    for start, rows, block in _rows(distances, distances.shape[1], block_bytes):
+    for start, rows, block in row_blocks(distances, distances.shape[1], block_bytes):
         # A finite sum excludes NaN and infinity; a sum that is not may have overflowed, so each number is then checked.
         if not bool(rows.sum().isfinite()) and not bool((finite := rows.isfinite()).all()):
             row, column = divmod(int(finite.int().argmin()), rows.shape[1])
@@ -85,7 +101,7 @@ def given_blocks(distances: Tensor, block_bytes: int | None = None) -> Iterator[
         yield start, block.copy_(rows)
 
 
-def _rows(x: Tensor, columns: int, block_bytes: int | None) -> Iterator[tuple[int, Tensor, Tensor]]:
+def row_blocks(x: Tensor, columns: int, block_bytes: int | None) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Yield (first row, a slice of x, a buffer with as many rows of `columns` numbers)."""
     if block_bytes is None:
         block_bytes = BLOCK_BYTES if x.device.type == "cpu" else GPU_BLOCK_BYTES

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from torch import Tensor
 
-from .distances import BLOCK_BYTES, descriptors, squared_norms
-from .rerank_on_device import DEVICE_BLOCK_BYTES, ROUNDING, SPARE, refined, rerank_on_device
+from .distances import BLOCK_BYTES, descriptors, full_precision, squared_norms
+from .rerank_on_device import DEVICE_BLOCK_BYTES, ROUNDING, SPARE, neighbours, refined, rerank_on_device
 
 TILE = 16
 """Images whose distances are processed together, so few that the distances fit a core's cache."""
@@ -49,13 +49,9 @@ def rerank(
     if gallery.is_cuda:
         return rerank_on_device(query, gallery, k1, k2, lambda_value, block_bytes or DEVICE_BLOCK_BYTES)
     block_bytes = block_bytes or 2 * BLOCK_BYTES
-    x = torch.cat([query.float(), gallery.float()])
-    x -= x.mean(0)  # leaves distances unchanged, but reduces cancellation in |a|² + |b|² - 2 a.b
-    known, nearest, farthest, final = _neighbours(x, len(query), min(k1 + SPARE, len(x) - 1), block_bytes)
-    uncentred, half = torch.cat([query.float(), gallery.float()]), round(k1 / 2) + 1
-    candidates = torch.from_numpy(known), torch.from_numpy(nearest)
-    near = refined(uncentred, x, *candidates, (k1 + 1, half, k2), block_bytes // 4).numpy()
-    del uncentred
+    half = round(k1 / 2) + 1
+    x, near, known, nearest, farthest, final = _nearest(query, gallery, (k1 + 1, half, k2), block_bytes)
+    near = near.numpy()
     encoding = _encode(x, near, half, known, nearest, farthest)
     del x
     if k2 > 1:
@@ -63,6 +59,33 @@ def rerank(
     final *= lambda_value / farthest[: len(query), None]
     _add_jaccard(final, encoding, 1 - lambda_value)
     return final
+
+
+def nearest_images(query: Tensor, gallery: Tensor, sizes: tuple[int, ...], block_bytes: int | None = None) -> Tensor:
+    """The sizes[0] nearest of all images to each of them, itself first: (N, sizes[0]), on the gallery's device.
+
+    For each of `sizes`, of which the first is the largest, the first `size` are exactly the nearest, whatever the
+    rounding; of images at equal distance the one with the lower number is nearer.
+    """
+    if not gallery.is_cuda:
+        return _nearest(query, gallery, sizes, block_bytes or 2 * BLOCK_BYTES)[1]
+    block_bytes = block_bytes or DEVICE_BLOCK_BYTES
+    uncentred = torch.cat([query.float(), gallery.float()])
+    x = uncentred - uncentred.mean(0)
+    with full_precision(x.device):
+        near, nearest, *_ = neighbours(x, len(query), sizes[0] + SPARE, block_bytes)
+        return refined(uncentred, x, near, nearest, sizes, block_bytes)
+
+
+def _nearest(query: Tensor, gallery: Tensor, sizes: tuple[int, ...], block_bytes: int) -> tuple:
+    """On the CPU: the centred descriptors (N, D), `nearest_images`, and the result of `_neighbours`."""
+    x = torch.cat([query.float(), gallery.float()])
+    x -= x.mean(0)  # leaves distances unchanged, but reduces cancellation in |a|² + |b|² - 2 a.b
+    known, nearest, farthest, between = _neighbours(x, len(query), min(sizes[0] - 1 + SPARE, len(x) - 1), block_bytes)
+    uncentred = torch.cat([query.float(), gallery.float()])
+    candidates = torch.from_numpy(known), torch.from_numpy(nearest)
+    near = refined(uncentred, x, *candidates, sizes, block_bytes // 4)
+    return x, near, known, nearest, farthest, between
 
 
 def _neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[np.ndarray, ...]:

@@ -6,14 +6,13 @@ as integers (fixed point), so the result does not depend on the order in which a
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .distances import squared_norms
+from .distances import full_precision, squared_norms
 
 DEVICE_BLOCK_BYTES = 1 << 30
 """Bytes of one block of distances; the working copies of any other step take about as much."""
@@ -61,7 +60,7 @@ def rerank_on_device(
     uncentred = torch.cat([query.float(), gallery.float()])
     x = uncentred - uncentred.mean(0)  # leaves distances unchanged, but reduces cancellation in |a|² + |b|² - 2 a.b
     sizes = k1 + 1, round(k1 / 2) + 1, k2
-    with _full_precision(x.device):
+    with full_precision(x.device):
         near, nearest, farthest, final = neighbours(x, len(query), k1 + 1 + SPARE, block_bytes)
         near = refined(uncentred, x, near, nearest, sizes, block_bytes)
     del uncentred, nearest
@@ -73,19 +72,6 @@ def rerank_on_device(
     final.mul_(lambda_value / farthest[: len(query), None])
     add_jaccard(final, encoding, 1 - lambda_value, block_bytes)
     return final
-
-
-@contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
-    """Compute matrix products in full float32 precision, whatever the caller's settings for training."""
-    matmul = torch.backends.cuda.matmul
-    previous = matmul.fp32_precision
-    matmul.fp32_precision = "ieee"
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        matmul.fp32_precision = previous
 
 
 def neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

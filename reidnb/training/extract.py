@@ -1,5 +1,6 @@
 """Extraction of descriptors with a trained network."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -24,7 +25,10 @@ def extract(
     unit: bool = False,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Tensor:
-    """Descriptors (N, D), float32 on the CPU, of decoded images (N, H, W, 3).
+    """Descriptors (N, D), float32, of decoded images (N, H, W, 3).
+
+    They stay on the accelerator's device if there is room (``has_room``), since metrics and re-ranking run where the
+    descriptors are; otherwise they are on the CPU.
 
     ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's descriptor; ``unit`` then L2-normalises;
     ``change`` is applied to each batch of images. Several processes divide the images among them; each returns all
@@ -33,7 +37,7 @@ def extract(
     torch.backends.cudnn.benchmark = False  # no search: batches are few, and the last one has another size
     model.eval()
     model.to(device=accelerator.device, memory_format=torch.channels_last)
-    descriptors, processes, process = [], accelerator.num_processes, accelerator.process_index
+    descriptors, processes, process = None, accelerator.num_processes, accelerator.process_index
     for start in range(0, len(pixels), batch * processes):
         rows = np.arange(start, min(start + batch * processes, len(pixels)))
         # Equally many images for each process; the last one is repeated where the batch does not divide.
@@ -47,5 +51,15 @@ def extract(
                 mirrored = {name: mirror(value) for name, value in inputs.items()}
                 result = result + model(images.flip(3), **mirrored).descriptor.float()
         result = F.normalize(result) if unit else result
-        descriptors.append(accelerator.gather(result)[: len(rows)])
-    return torch.cat([result.cpu() for result in descriptors])
+        if descriptors is None:
+            shape = len(pixels), result.shape[1]
+            device = accelerator.device if has_room(4 * math.prod(shape), accelerator.device) else "cpu"
+            descriptors = torch.empty(shape, device=device)
+        descriptors[rows[0] : rows[-1] + 1] = accelerator.gather(result)[: len(rows)]
+    return descriptors
+
+
+def has_room(size: int, device: torch.device) -> bool:
+    """Whether ``size`` bytes of descriptors may stay on a device: at most an eighth of a GPU's free memory, since
+    re-ranking takes several times as much."""
+    return device.type != "cuda" or 8 * size <= torch.cuda.mem_get_info(device)[0]

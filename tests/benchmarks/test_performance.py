@@ -20,8 +20,11 @@ def test_sizes():
         (1684, 9866, 2048),
         (3368, 19732, 2048),
         (11659, 82161, 512),
+        (3368, 100_000, 2048),
+        (3368, 1_000_000, 2048),
     ]
-    assert performance.sizes("quick", "market1501") == performance.sizes("paper", "market1501")[:3]
+    paper = performance.sizes("paper", "market1501")
+    assert performance.sizes("quick", "market1501") == paper[:3] + paper[4:]
     assert performance.sizes("smoke", "street-small") == [(52, 308, 16), (105, 616, 16)]
     with pytest.raises(ValueError, match="unknown profile 'tiny': known are smoke, demo, quick, paper"):
         performance.sizes("tiny", "market1501")
@@ -40,29 +43,64 @@ def test_random_problem():
 
 def test_each_task_scores_the_same_ranking():
     problem = performance.random_problem((40, 130, 8), distances=True)
-    product, given, evaluation, reranked = (performance.WORK[task](problem) for task in performance.TASKS)
+    product, given, evaluation, reranked, by_graph = (performance.WORK[task](problem) for task in performance.TASKS)
     assert math.isnan(product)
     assert given == pytest.approx(evaluation)
-    assert reranked != evaluation
+    assert len({evaluation, reranked, by_graph}) == 3
 
 
 def test_a_problem_that_does_not_fit_is_not_started(monkeypatch):
-    monkeypatch.setattr(performance, "_available", lambda: 3e9)
+    monkeypatch.setattr(performance, "_available", lambda package: 3e9)
     monkeypatch.setattr(performance, "torchreid_path", lambda: "Python")
     monkeypatch.setattr(performance, "measure", lambda *_, **__: {"seconds": 1.0, "megabytes": 2.0, "map": 0.5})
     measured = performance.measure_all([(3368, 19732, 16)])
-    assert len(measured) == 7  # the bare product belongs to no package
+    assert len(measured) == 8  # torchreid has neither the bare product nor re-ranking by graph
     missing = measured[measured.note != ""]
     assert missing[["task", "package"]].to_numpy().tolist() == [["re-ranking", "torchreid"]]
     assert missing.note.iloc[0] == "needs about 13 GB, but only 3 GB are free"
     assert math.isnan(missing.seconds.iloc[0])
 
 
+def test_what_would_take_too_long_is_projected(monkeypatch):
+    """Seconds per task: the products by queries x images x dimensions, re-ranking by all pairs of images."""
+    monkeypatch.setattr(performance, "torchreid_path", lambda: "")
+    monkeypatch.setattr(performance, "_has_gpu", lambda: False)
+    done = []
+    seconds = {"seconds": 2.0, "megabytes": 2.0, "map": 0.5}
+    monkeypatch.setattr(performance, "measure", lambda size, task, *_, **__: done.append((size, task)) or seconds)
+    measured = performance.measure_all([(10, 90, 8), (20, 180, 16)], limit=14)
+    second = measured[measured.gallery == 180].set_index("task")
+    assert second.projected.dropna().to_dict() == {
+        "matrix product": 16.0,
+        "evaluation": 16.0,
+        "re-ranking": 16.0,
+        "re-ranking by graph": 16.0,
+    }
+    assert second.note["evaluation"] == "would take about 16 s"
+    assert second.seconds["scores from distances"] == 2.0
+    assert len(done) == 6
+
+
+def test_a_gpu_is_measured_beside_the_cpu(monkeypatch):
+    monkeypatch.setattr(performance, "torchreid_path", lambda: "")
+    monkeypatch.setattr(performance, "_has_gpu", lambda: True)
+    monkeypatch.setattr(performance, "_available", lambda package: 1e12)
+    monkeypatch.setattr(
+        performance,
+        "measure",
+        lambda size, task, package, **_: {"seconds": 0.5 if package == performance.GPU else 2.0, "map": 0.5},
+    )
+    measured = performance.measure_all([(10, 90, 8)])
+    assert len(measured) == 10
+    assert pictures.compared(measured)[("seconds", performance.GPU)].eq(0.5).all()
+    assert len(pictures.overhead(measured)) == 2
+
+
 def test_without_torchreid_the_columns_are_empty(monkeypatch):
     monkeypatch.setattr(performance, "torchreid_path", lambda: "")
     monkeypatch.setattr(performance, "measure", lambda *_, **__: {"seconds": 1.0, "megabytes": 2.0, "map": 0.5})
     table = pictures.compared(performance.measure_all([(20, 60, 16), (40, 120, 16)]))
-    assert len(table) == 6
+    assert len(table) == 8
     assert table[("seconds", "reidnb")].eq(1).all()
     assert table[("seconds", "torchreid")].isna().all()
     assert table[("times faster", "")].isna().all()
@@ -85,7 +123,7 @@ def test_torchreid_is_called_as_its_functions_are(monkeypatch):
 
     monkeypatch.setattr(performance, "_torchreid_functions", lambda: (evaluate_rank, squared, re_ranking))
     problem = performance.random_problem((40, 130, 8), distances=True)
-    means = [performance._torchreid(task)(problem) for task in performance.TASKS[1:]]
+    means = [performance._torchreid(task)(problem) for task in performance.TASKS[1:4]]
     np.testing.assert_allclose(means, float(problem.distances.mean()), rtol=1e-5)
     assert all(a is b for a, b in zip(seen["ids"], problem.ids, strict=True))
     assert seen["shapes"] == ((40, 130), (40, 40), (130, 130))
@@ -115,14 +153,27 @@ def measured() -> pd.DataFrame:
     for size in ((20, 60, 16), (40, 120, 16), (90, 400, 8)):
         for task in performance.TASKS:
             for package, seconds in (("reidnb", 1.0), ("torchreid", 8.0)):
-                if (package, task) != ("torchreid", "matrix product"):
-                    rows.append((*size, task, package, seconds * size[1], 1.0 * size[1], 0.5, ""))
-    columns = ["queries", "gallery", "dimensions", "task", "package", "seconds", "megabytes", "map", "note"]
+                if performance._exists(task, package):
+                    rows.append((*size, task, package, seconds * size[1], 1.0 * size[1], 0.5, math.nan, ""))
+    columns = [
+        "queries",
+        "gallery",
+        "dimensions",
+        "task",
+        "package",
+        "seconds",
+        "megabytes",
+        "map",
+        "projected",
+        "note",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def test_tables():
-    assert pictures.compared(measured())[("times faster", "")].eq(8).all()
+    faster = pictures.compared(measured())[("times faster", "")].dropna()
+    assert len(faster) == 9  # three sizes of three tasks
+    assert faster.eq(8).all()
     assert pictures.overhead(measured()).ratio.tolist() == [1, 1, 1]
 
 
@@ -133,6 +184,14 @@ def test_growth_draws_each_package_and_marks_other_dimensions():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["reidnb", "torchreid", "bare matrix product"]
     assert [list(line.get_xdata()) for line in left.get_lines()] == [[60, 120], [400]] * 3
     assert len(right.get_lines()) == 4
+    plt.close(figure)
+    projected = measured()
+    last = projected.gallery == 400
+    projected.loc[last, ["seconds", "megabytes"]], projected.loc[last, "projected"] = math.nan, 5.0
+    figure = pictures.growth(projected, "evaluation")
+    dotted = [line for line in figure.axes[0].get_lines() if line.get_linestyle() == ":"]
+    assert [list(line.get_xdata()) for line in dotted] == [[120, 400]] * 3
+    assert dotted[0].get_ydata()[-1] == 5
     plt.close(figure)
     with pytest.raises(ValueError, match="'sorting' was not measured, only matrix product, scores from distances"):
         pictures.growth(measured(), "sorting")

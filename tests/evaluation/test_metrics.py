@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from miniatures import in_order
 
 from reidnb.evaluation import metrics
+from reidnb.evaluation.distances import descriptor_blocks
 
 # The random problems are small, so most queries are often without a match.
 pytestmark = pytest.mark.filterwarnings("ignore:.*are left out of all scores")
@@ -429,3 +430,20 @@ def test_most_queries_left_out_is_a_warning():
     with pytest.warns(UserWarning, match=r"1[0-9] of 20 queries .* are left out .* check that pids and camids"):
         scores = evaluate(query, gallery, pids, pids, one, two)
     assert scores.queries == 1
+
+
+def test_training_precision_does_not_reach_the_distances():
+    """Under autocast, as in a cell that trains, the product is still float32, and settings stay as they were."""
+    rng = np.random.default_rng(0)
+    query, gallery = (torch.from_numpy(rng.standard_normal((n, 64), np.float32)) for n in (20, 200))
+    exact = next(descriptor_blocks(query, gallery, "euclidean"))[1].clone()
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(next(descriptor_blocks(query, gallery, "euclidean"))[1], exact)
+            assert torch.is_autocast_enabled("cpu")
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before

@@ -15,7 +15,7 @@ from reidnb.data.augment import Augmentation
 from reidnb.files import write_atomically
 from reidnb.models.output import Output
 from reidnb.papers.wrcanet.network import WRCANet
-from reidnb.training.extract import extract
+from reidnb.training.extract import extract, has_room
 from reidnb.training.loop import history_of, make_accelerator, train
 from reidnb.training.recipe import (
     PK,
@@ -162,6 +162,13 @@ def test_extract_is_the_models_descriptor_and_flip_adds_the_mirror(tmp_path):
     torch.testing.assert_close(both, full + mirror, atol=1e-5, rtol=1e-4)
     unit = extract(model, pixels, accelerator=accelerator, flip=True, unit=True)
     torch.testing.assert_close(unit, both / both.norm(dim=1, keepdim=True), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("free", "room"), [(7999, False), (8000, True)])
+def test_descriptors_stay_on_a_gpu_with_room_for_reranking(monkeypatch, free, room):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**6))
+    assert has_room(1000, torch.device("cuda")) == room
+    assert has_room(10**12, torch.device("cpu"))
 
 
 def _killed_at(folder: Path, after: float) -> None:
