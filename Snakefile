@@ -5,6 +5,7 @@
 #   snakemake --workflow-profile profiles/slurm --config ...             the same on a Slurm cluster
 #
 # A finished experiment lies in results/runs and is never trained again; one that was killed goes on from its last epoch.
+# Small trainings (demo and smoke on the street) share jobs, since to start a process takes as long as to train.
 import json
 import shlex
 import sys
@@ -12,6 +13,7 @@ from dataclasses import asdict
 
 from reidnb.files import check_writable, results_dir
 from reidnb.study import plan as study
+from reidnb.study import session
 from reidnb.study.devices import gpus
 
 try:
@@ -24,6 +26,15 @@ except (ValueError, OSError) as error:
 EXPERIMENTS = {key: experiment for planned in PLAN.values() for key, experiment in planned.items()}
 STUDY = json.dumps(asdict(SETTINGS))
 NAMES = {f"{paper}-{dataset}-{SETTINGS.profile}": (paper, dataset) for paper, dataset in PLAN}
+SHARES = workflow.nodes is None and not gpus() and SETTINGS.profile in ("demo", "smoke")
+SHARES = SHARES and all(name.startswith("street") for name in SETTINGS.datasets)
+JOBS = {
+    f"{paper}-{dataset}-{SETTINGS.profile}-{number}": pieces
+    for (paper, dataset), jobs in (session.shared_jobs(SETTINGS) if SHARES else {}).items()
+    for number, pieces in enumerate(jobs)
+}
+MAIN = {name: study.main_table(*pair, SETTINGS)[0] for name, pair in NAMES.items()}
+FIRST = {job for job, pieces in JOBS.items() if pieces[0].table == MAIN[job.rpartition("-")[0]]}
 RESULTS = str(results_dir())
 DONE = RESULTS + "/notebooks"
 if workflow.nodes is None:  # jobs run here
@@ -50,7 +61,15 @@ def paper_parameters(name):
     return parameters(table=table, dataset=where, **shared)
 
 
-SHOWN = [f"{DONE}/runs/{key}.ipynb" for key in EXPERIMENTS] + [f"{DONE}/{name}.ipynb" for name in NAMES]
+def trained(name):
+    """What shows that the experiments of a paper's notebook are finished; in shared jobs those of its table."""
+    if SHARES:
+        return [f"{DONE}/runs/{job}.csv" for job in FIRST if job.rpartition("-")[0] == name]
+    return [f"{DONE}/runs/{key}.ipynb" for key in PLAN[NAMES[name]]]
+
+
+SHOWN = [f"{DONE}/runs/{job}.csv" for job in JOBS] if SHARES else [f"{DONE}/runs/{key}.ipynb" for key in EXPERIMENTS]
+SHOWN += [f"{DONE}/{name}.ipynb" for name in NAMES]
 if "street" in SETTINGS.datasets:
     SHOWN.append(f"{DONE}/start.ipynb")
 
@@ -76,9 +95,10 @@ rule report:
 
 rule paper:
     input:
-        lambda wildcards: expand(DONE + "/runs/{key}.ipynb", key=PLAN[NAMES[wildcards.name]]),
+        lambda wildcards: trained(wildcards.name),
     output:
         DONE + "/{name}.ipynb",
+    priority: 2
     wildcard_constraints:
         name="|".join(NAMES),
     params:
@@ -88,6 +108,29 @@ rule paper:
         DONE + "/{name}.log",
     shell:
         JOB + " notebook notebooks/{params.paper}.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
+
+
+rule experiments:
+    output:
+        DONE + "/runs/{job}.csv",
+    wildcard_constraints:
+        job="|".join(set(JOBS) - set(FIRST)) or "none",
+    params:
+        study=STUDY,
+        only=lambda wildcards: ",".join(piece.key for piece in JOBS[wildcards.job]),
+    log:
+        DONE + "/runs/{job}.log",
+    threads: THREADS
+    retries: 1
+    shell:
+        JOB + " study --settings {params.study:q} --only {params.only} --to {output:q} > {log:q} 2>&1"
+
+
+# The tables that the papers' notebooks show come before the others, so that there is soon something to open.
+use rule experiments as first_experiments with:
+    wildcard_constraints:
+        job="|".join(FIRST) or "none",
+    priority: 1
 
 
 rule start:

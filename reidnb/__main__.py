@@ -45,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     part.add_argument(
         "--step", default="auto", help="how training steps are taken: auto, eager, graph, compiled or compiled-graph"
     )
+    part.add_argument("--settings", type=json.loads, help="settings as in the Snakefile, in place of the options above")
+    part.add_argument("--only", help="keys of its experiments by commas; all if not given")
+    part.add_argument("--to", type=Path, help="also write the table of what is finished to this csv file")
     weights = verbs.add_parser("weights", help="say what a file of initial weights holds, and which networks it fits")
     weights.add_argument("file", help="a .safetensors file or a checkpoint of torch")
     weights.add_argument("--describe", metavar="TEXT", help="what captions call it from now on (results/weights.json)")
@@ -148,14 +151,19 @@ def _run(chosen: argparse.Namespace) -> None:
 
 
 def _study(chosen: argparse.Namespace) -> bool:
+    from .files import write_atomically
     from .study import session
     from .study.plan import Settings, settings
 
-    asked = {field.name: getattr(chosen, field.name) for field in fields(Settings)}
+    asked = chosen.settings or {field.name: getattr(chosen, field.name) for field in fields(Settings)}
     given = {name: value for name, value in asked.items() if value is not None}
-    stand = session.train(settings(given), chosen.minutes, chosen.keep, step=chosen.step)
+    only = chosen.only.split(",") if chosen.only else None
+    stand = session.train(settings(given), chosen.minutes, chosen.keep, step=chosen.step, only=only)
     print(_lines(stand))
-    return stand.state.str.startswith("failed").any()
+    failed = stand.state.str.startswith("failed").any()
+    if chosen.to and not failed:  # a batch study takes the file for a sign that all are finished
+        write_atomically(chosen.to, lambda file: stand.to_csv(file, index=False))
+    return failed
 
 
 def _report(chosen: argparse.Namespace) -> None:

@@ -7,8 +7,8 @@ Snakemake, nor a library for figures.
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -28,6 +28,9 @@ from .comparison import by_definition
 
 FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 """What one experiment may raise without ending the others."""
+
+SHARED = 8
+"""Small trainings that a job of the batch study runs one after another."""
 
 METRICS = ("map", "rank1")
 """What is shown of a run, beside what is published; mAP by the definition of its table."""
@@ -64,6 +67,23 @@ def in_order_of_value(settings: study.Settings) -> list[Piece]:
     return list(pieces.values())
 
 
+def shared_jobs(settings: study.Settings) -> dict[tuple[str, str], list[list[Piece]]]:
+    """For each (paper, data set) of a study of small trainings, the pieces of each job; the notebook's table is first.
+
+    Starting a process takes about as long as a small training, so a job runs ``SHARED`` of them one after another.
+    """
+    result = {}
+    for paper, dataset in study.pairs(settings):
+        pieces = in_order_of_value(replace(settings, papers=(paper,), datasets=(dataset,)))
+        shown, _ = study.main_table(paper, dataset, settings)
+        main = [piece for piece in pieces if piece.table == shown]
+        rest = [piece for piece in pieces if piece not in main]
+        result[paper, dataset] = [
+            part[start : start + SHARED] for part in (main, rest) for start in range(0, len(part), SHARED)
+        ]
+    return result
+
+
 def _most_telling_first(rows: list[tuple[Row, Experiment]]) -> list[tuple[Row, Experiment]]:
     full = [pair for pair in rows[1:] if not pair[0].options and not pair[0].recipe]
     return [*rows[:1], *full, *(pair for pair in rows[1:] if pair not in full)]
@@ -76,6 +96,7 @@ def train(
     *,
     step: str = "auto",
     cpu: bool = False,
+    only: Collection[str] | None = None,
     clock: Callable[[], float] = time.monotonic,
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
@@ -83,8 +104,9 @@ def train(
     reached, and what its paper prints (comparable in the ``paper`` profile from ImageNet weights only).
 
     ``clock`` counts seconds and is looked at after each epoch; a training whose last epoch is done is always
-    evaluated. ``keep`` is one of ``runs.KEEP``, ``step`` one of ``stepping.CHOICES``. An experiment that fails is
-    named, and the others go on. Raises ValueError for a ``step`` that cannot be taken here, and in one of several
+    evaluated. ``keep`` is one of ``runs.KEEP``, ``step`` one of ``stepping.CHOICES``; ``only`` has
+    the keys of the experiments to run, all by default. An experiment that fails is named, and the others go on. Raises
+    ValueError for a ``step`` that cannot be taken here, for a key that the study does not have, and in one of several
     processes; several GPUs share one training by ``python -m reidnb run``.
     """
     if distributed.is_distributed():
@@ -92,7 +114,9 @@ def train(
     check("keep", keep, KEEP)
     choose(step, make_accelerator(cpu=cpu))
     deadline = clock() + 60 * (float("inf") if minutes is None else minutes)
-    pieces = in_order_of_value(settings)
+    pieces = [piece for piece in in_order_of_value(settings) if only is None or piece.key in only]
+    if only is not None and (changed := set(only) - {piece.key for piece in pieces}):
+        raise ValueError(f"the study has no experiment {min(changed)}: have its images changed since it was planned?")
     rows = []
     for number, piece in enumerate(pieces, 1):
         experiment, kept = piece.experiment, Run(results_dir() / "runs" / piece.key)

@@ -287,11 +287,42 @@ def _snakemake(*config: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_snakefile_has_a_job_for_each_experiment(street_small):
-    done = _snakemake("profile=smoke", "datasets=street-small", "papers=wrcanet")
+@pytest.mark.parametrize(
+    ("profile", "jobs"),
+    [("scratch", {"experiment": 13}), ("smoke", {"first_experiments": 1, "experiments": 1})],
+)
+def test_snakefile_has_a_job_for_each_experiment_or_for_several_small_ones(street_small, profile, jobs):
+    done = _snakemake(f"profile={profile}", "datasets=street-small", "papers=hybrid_attention", "tables=table6,table9")
     assert done.returncode == 0, done.stderr
-    counts = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if line.startswith("experiment "))
-    assert counts == {"experiment": "5"}
+    lines = [line.split() for line in (done.stdout + done.stderr).splitlines()]
+    counts = {words[0]: int(words[1]) for words in lines if len(words) == 2 and "experiment" in words[0]}
+    assert counts == jobs
+
+
+def test_small_trainings_share_jobs_and_the_table_of_the_notebook_comes_first(street_small):
+    asked = study.settings({"profile": "smoke", "datasets": "street-small", "papers": "hybrid_attention,dranet"})
+    jobs = session.shared_jobs(asked)
+    assert list(jobs) == [("hybrid_attention", "street-small"), ("dranet", "street-small")]
+    for (paper, _), parts in jobs.items():
+        keys = [piece.key for part in parts for piece in part]
+        assert len(keys) == len(set(keys))
+        assert set(keys) == set(study.plan(asked)[paper, "street-small"])
+        assert all(0 < len(part) <= session.SHARED for part in parts)
+        assert {piece.table for piece in parts[0]} == {PAPERS[paper].main}
+
+
+def test_a_job_trains_its_part_of_a_study(street_small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
+    asked = {"profile": "smoke", "datasets": ["street-small"], "papers": ["dranet"], "tables": ["table4"]}
+    first, second, *_ = session.in_order_of_value(study.settings(asked))
+    command = ["study", "--settings", json.dumps(asked), "--to", str(tmp_path / "part.csv"), "--only"]
+    assert main([*command, f"{first.key},{second.key}"]) == 0
+    assert {path.name for path in (tmp_path / "runs").iterdir()} >= {first.key, second.key}
+    assert len(list((tmp_path / "runs").glob("*/metrics.json"))) == 2
+    assert list(pd.read_csv(tmp_path / "part.csv").row) == [first.row, second.row]
+    assert main([*command, "dranet-street-small-0123"]) == 1
+    message = "the study has no experiment dranet-street-small-0123: have its images changed since it was planned?"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow
