@@ -1,5 +1,7 @@
 """Tables and figures of the measurements of ``evaluation``, ``training`` and ``cost``."""
 
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -67,15 +69,21 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
     right.set(ylabel="MB above the inputs", title="peak memory")
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="gallery images")
+        axes.margins(x=0.12, y=0.15)
         axes.set_xticks(sorted(measured.gallery.unique()))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_locator(LogLocator(numticks=6))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if _decades(axes) < 3 else (1,), numticks=8))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.margins(x=0.12, y=0.15)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), handlelength=2.6)
     return figure
+
+
+def _decades(axes: Axes) -> float:
+    """Over how many powers of ten the values of an axis extend; few need ticks between the powers."""
+    low, high = axes.get_ylim()
+    return math.log10(high / low) if low > 0 else math.inf
 
 
 def _short(count: float) -> str:
