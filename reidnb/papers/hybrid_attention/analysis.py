@@ -1,7 +1,10 @@
-"""Beyond the paper: robustness to bad boxes, and accuracy of each window alone. Both are saved in the run's folder."""
+"""Beyond the paper: robustness to bad boxes, and accuracy of each window alone (both are saved in the run's folder); the
+distances on which the triplet loss acts; what each row of a table contains."""
 
 import math
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,16 +12,22 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
+from ...data import pixels
 from ...data.augment import normalise
 from ...data.catalog import ReidData
 from ...evaluation.scores import evaluate
 from ...files import write_atomically
-from ...papers.experiments import all_options, experiments
+from ...models.losses import batch_hard_triplet
+from ...papers.experiments import all_options, build, experiments
 from ...papers.paper import Table
 from ...rescoring import descriptors
 from ...results import Run
 from ...runs import load_model
+from ...training.experiment import Experiment
+from ...training.loop import make_accelerator, train
+from ...training.recipe import epoch_batches
 from . import PAPER
 
 KINDS = ("shift", "scale")
@@ -94,6 +103,54 @@ def _cached(file: Path, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         frame = measure()
         write_atomically(file, lambda path: frame.to_csv(path, index=False))
     return pd.read_csv(file)
+
+
+def distance_between_identities(features: Tensor, labels: Tensor) -> float:
+    """Mean Euclidean distance between images of different identities of features (N, B, D); labels (B,)."""
+    different = labels[:, None] != labels[None]
+    return torch.cdist(features, features)[:, different].mean().item()
+
+
+def watch_distances(experiment: Experiment, data: ReidData, steps: int = 100) -> pd.DataFrame:
+    """What the triplet loss does to the features in the first steps of a training, of which nothing is kept.
+
+    A row per step, for at least ``steps`` steps, with the mean over the windows of
+    before, after   ``distance_between_identities`` in the batch, before and after MPFE's last batch normalisation
+    triplet         the triplet loss of those that ``compared`` selects
+    """
+    labels, recipe = data.train_labels, experiment.recipe
+    epochs = -(-steps // len(epoch_batches(recipe, labels, experiment.seed, 0)))
+    recipe = replace(recipe, epochs=epochs)
+    batches = iter(np.concatenate([epoch_batches(recipe, labels, experiment.seed, e) for e in range(epochs)]))
+    model, rows = build(experiment, data.train_ids), []
+
+    def measure(_: nn.Module, __: tuple, features: tuple[Tensor, Tensor]) -> None:
+        of_batch = torch.from_numpy(labels[next(batches)])
+        before, after = (x.detach().float().cpu().transpose(0, 1) for x in features)
+        compared = after if model.compared == "bn" else before
+        rows.append(
+            {
+                "step": len(rows) + 1,
+                "before": distance_between_identities(before, of_batch),
+                "after": distance_between_identities(after, of_batch),
+                "triplet": batch_hard_triplet(compared, of_batch, model.margin).item(),
+            }
+        )
+
+    model.extractor.register_forward_hook(measure)
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            model,
+            pixels.decode(list(data.train.path), recipe.size),
+            labels,
+            recipe,
+            seed=experiment.seed,
+            accelerator=make_accelerator(recipe.precision),
+            checkpoint=Path(folder) / "checkpoint.pt",
+            step="eager",  # a replayed graph would not call the hook
+            log=lambda line: None,
+        )
+    return pd.DataFrame(rows)
 
 
 @torch.inference_mode()

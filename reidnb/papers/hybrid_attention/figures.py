@@ -130,6 +130,31 @@ def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Fig
     return figure
 
 
+def distances(fc: pd.DataFrame, bn: pd.DataFrame, margin: float = 1.0) -> Figure:
+    """What the triplet loss does to the features (the analysis ``watch_distances``): compared='fc' against 'bn'.
+
+    Left, the mean distance between identities; right, the loss of the features that it compares. Each point is the mean
+    of the nine steps around it.
+    """
+    curves = {
+        "'fc': before BN, compared": (fc.before, fc.triplet),
+        "'bn': after BN, compared": (bn.after, bn.triplet),
+        "'bn': before BN": (bn.before, None),
+    }
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4.4), layout="constrained")
+    for (label, (distance, loss)), look in zip(curves.items(), style.lines(len(curves)), strict=True):
+        for axes, values in ((left, distance), (right, loss)):
+            if values is not None:
+                smooth = values.rolling(9, center=True, min_periods=1).mean()
+                axes.plot(range(1, len(values) + 1), smooth, label=label, markevery=max(1, len(values) // 6), **look)
+    right.axhline(margin, color=style.MUTED, linewidth=1.5, linestyle="dotted")
+    right.annotate("margin", (1, margin), (0, 4), textcoords="offset points", color=style.MUTED)
+    left.set(title="distance between identities", xlabel="step", ylim=(0, None))
+    right.set(title="triplet loss", xlabel="step", ylim=(0, None))
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=3)
+    return figure
+
+
 def worse_boxes(changed: Mapping[str, Sequence[np.ndarray]], amounts: Sequence[float]) -> Figure:
     """A person in increasingly worse boxes: a row per kind of error, a column per amount."""
     rows = [list(pictures) for pictures in changed.values()]

@@ -286,7 +286,8 @@ READINGS = (
         "the text says 'fc' (so ``as_printed``), but the numbers are those of the released code, which compares after"
         " batch normalisation: its Duke result, 90.17/80.16, is table 10's. In the quick profile on Market-1501 (one"
         " seed, with DropBlock, trapezoid mAP) 'bn' has 66.1 and 'fc' 64.6; from random weights (demo, without) 46.5"
-        " and 37.5. Before it the batch-hard loss contracts the features to its margin, after it their spread is fixed",
+        " and 37.5. Before it the batch-hard loss can fall to its margin by contracting all features; it fixes their"
+        " standard deviation",
     ),
     Reading(
         "dropblock",

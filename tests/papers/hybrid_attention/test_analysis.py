@@ -1,5 +1,7 @@
 """Bad boxes by hand, and what each window carries."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,12 @@ import torch
 from reidnb import rescoring, runs
 from reidnb.evaluation import metrics
 from reidnb.evaluation.scores import labels_of
+from reidnb.models.losses import batch_hard_triplet
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
 from reidnb.papers.hybrid_attention import analysis
 from reidnb.papers.hybrid_attention.analysis import AMOUNTS, bad_boxes
+from reidnb.training.recipe import epoch_batches
 
 
 def directions(seed: int = 0, count: int = 8) -> np.ndarray:
@@ -80,6 +84,38 @@ def test_each_windows_part_of_the_descriptor_is_scored_alone(finished, street_sm
     scores = metrics.evaluate(*alone, **labels_of(street_small))
     assert frame["map"][7] == pytest.approx(100 * scores.map, abs=1e-3)
     assert frame["rank1"][7] == pytest.approx(100 * scores.rank(1), abs=1e-3)
+
+
+def test_distance_between_identities_by_hand():
+    features = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    labels = [0, 0, 1, 2, 1]
+    pairs = [(a, b) for a in range(5) for b in range(5) if labels[a] != labels[b]]
+    expected = np.mean([np.linalg.norm(x[a] - x[b]) for x in features for a, b in pairs])
+    got = analysis.distance_between_identities(torch.tensor(features), torch.tensor(labels))
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("compared", ["fc", "bn"])
+def test_watched_distances_are_those_of_the_training(compared, street_small):
+    """The first step by a direct computation, the triplet losses against the history of the same training."""
+    options = {"width": 16, "compared": compared}
+    experiment = one_experiment(PAPERS["hybrid_attention"], options, {"epochs": 2}, "street-small", "smoke")
+    frame = analysis.watch_distances(experiment, street_small, steps=2)
+    each = len(epoch_batches(experiment.recipe, street_small.train_labels, 0, 0))
+    once = replace(experiment, recipe=replace(experiment.recipe, epochs=-(-2 // each)))
+    trained = runs.run(once, street_small, log=lambda line: None, cpu=True).history
+    assert frame.triplet[:each].mean() == pytest.approx(trained.loss_triplet[0], rel=1e-4)
+    assert list(frame.step) == list(range(1, len(frame) + 1))
+    # Batch normalisation gives D numbers of variance 1, whose mean squared distance is 2 D.
+    assert frame.after[0] == pytest.approx((2 * 16) ** 0.5, rel=0.15) and frame.before[0] < 0.75 * frame.after[0]
+
+
+def test_batch_hard_loss_of_mixed_features_falls_to_its_margin_as_they_contract():
+    """Why the loss contracts: scaled by s it is margin + s (farthest positive - nearest negative)."""
+    features, labels = torch.randn(64, 32, generator=torch.Generator().manual_seed(0)), torch.arange(64) // 4
+    losses = [batch_hard_triplet(features * s, labels, 1.0).item() for s in (1.0, 0.5, 0.1, 0.0)]
+    slope = losses[0] - 1
+    assert slope > 0 and losses == pytest.approx([1 + s * slope for s in (1.0, 0.5, 0.1, 0.0)], abs=1e-4)
 
 
 def test_contents_name_what_each_row_of_table_6_has():

@@ -91,6 +91,15 @@ def test_robustness_has_a_panel_a_kind_and_a_curve_a_model():
     assert labels == ["one", "two"]
 
 
+def test_distances_draw_what_is_compared_beside_its_loss():
+    fc = pd.DataFrame({"before": [9.0] * 12, "after": [30.0] * 12, "triplet": [3.0] * 12})
+    bn = pd.DataFrame({"before": [13.0] * 12, "after": [32.0] * 12, "triplet": [7.0] * 12})
+    left, right = pictures.distances(fc, bn, margin=1.0).axes
+    assert [line.get_ydata()[4] for line in left.get_lines()] == [9.0, 32.0, 13.0]
+    assert [line.get_ydata()[0] for line in right.get_lines()] == [3.0, 7.0, 1.0]  # the last one is the margin
+    assert left.get_lines()[1].get_marker() == right.get_lines()[1].get_marker()
+
+
 def test_worse_boxes_are_titled_by_amount(images):
     figure = pictures.worse_boxes({"shift": list(images), "scale": list(images)}, (0.0, 0.05, 0.1))
     assert len(pictures_of(figure)) == 6
