@@ -57,7 +57,9 @@ class Reading:
     alternatives: tuple[object, ...]
     why: str
     of: str = "network"
-    """What ``option`` belongs to: the 'network', the 'recipe', or the recipe's 'schedule'."""
+    """What ``option`` belongs to: the 'network', the 'recipe', the recipe's 'schedule', or the 'table'.
+
+    A reading of the table has no alternatives."""
 
     def rows(self) -> list[Row]:
         """A row for each alternative."""

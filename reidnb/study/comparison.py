@@ -17,6 +17,7 @@ from ..rescoring import by_region, cross_domain, reranked
 from ..results import Run, weights_of
 from ..runs import run
 from ..training.experiment import Experiment
+from ..training.recipe import OneCycle
 
 METRICS = ("map", "rank1", "rank5", "rank10", "rank20")
 AP = {
@@ -39,7 +40,7 @@ def caption(paper: Paper, table: str, runs: Sequence[tuple[Row, Run]], dataset: 
 
 
 def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
-    """What runs come from: data set, profile, images, initial weights, seeds, device, precision."""
+    """What runs come from: data set, profile, images, initial weights, seeds, device, precision, added warm-up."""
     first = runs[0][1].experiment
     start = weight_files.in_words(weights_of(runs[0][1]), results_dir())
     seeds = len({run.experiment.seed for _, run in runs})
@@ -48,8 +49,18 @@ def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
         f"Ours: {dataset or first.dataset},"
         f" {first.profile} profile ({first.backbone}, {height}×{width}, {first.recipe.epochs} epochs),"
         f" {start}, {seeds} seed{'s' * (seeds > 1)},"
-        f" {runs[0][1].provenance['device']}, {PRECISIONS[first.recipe.precision]}."
+        f" {runs[0][1].provenance['device']}, {PRECISIONS[first.recipe.precision]}.{_warm_up(runs)}"
     )
+
+
+def _warm_up(runs: Sequence[tuple[Row, Run]]) -> str:
+    """A sentence where rows that the paper trains without a warm-up have one, by the profile's one-cycle schedule."""
+    affected = dict.fromkeys(
+        row.name
+        for row, run in runs
+        if row.recipe.get("schedule", {}).get("warmup") == 0 and isinstance(run.experiment.recipe.schedule, OneCycle)
+    )
+    return f" The one-cycle schedule warms up in every row, also in {', '.join(affected)}." if affected else ""
 
 
 def _beside(table: Table, dataset: str, experiment: Experiment, seeds: int) -> str:

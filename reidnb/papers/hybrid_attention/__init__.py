@@ -1,7 +1,7 @@
 """Hybrid-attention guided network with multiple resolution features."""
 
 from ..paper import Paper
-from . import tables
+from . import readings, tables
 from .network import HybridAttention
 
 PAPER = Paper(
@@ -18,8 +18,8 @@ PAPER = Paper(
     tables=tables.TABLES,
     main=tables.MAIN,
     claims=tables.CLAIMS,
-    readings=tables.READINGS,
+    readings=readings.READINGS,
     contradictions=tables.CONTRADICTIONS,
     baseline=tables.BASELINE,
-    complete_readings=tables.COMPLETE_READINGS,
+    complete_readings=readings.COMPLETE_READINGS,
 )

@@ -1,5 +1,5 @@
-"""Beyond the paper: robustness to bad boxes, and accuracy of each window alone (both are saved in the run's folder); the
-distances on which the triplet loss acts; what each row of a table contains."""
+"""Beyond the paper: robustness to bad boxes, and accuracy of each window alone (both are saved in the run's folder);
+the distances on which the triplet loss acts; what each row of a table contains."""
 
 import math
 import tempfile

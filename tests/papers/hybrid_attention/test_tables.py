@@ -2,12 +2,14 @@
 
 import inspect
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from reidnb import rescoring, runs
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import build, experiments, key, one_experiment
+from reidnb.papers.hybrid_attention import readings
 from reidnb.papers.hybrid_attention import tables as paper
 from reidnb.papers.hybrid_attention.network import HybridAttention
 from reidnb.runs import run
@@ -91,8 +93,10 @@ def test_rows_are_in_printed_order(table):
 
 def test_every_reading_is_an_option_with_its_default():
     signature = inspect.signature(HybridAttention).parameters
-    for reading in paper.READINGS:
-        if reading.of != "network":
+    for reading in readings.READINGS:
+        if reading.of == "table":
+            assert {getattr(table, reading.option) for table in paper.TABLES} == {reading.default}
+        elif reading.of != "network":
             stated = getattr(paper.RECIPE if reading.of == "recipe" else paper.RECIPE.schedule, reading.option)
             if isinstance(reading.default, dict):
                 assert all(getattr(stated, name) == value for name, value in reading.default.items())
@@ -170,6 +174,16 @@ def test_cross_domain_table_shows_the_other_sets_numbers(monkeypatch):
 def test_cross_domain_needs_two_data_sets():
     with pytest.raises(ValueError, match="table8 trains on one data set and tests on another: dataset='dukemtmc->mark"):
         experiments(PAPERS["hybrid_attention"], "table8", "market1501", "paper")
+
+
+@pytest.mark.parametrize(("profile", "warms_up"), [("demo", True), ("paper", False)])
+def test_caption_tells_that_one_cycle_takes_the_warm_up_from_the_tricks(profile, warms_up):
+    made = {"device": "CPU", "weights": {"name": "", "sha256": "", "description": ""}}
+    planned = experiments(PAPERS["hybrid_attention"], "table6", "market1501", profile)
+    fakes = [(row, SimpleNamespace(experiment=experiment, provenance=made)) for row, experiment in planned]
+    text = caption(PAPERS["hybrid_attention"], "table6", fakes)
+    sentence = "The one-cycle schedule warms up in every row, also in Baseline."
+    assert (sentence in text) == warms_up and ("one-cycle" in text) == warms_up
 
 
 def test_smoke_run_of_the_full_network(street_small):
