@@ -57,9 +57,8 @@ class Reading:
     alternatives: tuple[object, ...]
     why: str
     of: str = "network"
-    """What ``option`` belongs to: the 'network', the 'recipe', the recipe's 'schedule', or the 'table'.
-
-    A reading of the table has no alternatives."""
+    """What ``option`` belongs to: the 'network', the 'recipe', the recipe's 'schedule', or the 'study' where the
+    reading is fixed, without alternatives."""
 
     def rows(self) -> list[Row]:
         """A row for each alternative."""
@@ -72,6 +71,10 @@ class Reading:
         return Row(name, recipe=change if self.of == "recipe" else {self.of: change})
 
 
+Compared = str | tuple[str, str]
+"""What a claim compares: the score of a row, by its name, or the gain (row, base) of a row over another one."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """One statement of a paper about rows of one of its tables: each better row scores higher than its worse one."""
@@ -79,8 +82,8 @@ class Claim:
     text: str
     where: str
     table: str
-    pairs: tuple[tuple[str, str], ...]
-    """(better row, worse row), as the rows are named in the table."""
+    pairs: tuple[tuple[Compared, Compared], ...]
+    """(better row, worse row), as the rows are named in the table, or (greater gain, smaller gain)."""
     metrics: tuple[str, ...] = ("map", "rank1")
     datasets: tuple[str, ...] = ()
     """The printed data sets to which the claim refers; empty if it refers to all."""
@@ -95,8 +98,8 @@ class Contradiction:
     but: str
 
 
-def above(best: str, *others: str) -> tuple[tuple[str, str], ...]:
-    """The (better, worse) pairs of a claim that one row is better than each of the others."""
+def above(best: Compared, *others: Compared) -> tuple[tuple[Compared, Compared], ...]:
+    """The (better, worse) pairs of a claim that one row, or one gain, is better than each of the others."""
     return tuple((best, other) for other in others)
 
 

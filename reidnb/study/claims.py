@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.significance import Interval, over_seeds, paired_bootstrap
-from ..papers.paper import Paper, Row
+from ..papers.paper import Compared, Paper, Row
 from ..results import Run
 from .comparison import AP, Score, origin, printed_dataset, scores
 
@@ -30,6 +30,7 @@ def checklist(
                the table prints; of several pairs of rows, the one with the least difference
     ours       the same of our runs, the mean over the seeds that both rows have; ``better`` and ``worse`` name the
                pair of the least difference, ``low`` and ``high`` are its interval
+               (of a claim about gains: by how many points one gain exceeds the other)
     over       what the interval is over: 'queries' of one training, so not its luck; 'n seeds'; or '' where there is
                none, as across data sets or by the single-shot protocol with one seed, or where all seeds differ alike
     verdict    over seeds 'holds' when the intervals of all pairs lie above 0 and 'against' when one lies below; over
@@ -91,20 +92,46 @@ def note(paper: Paper, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple[Ro
     )
 
 
-def _printed(pairs: Sequence[tuple[str, str]], values: pd.Series) -> float:
-    differences = [values[better] - values[worse] for better, worse in pairs if {better, worse} <= {*values.index}]
-    return round(min(differences), 2) if differences else math.nan
+def _printed(pairs: Sequence[tuple[Compared, Compared]], values: pd.Series) -> float:
+    def value(compared: Compared) -> float:
+        if isinstance(compared, str):
+            return values.get(compared, math.nan)
+        return value(compared[0]) - value(compared[1])
+
+    differences = [value(better) - value(worse) for better, worse in pairs]
+    return round(min((d for d in differences if not math.isnan(d)), default=math.nan), 2)
+
+
+def _scores(compared: Compared, by_row: Mapping[str, Sequence[Score]]) -> Sequence[Score]:
+    """The scores of a row, or of a gain: for each seed that both of its rows have, the difference."""
+    if isinstance(compared, str):
+        return by_row[compared]
+    return [
+        Score(
+            row.seed,
+            {metric: row.mean[metric] - base.mean[metric] for metric in row.mean},
+            {m: row.queries[m] - base.queries[m] for m in row.queries} if base.queries else {},
+        )
+        for row in by_row[compared[0]]
+        for base in by_row[compared[1]]
+        if row.seed == base.seed
+    ]
+
+
+def _name(compared: Compared) -> str:
+    return compared if isinstance(compared, str) else f"({compared[0]} over {compared[1]})"
 
 
 def _measured(
-    pairs: Sequence[tuple[str, str]], metric: str, by_row: Mapping[str, Sequence[Score]]
+    pairs: Sequence[tuple[Compared, Compared]], metric: str, by_row: Mapping[str, Sequence[Score]]
 ) -> dict[str, object]:
-    compared = {pair: _compare(by_row[pair[0]], by_row[pair[1]], metric, 1 - 0.05 / len(pairs)) for pair in pairs}
+    level = 1 - 0.05 / len(pairs)
+    compared = {pair: _compare(*(_scores(each, by_row) for each in pair), metric, level) for pair in pairs}
     if None in compared.values():
         return {"verdict": NOT_RUN, "over": ""}
     better, worse = least = min(compared, key=lambda pair: compared[pair][0])
     difference, interval, over = compared[least]
-    line = {"ours": round(difference, 2), "better": better, "worse": worse, "over": over}
+    line = {"ours": round(difference, 2), "better": _name(better), "worse": _name(worse), "over": over}
     if interval:
         line |= {"low": round(interval.low, 2), "high": round(interval.high, 2)}
     return line | {"verdict": _verdict([interval for _, interval, _ in compared.values()], one_seed=over == "queries")}

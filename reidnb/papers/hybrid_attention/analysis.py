@@ -32,6 +32,19 @@ from . import PAPER
 
 KINDS = ("shift", "scale")
 CHECK = "✓"
+COMPETITORS = {
+    ("table2", "market1501", "rank1"): (1, "'the best performance on rank-1'"),
+    ("table2", "market1501", "map"): (None, "'competitive'; 'GCP obtains the highest accuracy'"),
+    ("table3", "dukemtmc", "rank1"): (1, "the best, 'by a large margin'"),
+    ("table3", "dukemtmc", "map"): (1, "the best, 'by a large margin'"),
+    ("table4", "cuhk03np-labeled", "rank1"): (1, "'surpasses all competing algorithms'"),
+    ("table4", "cuhk03np-labeled", "map"): (2, "'the second best result'"),
+    ("table4", "cuhk03np-detected", "rank1"): (1, "'surpasses all competing algorithms'"),
+    ("table4", "cuhk03np-detected", "map"): (2, "'the second best result'"),
+    ("table5", "msmt17", "rank1"): (2, "'the second best'"),
+    ("table5", "msmt17", "map"): (2, "'the second best'"),
+}
+"""What section 4.3 says of the network among cited methods, by table, data set and metric: its place, and the words."""
 AMOUNTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
 
 
@@ -184,6 +197,31 @@ def contents(table: Table) -> pd.DataFrame:
                 "label smoothing": CHECK if options["smoothing"] else "",
                 "random erasing": CHECK if recipe.augmentation.erase else "",
                 "warm-up": CHECK if recipe.schedule.warmup else "",
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def against_cited() -> pd.DataFrame:
+    """Section 4.3 checked in print: where the network stands among the cited rows of tables 2 to 5.
+
+    place       1 + the number of cited rows with a higher number
+    borne out   whether that is the place which the text claims; a dash if it claims none
+    """
+    lines = []
+    for (table, dataset, metric), (claimed, words) in COMPETITORS.items():
+        printed = PAPER.published(table).query("dataset == @dataset").set_index("row")[metric].dropna()
+        ours, cited = printed["Ours"], printed.drop("Ours")
+        place = 1 + int((cited > ours).sum())
+        lines.append(
+            {
+                "data set": dataset,
+                "metric": {"rank1": "rank-1", "map": "mAP"}[metric],
+                "ours": f"{ours:.1f}",
+                "best cited": f"{cited.idxmax()} {cited.max():.1f}",
+                "place": place,
+                "the text": words,
+                "borne out": "–" if claimed is None else "yes" if claimed == place else "no",
             }
         )
     return pd.DataFrame(lines)

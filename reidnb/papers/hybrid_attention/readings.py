@@ -275,6 +275,6 @@ READINGS = (
         (),
         "the released code's: the trapezoids under the precision-recall curve, as in Market-1501's code, 0.1 to 1 point"
         " from the mean precision at the matches. Every run keeps both",
-        of="table",
+        of="study",
     ),
 )

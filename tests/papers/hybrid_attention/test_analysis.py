@@ -118,6 +118,17 @@ def test_batch_hard_loss_of_mixed_features_falls_to_its_margin_as_they_contract(
     assert slope > 0 and losses == pytest.approx([1 + s * slope for s in (1.0, 0.5, 0.1, 0.0)], abs=1e-4)
 
 
+def test_section_4_3_in_print_fails_once():
+    """Numbers as they stand in tables 2 to 5."""
+    frame = analysis.against_cited().set_index(["data set", "metric"])
+    assert [where for where, one in frame.iterrows() if one["borne out"] == "no"] == [("cuhk03np-detected", "rank-1")]
+    detected, market = frame.loc[("cuhk03np-detected", "rank-1")], frame.loc[("market1501", "rank-1")]
+    assert (detected.ours, detected["best cited"], detected.place) == ("77.5", "GCP 77.9", 2)
+    assert (market.ours, market["best cited"], market.place) == ("95.7", "MGN 95.7", 1)
+    assert frame.loc[("market1501", "mAP")].place == 3  # GCP 88.0, RGA-CS 87.8, ours 87.7
+    assert frame.loc[("msmt17", "mAP"), "best cited"] == "ABDNet 60.8"
+
+
 def test_contents_name_what_each_row_of_table_6_has():
     frame = analysis.contents(PAPERS["hybrid_attention"].table("table6")).set_index("row")
     assert list(frame.index) == ["Baseline", "+ Bag of Tricks", "+ MPFE", "+ MGO", "+ SAM", "+ CAM"]
