@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -105,8 +105,13 @@ def rankings(runs: Mapping[str, Run], data: catalog.ReidData, count: int = 4, to
     return ranking.compare_rankings(images, lists)
 
 
-def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarray) -> Figure:
-    """Grad-cam of each run at its last stage beside the images, and the map f where the last run has one."""
+def attention(
+    runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarray, columns: Sequence[str] | None = None
+) -> Figure:
+    """Grad-cam of each run at its last stage below the images, and the map f where the last run has one.
+
+    ``columns`` are titles of the images (n, H, W, 3) uint8.
+    """
     from ..figures.cam import cam
 
     batch = normalise(torch.from_numpy(images))
@@ -121,4 +126,4 @@ def attention(runs: Mapping[str, Run], data: catalog.ReidData, images: np.ndarra
     if f is not None:
         rows.append([heatmaps.overlay(i, m) for i, m in zip(images, f[:, 0].numpy(), strict=True)])
         titles.append("f")
-    return heatmaps.grid(rows, titles, None)
+    return heatmaps.grid(rows, titles, columns)

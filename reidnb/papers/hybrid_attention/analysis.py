@@ -14,9 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...data import pixels
+from ... import street
+from ...data import catalog, pixels
 from ...data.augment import normalise
 from ...data.catalog import ReidData
+from ...data.samples import SHOWN, read_images
 from ...evaluation.scores import evaluate
 from ...files import write_atomically
 from ...models.losses import batch_hard_triplet
@@ -71,6 +73,35 @@ def bad_boxes(images: np.ndarray, kind: str, amount: float, random: np.random.Ge
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     x = F.grid_sample(x, F.affine_grid(box, x.shape, align_corners=False), padding_mode="border", align_corners=False)
     return x.round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def misfits(data: ReidData, size: tuple[int, int] = SHOWN, count: int = 4) -> np.ndarray:
+    """People whose two boxes fit them differently, as in figure 1: images (2 count, H, W, 3) uint8, in pairs.
+
+    A pair is a query and a gallery image of the same person from another camera; of all pairs of a person that one in
+    which nose and ankles lie at the most different heights of the box, and of all people the ``count`` with the most
+    different ones. Raises ValueError for a data set that is no synthetic street: its joints are not known.
+    """
+    if data.name not in catalog.STREETS:
+        raise ValueError(f"{data.name} does not tell where people stand in their boxes: only a synthetic street does")
+    query, gallery = _heights(data, "query"), _heights(data, "gallery")
+    apart = np.abs(query[:, None] - gallery[None]).sum(2)
+    same_pid, same_camid = (
+        data.query[name].to_numpy()[:, None] == data.gallery[name].to_numpy() for name in ("pid", "camid")
+    )
+    apart[~same_pid | same_camid] = -1
+    order = np.argsort(-apart.max(1), kind="stable")
+    rows = order[~data.query.pid.iloc[order].duplicated().to_numpy()][:count]
+    pairs = read_images(data.query, rows, size), read_images(data.gallery, apart[rows].argmax(1), size)
+    return np.stack(pairs, 1).reshape(-1, *size, 3)
+
+
+def _heights(data: ReidData, split: str) -> np.ndarray:
+    """Where the nose and the ankles of each image lie, (N, 2), as fractions of the box's height from its top."""
+    truth = street.truth(data.root, {"query": "query", "gallery": "bounding_box_test"}[split])
+    row = {name: n for n, name in enumerate(truth.names)}
+    y = truth.joints[[row[Path(path).name] for path in getattr(data, split).path], :, 1] / truth.masks.shape[1]
+    return np.stack([y[:, street.JOINTS.index("nose")], y[:, -2:].mean(1)], 1)
 
 
 def boxes(run: Run, data: ReidData, seed: int = 0) -> pd.DataFrame:

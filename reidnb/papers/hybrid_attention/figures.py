@@ -124,8 +124,8 @@ def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Fig
         for (name, frame), look in zip(frames.items(), style.lines(len(frames)), strict=True):
             rows = frame[frame.kind == kind]
             axes.plot(100 * rows.amount, rows[metric], label=name, **look)
-        axes.set(title=titles.get(kind, kind), xlabel="by (% of the box)", ylim=(0, None))
-    panels[0, 0].set_ylabel({"rank1": "rank-1 (%)", "map": "mAP (%)"}.get(metric, metric))
+        axes.set(title=titles.get(kind, kind), xlabel="by (% of the box)")
+    panels[0, 0].set(ylabel={"rank1": "rank-1 (%)", "map": "mAP (%)"}.get(metric, metric), ylim=(0, None))
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=3)
     return figure
 

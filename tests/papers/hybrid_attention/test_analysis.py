@@ -1,12 +1,15 @@
 """Bad boxes by hand, and what each window carries."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from reidnb import rescoring, runs
+from reidnb import rescoring, runs, street
+from reidnb.data import pixels
+from reidnb.data.samples import SHOWN
 from reidnb.evaluation import metrics
 from reidnb.evaluation.scores import labels_of
 from reidnb.models.losses import batch_hard_triplet
@@ -43,6 +46,30 @@ def test_scaled_boxes_are_larger_or_smaller_about_the_centre():
         place = (np.arange(20) + 0.5 - 10) * factor + 10 - 0.5  # the row that is seen at each row
         np.testing.assert_allclose(got[:, 5, 0], np.clip(place, 0, 19) * 10, atol=0.51)
     assert len(set(directions()[:, 0])) == 2
+
+
+def test_misfits_pair_a_person_with_the_most_different_box(street_small):
+    """Every pair by a loop over queries and gallery images of the same person from another camera."""
+    nose, ankles = street.JOINTS.index("nose"), [street.JOINTS.index(f"{side} ankle") for side in ("left", "right")]
+
+    def heights(folder: str) -> dict[str, np.ndarray]:
+        truth = street.truth(street_small.root, folder)
+        y = truth.joints[..., 1] / truth.masks.shape[1]
+        return {n: np.array([at[nose], at[ankles].mean()]) for n, at in zip(truth.names, y, strict=True)}
+
+    query, gallery = heights("query"), heights("bounding_box_test")
+    best: dict[int, tuple] = {}
+    for q in street_small.query.itertuples():
+        for g in street_small.gallery.itertuples():
+            if g.pid == q.pid and g.camid != q.camid:
+                apart = np.abs(query[Path(q.path).name] - gallery[Path(g.path).name]).sum()
+                best[q.pid] = max(best.get(q.pid, (-1,)), (apart, q.path, g.path))
+    expected = sorted(best.values(), reverse=True)[:2]
+    images = analysis.misfits(street_small, count=2)
+    assert images.shape == (4, *SHOWN, 3)
+    np.testing.assert_array_equal(images, pixels.read([path for _, *pair in expected for path in pair], SHOWN))
+    with pytest.raises(ValueError, match="market1501 does not tell where people stand"):
+        analysis.misfits(replace(street_small, name="market1501"))
 
 
 @pytest.mark.parametrize("kind", ["shift", "scale"])

@@ -84,7 +84,9 @@ def test_robustness_has_a_panel_a_kind_and_a_curve_a_model():
     frame = pd.DataFrame(
         [{"kind": k, "amount": a, "rank1": 50 - 100 * a, "map": 1.0} for k in ("shift", "scale") for a in (0, 0.1, 0.2)]
     )
+    frame.loc[frame.kind == "scale", "rank1"] += 30
     figure = pictures.robustness({"one": frame, "two": frame.assign(rank1=9.0)})
+    assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] > 80 for axes in figure.axes)  # neither panel is cut off
     assert [len(axes.get_lines()) for axes in figure.axes] == [2, 2]
     np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_xydata(), [[0, 50], [10, 40], [20, 30]])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
