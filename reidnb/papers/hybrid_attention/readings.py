@@ -18,7 +18,10 @@ COMPLETE_READINGS = (
         {"schedule": {"warmup_from": 3e-4, "warmup_to": 0.01}, "augmentation": {"pad": 0}},
     ),
 )
-"""Exactly what is printed, and what the released code does wherever that is known."""
+"""Exactly what is printed, and what the released code does wherever that is known.
+
+The released network has no attention: as released, the full network of a table (its row without options) has none.
+"""
 
 READINGS = (
     Reading(
