@@ -76,7 +76,7 @@ class Edge:
 
     ``route`` is its segments: 'h' and 'v' are straight, at the position of the smaller of the two nodes; 'hv' leaves
     horizontally and arrives vertically, and so on. The default is straight where the nodes are in line, and 'hvh'
-    elsewhere. ``bend`` is where the middle segment of 'hvh' or 'vhv' lies, as a fraction of the way.
+    elsewhere.
     """
 
     start: str
@@ -84,7 +84,6 @@ class Edge:
     route: str = ""
     text: str = ""
     dashed: bool = False
-    bend: float = 0.5
 
     def __post_init__(self) -> None:
         if self.route not in ROUTES:
@@ -189,7 +188,7 @@ def _label(node: Node, body: Box) -> tuple[Point, str, str, str]:
     (x, y), gap = body.centre, 0.05
     if _is_symbol(node):
         return (x + RADIUS * 0.8, y + RADIUS * 0.8), "left", "top", node.equation
-    if node.shape or node.kind == "image":
+    if node.shape or node.part or node.kind == "image":
         above = node.label == "above"
         return (x, body.top - gap if above else body.bottom + gap), "center", "bottom" if above else "top", node.lines
     return (x, y), "center", "center", node.lines
@@ -228,10 +227,10 @@ def _path(edge: Edge, bodies: dict[str, Box], outlines: dict[str, Box]) -> list[
     last = leave(end, outlines[edge.end], (x1, y1), (x0, y0), route[-1] == "h")
     middle = {"hv": [(last[0], first[1])], "vh": [(first[0], last[1])]}.get(route, [])
     if route == "hvh":
-        x = first[0] + edge.bend * (last[0] - first[0])
+        x = (first[0] + last[0]) / 2
         middle = [(x, first[1]), (x, last[1])]
     if route == "vhv":
-        y = first[1] + edge.bend * (last[1] - first[1])
+        y = (first[1] + last[1]) / 2
         middle = [(first[0], y), (last[0], y)]
     return [first, *middle, last]
 
