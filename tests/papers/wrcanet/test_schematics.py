@@ -27,10 +27,8 @@ def test_each_printed_figure_is_named_and_legible(number):
 @pytest.mark.parametrize(
     "options",
     [
-        {"wra": "stage", "gradient": False, "scale": "unit"},
-        {"statistics": "shared", "backbone": "resnet18"},
-        {"fused": "all", "losses": "both"},
-        {"fused": "stage", "losses": "all", "neck": "none"},
+        {"wra": "stage", "gradient": False, "scale": "unit", "fused": "all", "losses": "both"},
+        {"statistics": "shared", "backbone": "resnet18", "fused": "stage", "losses": "all", "neck": "none"},
         {"descriptor": "stage4", "losses": "branches", "size": (128, 64), "backbone": "resnet10-eighth"},
     ],
     ids=str,
