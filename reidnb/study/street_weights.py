@@ -19,11 +19,19 @@ from ..data import catalog
 from ..files import write_atomically
 from ..models.backbone import WEIGHTS
 from ..papers import PAPERS
-from ..papers.attention_driven.network import PRETRAINED
+from ..papers.attention_driven.network import PRETRAINED, variant
 from ..papers.experiments import one_experiment
 from ..runs import load_model, run
 
 EPOCHS = 30
+
+KINDS = (
+    {},
+    {"intra": False},
+    {"decomposed": False},
+    {"decomposed": False, "undecomposed": "1x1"},
+)
+"""Options of the attention-driven network that change its kind of attention, and so its branches."""
 
 
 def resnet_names(model: nn.Module) -> dict[str, Tensor]:
@@ -44,9 +52,10 @@ def branches(model: nn.Module) -> dict[str, Tensor]:
 # For each file the paper, backbone and options of the network that learns its weights, and which of them are kept.
 LEARNT: dict[str, tuple[str, str, dict, Callable[[nn.Module], dict[str, Tensor]]]] = {
     "resnet10-quarter": ("wrcanet", "resnet10-quarter", {"wra": "", "gp": False, "ms": False}, resnet_names),
-    "five-branch-quarter": ("attention_driven", "five-branch-quarter", {}, branches),
-    "five-branch-quarter-plain": ("attention_driven", "five-branch-quarter", {"intra": False}, branches),
-    "five-branch-quarter-undecomposed": ("attention_driven", "five-branch-quarter", {"decomposed": False}, branches),
+    **{
+        f"five-branch-quarter{variant(**options)}": ("attention_driven", "five-branch-quarter", options, branches)
+        for options in KINDS
+    },
 }
 
 

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from reidnb.models.backbone import WEIGHTS, Backbone
 from reidnb.papers import PAPERS
-from reidnb.papers.attention_driven.network import PRETRAINED, AttentionDriven
+from reidnb.papers.attention_driven.network import PRETRAINED, AttentionDriven, variant
 from reidnb.papers.experiments import experiments, one_experiment
 from reidnb.study import street_weights
 
@@ -26,11 +26,9 @@ def test_names_are_torchvisions_there_and_back():
     assert set(state) == set(load_file(WEIGHTS / "resnet10-quarter.safetensors"))
 
 
-@pytest.mark.parametrize(
-    ("options", "kind"), [({}, ""), ({"intra": False}, "-plain"), ({"decomposed": False}, "-undecomposed")]
-)
-def test_each_kind_of_attention_starts_from_its_own_weights(options, kind):
-    state = load_file(WEIGHTS / f"five-branch-quarter{kind}.safetensors")
+@pytest.mark.parametrize("options", street_weights.KINDS, ids=str)
+def test_each_kind_of_attention_starts_from_its_own_weights(options):
+    state = load_file(WEIGHTS / f"five-branch-quarter{variant(**options)}.safetensors")
     net = AttentionDriven(4, (96, 48), "five-branch-quarter", "street", **options)
     pretrained = {name for name in net.state_dict() if name.startswith(PRETRAINED)}
     assert pretrained == set(state)

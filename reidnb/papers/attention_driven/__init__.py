@@ -1,7 +1,7 @@
 """Attention driven person re-identification."""
 
 from ..paper import Paper
-from . import tables
+from . import readings, tables
 from .network import AttentionDriven
 
 PAPER = Paper(
@@ -15,7 +15,7 @@ PAPER = Paper(
     tables=tables.TABLES,
     main=tables.MAIN,
     claims=tables.CLAIMS,
-    readings=tables.READINGS,
-    contradictions=tables.CONTRADICTIONS,
+    readings=readings.READINGS,
+    contradictions=readings.CONTRADICTIONS,
     baseline=tables.BASELINE,
 )

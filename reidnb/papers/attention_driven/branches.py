@@ -95,7 +95,7 @@ class IntraAttention(nn.Module):
     An encoder-decoder gives A: a residual unit at the size of the block's output; max pooling and a residual unit,
     ``poolings`` times; as many upsamplings, to each of which the encoder's map of the same size is added. Then
         S = conv(A), h x w x 1 (eq. 6);  C = conv(mean of A over h, w), 1 x 1 x c;  m = sigmoid(conv1x1(S * C)),
-    or, without the decomposition (table 8), m = sigmoid(conv1x1(A)).
+    or, without the decomposition (table 8), m = sigmoid(conv(A)) with a kernel of ``undecomposed``, '3x3' or '1x1'.
 
     ``width`` is the number of channels of the 3x3 convolutions in its residual units; with ``normalised``, batch
     normalisation follows the convolutions of S and C.
@@ -112,6 +112,7 @@ class IntraAttention(nn.Module):
         shortcut: str = "padding",
         decomposed: bool = True,
         normalised: bool = True,
+        undecomposed: str = "3x3",
     ):
         super().__init__()
         self.groups = groups
@@ -122,7 +123,8 @@ class IntraAttention(nn.Module):
         if decomposed:
             self.spatial = _score(wide, groups, 3, groups, normalised)
             self.channel = _score(wide, wide, 1, groups, normalised)
-        self.mix = nn.Conv2d(wide, wide, 1, groups=groups)
+        kernel = 3 if undecomposed == "3x3" and not decomposed else 1
+        self.mix = nn.Conv2d(wide, wide, kernel, padding=kernel // 2, groups=groups)
 
     def forward(self, v: Tensor) -> Tensor:
         """The mask m (B, groups*channels, h, w) of the block's input v (B, groups*inputs, H, W)."""
@@ -158,7 +160,9 @@ class Branches(nn.Module):
     pooling    stride (height, width) of the 3x3 max pooling before conv2x
     attention  channels per group of the 3x3 convolutions in the attention paths of blocks 2..4; empty without
                intra-attention
-    others     passed to ``Unit`` and ``IntraAttention``
+    shortcut   of ``Unit``
+    masking    of its attention: 'residual' (eq. 7) or 'plain' (eq. 5)
+    others     options of ``IntraAttention``
     """
 
     def __init__(
@@ -169,11 +173,11 @@ class Branches(nn.Module):
         attention: tuple[int, ...] = (),
         groups: int = 1,
         shortcut: str = "padding",
-        decomposed: bool = True,
-        normalised: bool = True,
+        masking: str = "residual",
+        **others,
     ):
         super().__init__()
-        self.pooling, self.groups = pooling, groups
+        self.pooling, self.groups, self.masking = pooling, groups, masking
         self.blocks, self.attention = nn.ModuleList(), nn.ModuleDict()
         for number, (width, stride, poolings) in enumerate(zip(widths, STRIDES, POOLINGS, strict=True), start=1):
             outputs = 2 * width
@@ -182,14 +186,15 @@ class Branches(nn.Module):
             self.blocks.append(nn.Sequential(*units))
             if attention and poolings:
                 self.attention[str(number)] = IntraAttention(
-                    inputs, outputs, stride, poolings, attention[number - 2], groups, shortcut, decomposed, normalised
+                    inputs, outputs, stride, poolings, attention[number - 2], groups, shortcut, **others
                 )
             inputs = outputs
 
     def forward(self, x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
         """The last block's map (B, groups*C, h, w) for conv1's map (B, groups*inputs, H, W), and each block's mask.
 
-        Eq. 3: a = F(v); eq. 7: the next v = (1 + m) * a. Masks (B, groups, h, w) are means over the channels.
+        Eq. 3: a = F(v); eq. 7: the next v = (1 + m) * a, or m * a by eq. 5. Masks (B, groups, h, w) are means over the
+        channels.
         """
         v, masks = F.max_pool2d(x, 3, self.pooling, padding=1), {}
         for number, block in enumerate(self.blocks, start=1):
@@ -197,6 +202,6 @@ class Branches(nn.Module):
             if str(number) in self.attention:
                 m = self.attention[str(number)](v)
                 masks[number] = m.unflatten(1, (self.groups, -1)).mean(2)
-                a = (1 + m) * a
+                a = (1 + m) * a if self.masking == "residual" else m * a
             v = a
         return v, masks

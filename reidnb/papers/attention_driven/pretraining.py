@@ -10,6 +10,7 @@ full images and their four strips, since there are no people; fine-tuning takes 
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +100,8 @@ def pretrain(
     An interrupted training resumes after its last completed epoch; an existing file is returned as it is. Raises what
     ``find_images`` and ``training.loop.train`` raise, and ValueError for an image that cannot be decoded.
     """
-    kinds = {name: value for name, value in (options or {}).items() if name in ("intra", "decomposed")}
-    target = Path(target or pretrained_file(backbone, variant(**kinds))).expanduser()
+    kind = {name: value for name, value in (options or {}).items() if name in signature(variant).parameters}
+    target = Path(target or pretrained_file(backbone, variant(**kind))).expanduser()
     if target.exists():
         return target
     dataset = find_images(root)

@@ -8,7 +8,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from reidnb.papers.attention_driven.branches import BODY_WIDTHS, PARTS, Branches, IntraAttention, Unit, cut
-from reidnb.papers.attention_driven.network import AttentionDriven, InterAttention, fuse, pretrained_file, strips
+from reidnb.papers.attention_driven.network import (
+    AttentionDriven,
+    InterAttention,
+    fuse,
+    pretrained_file,
+    strips,
+    variant,
+)
 
 SIZE = (64, 32)
 
@@ -70,7 +77,17 @@ def one_of(grouped: nn.Module, single: nn.Module, group: int, groups: int) -> nn
     return single.eval()
 
 
-@pytest.mark.parametrize("options", [{}, {"shortcut": "projection"}, {"decomposed": False}, {"normalised": False}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shortcut": "projection"},
+        {"decomposed": False},
+        {"decomposed": False, "undecomposed": "1x1"},
+        {"normalised": False},
+        {"masking": "plain"},
+    ],
+)
 def test_grouped_branches_are_four_branches(options):
     torch.manual_seed(0)
     arguments = (4, (2, 4, 8, 16), (1, 2), (2, 4, 4))
@@ -152,25 +169,35 @@ def test_encoder_decoder_by_hand():
     assert module(v).shape == (1, 4, 8, 4)
 
 
-def test_residual_mask_of_eq_7():
+@pytest.mark.parametrize(("masking", "kept"), [("residual", 1), ("plain", 0)])
+def test_masks_of_eq_7_and_5(masking, kept):
     torch.manual_seed(0)
-    branches = Branches(4, (2, 4, 8, 16), (1, 1), (2, 4, 4)).eval()
+    branches = Branches(4, (2, 4, 8, 16), (1, 1), (2, 4, 4), masking=masking).eval()
     x = torch.randn(2, 4, 16, 8)
     v = branches.blocks[0](F.max_pool2d(x, 3, 1, 1))
     for number in (2, 3, 4):
         mask = branches.attention[str(number)](v)
         assert mask.min() >= 0 and mask.max() <= 1
-        v = (1 + mask) * branches.blocks[number - 1](v)
+        v = (kept + mask) * branches.blocks[number - 1](v)
     got, masks = branches(x)
     torch.testing.assert_close(got, v)
     torch.testing.assert_close(masks[4], mask.mean(1, keepdim=True))
 
 
-def test_without_decomposition_there_is_a_score_for_each_number():
+@pytest.mark.parametrize(("undecomposed", "kernel"), [("3x3", 3), ("1x1", 1)])
+def test_without_decomposition_there_is_a_score_for_each_number(undecomposed, kernel):
     torch.manual_seed(0)
-    module = IntraAttention(2, 3, 1, 1, 2, decomposed=False).eval()
+    module = IntraAttention(2, 3, 1, 1, 2, decomposed=False, undecomposed=undecomposed).eval()
     v = torch.randn(1, 2, 6, 4)
-    torch.testing.assert_close(module(v), torch.sigmoid(module.mix(module.encode_decode(v))))
+    a = module.encode_decode(v).detach().numpy()[0]
+    weight, bias = module.mix.weight.detach().numpy(), module.mix.bias.detach().numpy()
+    border = kernel // 2
+    padded = np.pad(a, ((0, 0), (border, border), (border, border)))
+    expected = np.empty((3, 6, 4))
+    for channel, row, column in np.ndindex(3, 6, 4):
+        seen = padded[:, row : row + kernel, column : column + kernel]
+        expected[channel, row, column] = (weight[channel] * seen).sum() + bias[channel]
+    np.testing.assert_allclose(module(v).detach().numpy()[0], sigmoid(expected), atol=1e-5)
     assert {name.split(".")[0] for name, _ in module.named_parameters()} == {"entry", "down", "mix"}
 
 
@@ -239,6 +266,51 @@ def test_loss_of_eq_11_by_hand():
     assert sum(parts.values()).item() == pytest.approx(total, rel=1e-5)
 
 
+def test_a_learned_weight_of_the_body():
+    """Eq. 8 for E_g too: 1 + mu_0 scales its half of what l_inter sees and of the descriptor, whose halves are equal
+    without it."""
+    images, model = torch.randn(3, 3, *SIZE), tiny(body_weight="learned").eval()
+    plain = tiny(body_weight="learned", halves="plain", inter_input="normalised").eval()
+    plain.load_state_dict(model.state_dict())
+    output, raw = model(images), plain(images).descriptor.detach().numpy()
+    layer, body = model.inter_body, slice(0, 256)
+    e_g = tiny(halves="plain", fusion="concat").eval()
+    e_g.load_state_dict(model.state_dict(), strict=False)
+    e_g = e_g(images).descriptor[:, body].detach().numpy()
+    weight = 1 + sigmoid(e_g @ layer.weight.detach().numpy().T + layer.bias.item())  # (3, 1)
+    np.testing.assert_allclose(raw[:, body], weight * e_g, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(output.descriptor[:, body].norm(dim=1).detach(), weight[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(output.descriptor[:, 256:].norm(dim=1).detach(), 1, rtol=1e-4)
+    np.testing.assert_allclose(output.maps["mu_body"].detach(), weight - 1, rtol=1e-4)
+    logits = plain.classifiers["fused"](model(images).descriptor)  # halves of length 1, then weighted
+    torch.testing.assert_close(plain(images).id_logits["fused"], logits)
+    output.id_logits["fused"].sum().backward()
+    assert layer.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("option", ["raw", "normalised", "parts"])
+def test_what_the_loss_of_inter_attention_sees(option):
+    images, model = torch.randn(3, 3, *SIZE), tiny(inter_input=option, halves="plain").eval()
+    output = model(images)
+    x = output.descriptor.detach().numpy()
+    halves = [x[:, :256], x[:, 256:]]
+    if option == "normalised":
+        halves = [half / np.linalg.norm(half, axis=1, keepdims=True) for half in halves]
+    seen = halves[1] if option == "parts" else np.concatenate(halves, 1)
+    layer = model.classifiers["fused"]
+    expected = seen @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+    np.testing.assert_allclose(output.id_logits["fused"].detach(), expected, rtol=1e-4, atol=1e-5)
+    grad = torch.autograd.grad(output.id_logits["fused"].sum(), model.reduce_body.weight, allow_unused=True)[0]
+    assert (grad is None) == (option == "parts")
+
+
+def test_concatenation_weighted_by_lambda():
+    images, labels = torch.randn(3, 3, *SIZE), torch.tensor([0, 1, 2])
+    one, scaled = (tiny(fusion="concat", intra_weight=0.3, concat_weight=weight).eval() for weight in ("one", "lambda"))
+    losses = [sum(model.loss(model(images), labels).values()).item() for model in (one, scaled)]
+    assert losses[1] == pytest.approx(0.3 * losses[0], rel=1e-5)
+
+
 def test_concatenation_has_no_loss_of_its_own():
     model = tiny(fusion="concat", intra_weight=0.1)
     output = model(torch.randn(3, 3, *SIZE))
@@ -272,6 +344,17 @@ def test_image_means_make_the_result_invariant_to_a_colour_cast():
     assert not torch.allclose(tiny().eval()(images).descriptor, tiny().eval()(cast).descriptor, atol=1e-3)
 
 
+def test_undivided_channels_keep_their_scale():
+    """An image minus its means, in [0, 1], is what reaches conv1, whatever the divisors are."""
+    raw = torch.rand(2, 3, *SIZE)
+    mean, std = (torch.tensor(x)[:, None, None] for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    body, parts = tiny(divided=False)._cut((raw - mean) / std, None)
+    torch.testing.assert_close(body, raw - mean)
+    torch.testing.assert_close(parts[:, 1], (raw - mean)[:, :, 16:32])
+    body, _ = tiny(divided=False, means="image")._cut((raw - mean) / std, None)
+    torch.testing.assert_close(body, raw - raw.mean((2, 3), keepdim=True))
+
+
 def test_columns_cover_the_descriptor():
     columns = tiny().columns
     assert [columns[n].stop - columns[n].start for n in ("global", *PARTS)] == [256, 128, 128, 128, 128]
@@ -302,6 +385,21 @@ def test_parameters_of_table_12():
 # --- weights and bad input
 
 
+def test_every_kind_of_attention_has_a_file():
+    kinds = [
+        ({}, ""),
+        ({"intra": False}, "-plain"),
+        ({"intra": False, "decomposed": False, "masking": "plain"}, "-plain"),
+        ({"decomposed": False}, "-undecomposed"),
+        ({"decomposed": False, "undecomposed": "1x1"}, "-undecomposed-1x1"),
+        ({"undecomposed": "1x1"}, ""),
+        ({"masking": "plain"}, "-masked"),
+        ({"decomposed": False, "masking": "plain"}, "-undecomposed-masked"),
+    ]
+    for options, kind in kinds:
+        assert variant(**options) == kind
+
+
 def test_pretrained_weights_are_all_but_classifiers_and_fusion(tmp_path, monkeypatch):
     source = tiny(identities=9, fusion="concat")
     nn.init.constant_(source.conv1.weight, 0.5)
@@ -329,9 +427,13 @@ def test_weights_of_another_network_are_refused(tmp_path):
     tiny(weights=str(tmp_path / "plain.safetensors"), intra=False)
     # Neither does a network without attention start from the trunk of one with it.
     save_file(tiny().state_dict(), tmp_path / "attentive.safetensors")
-    for options in ({"intra": False}, {"decomposed": False}):
+    undecomposed = {"decomposed": False, "undecomposed": "1x1"}
+    for options in ({"intra": False}, {"decomposed": False}, undecomposed):
         with pytest.raises(ValueError, match=r"\d+ of the file belong to another network \(first: "):
             tiny(weights=str(tmp_path / "attentive.safetensors"), **options)
+    save_file(tiny(**undecomposed).state_dict(), tmp_path / "pointwise.safetensors")
+    with pytest.raises(ValueError, match=r"arrays are missing or have another shape.*first: body\.attention\.2\.mix"):
+        tiny(weights=str(tmp_path / "pointwise.safetensors"), decomposed=False)
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="cannot be read"):
         tiny(weights=str(tmp_path / "broken.safetensors"))
@@ -343,6 +445,12 @@ def test_weights_of_another_network_are_refused(tmp_path):
         ({"regions": "boxes"}, "regions='boxes': allowed are 'pose', 'strips'"),
         ({"fusion": "sum"}, "fusion='sum'"),
         ({"pooling": "2x1"}, "pooling='2x1'"),
+        ({"undecomposed": "5x5"}, "undecomposed='5x5': allowed are '3x3', '1x1'"),
+        ({"masking": "none"}, "masking='none': allowed are 'residual', 'plain'"),
+        ({"inter_input": "global"}, "inter_input='global': allowed are 'raw', 'normalised', 'parts'"),
+        ({"body_weight": "learned", "fusion": "fc"}, "body_weight='learned' needs a loss that sees E_g.*fusion='fc'"),
+        ({"body_weight": "learned", "inter_input": "parts"}, "got fusion='inter' with inter_input='parts'"),
+        ({"concat_weight": "half"}, "concat_weight='half'"),
         ({"intra_weight": 1.5}, r"intra_weight \(lambda of eq. 11\) must lie in \[0, 1\], got 1.5"),
         ({"beta": 0.7}, "beta, a fraction of the body's height H"),
     ],

@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from reidnb import pose, rescoring
 from reidnb.evaluation import metrics
 from reidnb.evaluation.scores import labels_of
 from reidnb.papers import PAPERS
+from reidnb.papers.attention_driven import cost, readings
 from reidnb.papers.attention_driven import tables as attention_driven
 from reidnb.papers.attention_driven.network import AttentionDriven
 from reidnb.papers.experiments import experiments, key, one_experiment
@@ -33,10 +35,33 @@ def finished(street_small):
 
 def test_every_reading_of_the_ledger_is_an_option():
     signature = inspect.signature(AttentionDriven).parameters
-    for reading in [reading for reading in attention_driven.READINGS if reading.of == "network"]:
+    for reading in readings.READINGS:
+        if reading.of == "study":
+            assert not reading.alternatives and reading.option not in signature
+        if reading.of != "network":
+            continue
         assert signature[reading.option].default == reading.default
         for value in reading.alternatives:
             AttentionDriven(3, (64, 32), "five-branch-eighth", **{reading.option: value})
+
+
+def test_sizes_that_the_ledger_states():
+    """Section 3.3.2: the decomposition saves parameters only against a 3x3 convolution."""
+    why = next(reading.why for reading in readings.READINGS if reading.option == "undecomposed")
+    sizes = []
+    for options in ({"decomposed": False}, {}, {"decomposed": False, "undecomposed": "1x1"}):
+        with torch.device("meta"):
+            parameters, operations = cost.parameters_and_operations(AttentionDriven(1, **options).eval())
+        sizes += [f"{parameters:.2f} million", f"{operations / 1e9:.2f}e9"]
+    assert sizes == ["15.08 million", "4.06e9", "10.29 million", "2.70e9", "9.57 million", "2.70e9"]
+    assert all(size.removesuffix(" million") in why for size in sizes)
+    # By hand: 3x3 instead of S (3x3, one map), C and the 1x1 convolution, each with what follows it.
+    body = [128, 256, 512]
+    full = sum(9 * c * c + 9 * 4 * (c // 2) ** 2 for c in body)
+    pointwise = sum(c * c + 4 * (c // 2) ** 2 for c in body)
+    spatial = sum(9 * c + 2 + 4 * (9 * c // 2 + 2) for c in body)  # S and its normalisation
+    normalised = sum(2 * c + 4 * c for c in body)  # C's normalisation
+    assert full - (2 * pointwise + spatial + normalised) == pytest.approx(1e6 * (15.0766 - 10.2893), abs=100)
 
 
 def test_training_is_as_stated():
@@ -125,7 +150,7 @@ def test_strips_need_no_joints(street_small, monkeypatch):
 
 
 def test_table_12_measured_beside_printed():
-    frame = attention_driven.table12()
+    frame = cost.table12()
     assert list(frame.index) == ["AlexNet", "VGG", "ResNet50", "GoogLeNet", "Basemodel", "Full model"]
     assert frame.error_parameters_million.abs().max() < 7
     assert frame.error_flops.abs().max() < 14
@@ -134,3 +159,39 @@ def test_table_12_measured_beside_printed():
     assert full.parameters_million == pytest.approx(10.29, abs=0.01) and full.flops == pytest.approx(2.70e9, rel=0.01)
     # VGG's convolutions at 224x224 have 15.35e9 multiply-adds, its two inner layers 0.12e9.
     assert frame.flops["VGG"] == pytest.approx(15.35e9 * 384 * 192 / 224**2 + 0.12e9, rel=0.01)
+
+
+def test_parts_of_table_12_by_hand():
+    """Parameters and multiply-adds of table 1's layers; parts and totals beside the printed differences."""
+    frame, full = cost.table12_parts(), cost.table12()
+    rows = frame.loc[list(cost.PIECES)]
+    assert rows.flops.sum() == full.flops["Full model"]
+    assert rows.parameters_million.sum() == pytest.approx(full.parameters_million["Full model"])
+    for name in ("Basemodel", "Full model"):
+        np.testing.assert_allclose(frame.loc[name], full.loc[name])
+
+    def blocks(inputs, widths, sizes):
+        parameters = operations = 0
+        for width, (size_before, size) in zip(widths, pairwise(sizes), strict=True):
+            for unit in range(3):
+                first = inputs if unit == 0 else 2 * width
+                # 1x1 before the stride, 3x3 with it, 1x1 behind it; each has a normalisation's scale and shift
+                operations += first * width * (size_before if unit == 0 else size)
+                operations += (9 * width * width + 2 * width * width) * size
+                parameters += first * width + 9 * width * width + 2 * width * width + 2 * (width + width + 2 * width)
+            inputs = 2 * width
+        return parameters, operations
+
+    parameters, operations = blocks(32, (32, 64, 128, 256), (96 * 48, 96 * 48, 48 * 24, 24 * 12, 24 * 12))
+    body = frame.loc["conv2x to conv5x, whole body"]
+    assert (round(1e6 * body.parameters_million), body.flops) == (parameters, operations)
+    parameters, operations = blocks(32, (16, 32, 64, 128), (48 * 48, 48 * 48, 24 * 24, 12 * 12, 12 * 12))
+    parts = frame.loc["conv2x to conv5x, four parts"]
+    assert (round(1e6 * parts.parameters_million), parts.flops) == (4 * parameters, 4 * operations)
+    assert frame.flops["conv1, shared"] == 27 * 32 * (192 * 96 + 4 * 48 * 96)
+    assert frame.flops["inter-attention"] == 4 * 128
+
+    added = frame.loc[cost.ATTENTION]
+    assert added.published_parameters_million == pytest.approx(3.6) and added.published_flops == pytest.approx(0.43e9)
+    assert added.error_flops == pytest.approx(100 * (added.flops / 0.43e9 - 1))
+    assert frame.published_flops.notna().sum() == 3
