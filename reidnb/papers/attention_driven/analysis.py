@@ -1,4 +1,4 @@
-"""Beyond the paper: one part of every query is hidden; which fusion of the parts is most robust?
+"""What the figures show, and beyond the paper: with one part of every query hidden, which fusion is most robust?
 
 Section 3.4 claims that inter-attention weights each part by its importance in the image. Hiding a part should therefore
 lower its mu, and cost less accuracy than with concatenation or a fully connected fusion.
@@ -9,12 +9,15 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
 from ... import pose
 from ...data import pixels
 from ...data.augment import MEAN, normalise
 from ...data.catalog import ReidData
+from ...data.dataset import DISTRACTOR
 from ...data.samples import distinct_queries, read_images
 from ...evaluation.scores import evaluate
 from ...figures.pose import SHOWN
@@ -24,6 +27,7 @@ from ...runs import boxes_of, load_model
 from ...training.extract import extract
 from ...training.loop import make_accelerator
 from .branches import PARTS, STRIPS
+from .network import BETA
 
 NOTHING = "nothing"
 
@@ -82,26 +86,75 @@ def hidden_parts(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def misaligned(data: ReidData, count: int = 6, beta: float = pose.BETA) -> tuple[np.ndarray, np.ndarray]:
+def misaligned(data: ReidData, count: int = 6, beta: float = BETA) -> tuple[np.ndarray, np.ndarray]:
     """The queries whose parts lie farthest from the fixed strips: images (n, H, W, 3) uint8 and boxes (n, 5, 4)."""
-    split = pose.complete(pose.load(data)).query
-    boxes = pose.shares(pose.boxes(*split, beta=beta), split.sizes)
+    boxes = _boxes(pose.complete(pose.load(data)).query, beta)
     distance = np.abs(boxes[:, 1:] - np.array(STRIPS)[1:]).mean((1, 2))
     order = np.argsort(-distance, kind="stable")
     rows = order[~data.query.pid.iloc[order].duplicated().to_numpy()][:count]
     return read_images(data.query, rows, SHOWN), boxes[rows]
 
 
+def hard_pairs(run: Run, data: ReidData, count: int = 4) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Figure 1: the pairs of a query and a gallery image of another camera that are hardest for ``run``.
+
+    'same person'    of the least cosine similarity of all images of one person
+    'other person'   of the greatest similarity of all images of two
+    'misaligned'     of one person, whose four parts lie farthest apart in their images
+
+    Each has the queries and the gallery images, (count, H, W, 3) uint8, of different people; fewer if there are fewer.
+    """
+    query, gallery = (F.normalize(x) for x in descriptors(run, data))
+    similarity = (query @ gallery.T).numpy()
+    poses = pose.complete(pose.load(data))
+    parts = [_boxes(split, BETA)[:, 1:, 1::2].reshape(len(split.sizes), -1) for split in (poses.query, poses.gallery)]
+    offset = cdist(*parts, "cityblock")  # of the parts' upper and lower edges
+    pids, others = data.query.pid.to_numpy(), data.gallery.pid.to_numpy()
+    elsewhere = data.query.camid.to_numpy()[:, None] != data.gallery.camid.to_numpy()
+    same = pids[:, None] == others
+    different = ~same & (others > DISTRACTOR)
+    hardest = {
+        "same person": (-similarity, same & elsewhere),
+        "other person": (similarity, different & elsewhere),
+        "misaligned": (offset, same & elsewhere),
+    }
+    pairs = {name: _highest(score, allowed, pids, count) for name, (score, allowed) in hardest.items()}
+    return {
+        name: (read_images(data.query, rows, SHOWN), read_images(data.gallery, columns, SHOWN))
+        for name, (rows, columns) in pairs.items()
+    }
+
+
+def _boxes(split: pose.Split, beta: float) -> np.ndarray:
+    """R0..R4 (N, 5, 4) as fractions of the images, of completed poses."""
+    return pose.shares(pose.boxes(*split, beta=beta), split.sizes)
+
+
+def _highest(score: np.ndarray, allowed: np.ndarray, pids: np.ndarray, count: int) -> tuple[list[int], list[int]]:
+    """Rows and columns of the highest allowed scores (Q, G), at most one of each pid and of each column."""
+    rows, columns = [], []
+    score = np.where(allowed, score, -np.inf)
+    for _ in range(count):
+        row, column = np.unravel_index(score.argmax(), score.shape)
+        if not np.isfinite(score[row, column]):
+            break
+        rows.append(int(row))
+        columns.append(int(column))
+        score[pids == pids[row]] = -np.inf
+        score[:, column] = -np.inf
+    return rows, columns
+
+
 @torch.inference_mode()
 def region_masks(run: Run, data: ReidData, count: int = 8) -> tuple[np.ndarray, np.ndarray, dict[str, Tensor]]:
-    """``count`` queries at the run's image size, their boxes (the strips without pose), and the network's maps."""
+    """``count`` queries as they are shown, their boxes (the strips without pose), and the network's maps."""
     queries = distinct_queries(data, count)
     images = read_images(data.query, queries, run.experiment.recipe.size)
     of_queries = boxes_of(run.experiment, data)["query"]
     strips = np.tile(np.array(STRIPS, np.float32), (len(queries), 1, 1))
     boxes = strips if of_queries is None else of_queries[queries]
     maps = load_model(run, data)(normalise(torch.from_numpy(images)), None, torch.from_numpy(boxes)).maps
-    return images, boxes, maps
+    return read_images(data.query, queries, SHOWN), boxes, maps
 
 
 def visibility(run: Run, data: ReidData) -> tuple[np.ndarray, np.ndarray]:

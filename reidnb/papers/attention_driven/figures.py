@@ -1,4 +1,5 @@
-"""Figures of the attention-driven network: aligned parts, attention maps (figure 7), and the parts' weights mu."""
+"""Figures of the attention-driven network: hard pairs (figure 1), aligned parts, attention maps (figures 2 and 7), and
+the parts' weights mu."""
 
 from collections.abc import Mapping
 
@@ -36,6 +37,54 @@ def aligned(images: np.ndarray, boxes: np.ndarray) -> Figure:
             for number, box in enumerate(regions[1:] * np.tile(SHOWN[::-1], 2)):
                 part = Image.fromarray(image).resize(PART[::-1], Image.Resampling.BILINEAR, box=tuple(box))
                 sheet.image(np.array(part), x, start + number * tall / 4, width)
+    return sheet.figure
+
+
+def hard_pairs(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Figure 1, of ``analysis.hard_pairs``: a row for each kind; pairs of one person have a solid green border, of
+    two people a dashed red one."""
+    width, space, gap, left, top = 0.72, 0.14, 0.38, 1.45, 0.14
+    high = width * SHOWN[0] / SHOWN[1]
+    most = max(len(queries) for queries, _ in pairs.values())
+    sheet = Sheet(left + most * (2 * width + space + gap), len(pairs) * (high + 0.24) + top)
+    for row, (name, pictures) in enumerate(pairs.items()):
+        y = top + row * (high + 0.24)
+        sheet.text(name.replace(" ", "\n"), left - 0.25, y + high / 2, ha="right", va="center", size=style.SIZE)
+        border = style.MISMATCH if name == "other person" else style.MATCH
+        for column, pair in enumerate(zip(*pictures, strict=True)):
+            for side, image in enumerate(pair):
+                sheet.image(image, left + column * (2 * width + space + gap) + side * (width + space), y, width, border)
+    return sheet.figure
+
+
+def global_and_parts(images: np.ndarray, boxes: np.ndarray, maps: Mapping[str, Tensor], block: int = 4) -> Figure:
+    """Figure 2, of ``analysis.region_masks``: the mask of the whole body, the same at each part, and the part's own.
+
+    Masks are those of ``block``, each over its own range: the second column shows what the whole body's mask leaves of
+    a part, the third what the part's branch looks at.
+    """
+    width, space, top, columns = 1.3, 0.1, 0.62, 2
+    tall, each = width * PART[0] / PART[1] + 0.04, 3 * (width + space) + 0.3
+    high = 4 * tall - 0.04
+    rows = -(-len(images) // columns)
+    sheet = Sheet(min(columns, len(images)) * each, top + rows * (high + 0.2))
+    body, parts = (maps[f"{region}{block}"].numpy() for region in ("body", "parts"))
+    for number, (image, places) in enumerate(zip(images, boxes, strict=True)):
+        x, y = number % columns * each + 0.15, top + number // columns * (high + 0.2)
+        if number < columns:
+            for column, title in enumerate(("whole body", "whole body,\nat the parts", "the parts'\nown")):
+                centre = x + column * (width + space) + width / 2
+                sheet.text(title, centre, top - 0.08, ha="center", va="bottom", size=style.SIZE - 1)
+        attended = heatmaps.overlay(image, paste(body[number], places[:1], image.shape[:2]))
+        sheet.image(attended, x, y + (high - width * SHOWN[0] / SHOWN[1]) / 2, width)
+        for part, box in enumerate(places[1:] * np.tile(image.shape[1::-1], 2)):
+            crops = [
+                np.array(Image.fromarray(picture).resize(PART[::-1], Image.Resampling.BILINEAR, box=tuple(box)))
+                for picture in (attended, image)
+            ]
+            crops[1] = heatmaps.overlay(crops[1], parts[number, part])
+            for column, crop in enumerate(crops, start=1):
+                sheet.image(crop, x + column * (width + space), y + part * tall, width)
     return sheet.figure
 
 

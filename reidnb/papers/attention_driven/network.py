@@ -22,6 +22,8 @@ from .branches import ATTENTION_WIDTHS, BODY_WIDTHS, PARTS, STRIPS, Branches, cu
 
 SHAPES = {"five-branch": 1.0, "five-branch-half": 0.5, "five-branch-quarter": 0.25, "five-branch-eighth": 0.125}
 """Width of each network as a fraction of table 1's channels. The narrow ones serve two CPU cores and tests."""
+BETA = 5 / 48
+"""Overlap of neighbouring boxes, as a fraction of the body's height H, with which the printed results were obtained."""
 REDUCED = (256, 128)
 """FC_reduce of table 1: feature dimensions of the whole body and of a part."""
 ALL_FEATURES = REDUCED[0] + 4 * REDUCED[1]
@@ -122,7 +124,7 @@ class AttentionDriven(nn.Module):
         backbone: str = "five-branch",
         weights: str = "",
         regions: str = "pose",
-        beta: float = 5 / 48,
+        beta: float = BETA,
         pooling: str = "1x2",
         shortcut: str = "padding",
         intra: bool = True,
@@ -249,7 +251,7 @@ class AttentionDriven(nn.Module):
         return body, cut(images, boxes[:, 1:], self.part_size)
 
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
-        """The losses of eq. 11 by name, weighted; their sum is L = lambda * sum_j l_intra_j + l_inter (eq. 10)."""
+        """The losses of eq. 10 by name, weighted; their sum is L = lambda * sum_j l_intra_j + l_inter (eq. 11)."""
         weights = dict.fromkeys(output.id_logits, self.intra_weight) | {"fused": 1.0}
         return {f"id_{name}": weights[name] * id_loss(x, labels, 0.0) for name, x in output.id_logits.items()}
 

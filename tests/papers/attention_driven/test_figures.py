@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from reidnb import pose
 from reidnb.data import pixels
 from reidnb.data.augment import MEAN, normalise
 from reidnb.papers import PAPERS
@@ -69,8 +70,44 @@ def test_paste_scales_each_map_and_averages_overlaps():
     np.testing.assert_allclose(got[4:], 0)
 
 
+def test_hardest_pairs_by_hand():
+    score = np.array([[0.9, 0.2, 0.8], [0.7, 0.95, 0.1], [0.99, 0.3, 0.4]])
+    allowed = np.array([[True, True, True], [True, False, True], [True, True, True]])
+    # Row 2 with column 0 is the highest; row 0 is of another person, but column 0 is taken; (1, 1) is not allowed.
+    assert analysis._highest(score, allowed, np.array([5, 6, 7]), 2) == ([2, 0], [0, 2])
+    assert analysis._highest(score, allowed, np.array([5, 6, 5]), 3) == (
+        [2, 1],
+        [0, 2],
+    )  # one of each pid, then no more
+
+
+def test_hard_pairs_are_of_one_person_or_of_two(finished, street_small, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        analysis,
+        "read_images",
+        lambda table, rows, size: (read.append((table, rows)), np.zeros((len(rows), *size, 3)))[1],
+    )
+    pairs = analysis.hard_pairs(finished, street_small, count=3)
+    assert list(pairs) == ["same person", "other person", "misaligned"]
+    for (queries, rows), (gallery, columns), name in zip(read[::2], read[1::2], pairs, strict=True):
+        first, second = queries.iloc[rows], gallery.iloc[columns]
+        assert ((first.pid.to_numpy() == second.pid.to_numpy()) == (name != "other person")).all()
+        assert (first.camid.to_numpy() != second.camid.to_numpy()).all()
+        assert len(rows) == first.pid.nunique() == 3
+
+
+def test_parts_are_cut_at_the_networks_beta(street_small):
+    _, boxes = analysis.misaligned(street_small, count=2)
+    poses = pose.complete(pose.load(street_small)).query
+    everybody = pose.shares(pose.boxes(*poses, beta=5 / 48), poses.sizes)
+    assert all((np.abs(everybody - box).max((1, 2)) < 1e-6).any() for box in boxes)
+
+
 def test_every_figure_has_its_pictures(finished, street_small):
     assert len(parts.masks(*analysis.region_masks(finished, street_small, count=3)).axes) == 3 * 7
+    assert len(parts.global_and_parts(*analysis.region_masks(finished, street_small, count=3)).axes) == 3 * (1 + 4 + 4)
+    assert len(parts.hard_pairs(analysis.hard_pairs(finished, street_small, count=2)).axes) == 3 * 2 * 2
     assert len(parts.aligned(*analysis.misaligned(street_small, count=2)).axes) == 2 * (1 + 4 + 4)
     figure = parts.importance(*analysis.visibility(finished, street_small))
     counts = [sum(len(line.get_xdata()) for line in axes.lines[:-1]) for axes in figure.axes]
