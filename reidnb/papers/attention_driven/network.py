@@ -90,7 +90,8 @@ class AttentionDriven(nn.Module):
     backbone      a name of ``SHAPES``
     weights       a .safetensors file of ``pretraining``, 'imagenet' (its file in the cache), 'street' (of the narrow
                   network; parameters that a reading changes stay random), or '' (random). A network without attention,
-                  or with another decomposition, has files of its own (``variant``)
+                  or with another decomposition or masking, has files of its own (``variant``); another masking cannot
+                  be told from a file's arrays
     regions       'pose': whole body and parts are boxes around the joints, passed to ``forward``; 'strips': the full
                   image and four fixed horizontal strips
     beta          overlap of neighbouring boxes as a fraction of H (eq. 2); used by ``pose`` to compute the boxes

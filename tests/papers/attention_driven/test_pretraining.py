@@ -69,6 +69,17 @@ def test_fine_tuning_starts_from_the_file(imagenet, tmp_path, monkeypatch):
     torch.testing.assert_close(untrained.classifiers["fused"].weight.std(), model.classifiers["fused"].weight.std())
 
 
+def test_each_kind_of_attention_is_pretrained_apart(imagenet, tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDNB_CACHE", str(tmp_path / "cache"))
+    pointwise = {"decomposed": False, "undecomposed": "1x1"}
+    file = pretraining.pretrain(imagenet, pointwise, TINY, **OPTIONS)
+    assert file == pretrained_file("five-branch-eighth", "-undecomposed-1x1")
+    AttentionDriven(7, (64, 32), "five-branch-eighth", "imagenet", **pointwise)
+    for options in ({}, {"decomposed": False}, {"masking": "plain"}, {"intra": False}):
+        with pytest.raises(FileNotFoundError, match="No ImageNet weights of this network"):
+            AttentionDriven(7, (64, 32), "five-branch-eighth", "imagenet", **options)
+
+
 def test_a_run_from_pretrained_weights(imagenet, tmp_path, street_small):
     file = pretraining.pretrain(imagenet, recipe=TINY, target=tmp_path / "own.safetensors", **OPTIONS)
     again = pretraining.pretrain("/nowhere", target=file)  # it is there already
