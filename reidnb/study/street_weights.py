@@ -4,7 +4,7 @@ The papers start from ImageNet. The narrow networks of the demo profile have no 
 images do not suffice to learn from nothing in a minute. So they start from a task learnt before, too: telling apart the
 240 people of 'street-pretraining', who are not in 'street', before other cameras. Only synthetic images are seen.
 
-    python -m reidnb.study.street_weights        # makes the files anew: a quarter of an hour on two cores
+    python -m reidnb.study.street_weights        # makes the files anew: half an hour on two cores
 """
 
 from collections.abc import Callable
@@ -30,6 +30,7 @@ KINDS = (
     {"intra": False},
     {"decomposed": False},
     {"decomposed": False, "undecomposed": "1x1"},
+    {"masking": "plain"},
 )
 """Options of the attention-driven network that change its kind of attention, and so its branches."""
 
