@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...data.augment import MEAN, STD
 from ...models.backbone import Backbone
 from ...models.layers import same_parameters
 from ...models.losses import batch_hard_triplet
@@ -56,12 +57,20 @@ def unit_range(f: Tensor) -> Tensor:
     return (f - low) / (high - low).clamp(min=1e-12)
 
 
-def weaken(image: Tensor, f: Tensor, strength: float = 0.5) -> Tensor:
-    """I_new = I * (1 - lambda * sigmoid(f)), eq. 3, with lambda = ``strength``.
+def weaken(image: Tensor, f: Tensor, strength: float = 0.5, black: Tensor | None = None) -> Tensor:
+    """I_new = I * (1 - lambda * sigmoid(f)), eq. 3, with lambda = ``strength``; in print, f_new and an alpha.
 
-    As f >= 0, sigmoid(f) >= 0.5, so eq. 3 as printed dims every pixel by at least lambda/2.
+    As f >= 0, sigmoid(f) >= 0.5, so eq. 3 as printed dims every pixel by at least lambda/2. What it shrinks ``image``
+    (B, C, H, W) towards is 0, the mean colour of a normalised image, unless ``black`` (C, 1, 1) is given.
     """
-    return (image * (1 - strength * torch.sigmoid(f))).to(image.dtype)
+    mask = strength * torch.sigmoid(f)
+    new = image * (1 - mask)
+    return (new if black is None else new + black * mask).to(image.dtype)
+
+
+def black_pixel() -> Tensor:
+    """The normalised value (3, 1, 1) of a black pixel."""
+    return -(torch.tensor(MEAN) / torch.tensor(STD))[:, None, None]
 
 
 class GranularityFusion(nn.Module):
@@ -92,6 +101,7 @@ class ScaleFusion(nn.Module):
     mean    each stage's weighted channels are averaged: four channels of 288 numbers
     all     every weighted channel of every stage: 3840 channels of 288 numbers
     stage   as 'mean', and each stage has one learned weight more, the "weight of each group"
+    1x1     a learned 1x1 convolution takes each stage's weighted channels to one: four channels of 288 numbers
     """
 
     def __init__(self, channels: tuple[int, ...], size: tuple[int, int], kernel: int = 3, fused: str = "mean"):
@@ -99,19 +109,25 @@ class ScaleFusion(nn.Module):
         self.size, self.fused = size, fused
         self.attention = nn.ModuleList(_channel_convolution(c) for c in channels)
         self.groups = nn.Parameter(torch.ones(len(channels), 1)) if fused == "stage" else None
+        self.collapse = nn.ModuleList(nn.Conv1d(c, 1, 1) for c in channels) if fused == "1x1" else None
         inputs = sum(channels) if fused == "all" else len(channels)
         self.fuse = nn.Conv1d(inputs, 1, kernel, padding=kernel // 2)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """The fused feature (B, h*w) of the stages' maps (B, C_i, H_i, W_i)."""
-        vectors = []
-        for a, convolution in zip(maps, self.attention, strict=True):
-            a = F.adaptive_avg_pool2d(a, self.size)  # (B, C, h, w)
-            weight = torch.sigmoid(convolution(a.mean((2, 3))[:, None]))[:, 0]  # (B, C)
-            weighted = (weight[:, :, None, None] * a).flatten(2)  # (B, C, h*w)
-            vectors.append(weighted if self.fused == "all" else weighted.mean(1, keepdim=True))
-        stacked = torch.cat(vectors, 1)
+        weighted = [self._weighted(a, convolution) for a, convolution in zip(maps, self.attention, strict=True)]
+        if self.collapse is not None:
+            weighted = [one(x) for one, x in zip(self.collapse, weighted, strict=True)]
+        elif self.fused != "all":
+            weighted = [x.mean(1, keepdim=True) for x in weighted]
+        stacked = torch.cat(weighted, 1)
         return self.fuse(stacked if self.groups is None else stacked * self.groups).squeeze(1)
+
+    def _weighted(self, a: Tensor, convolution: nn.Conv1d) -> Tensor:
+        """A stage's map (B, C, H, W), pooled, its channels weighed: (B, C, h*w)."""
+        a = F.adaptive_avg_pool2d(a, self.size)
+        weight = torch.sigmoid(convolution(a.mean((2, 3))[:, None]))[:, 0]  # (B, C)
+        return (weight[:, :, None, None] * a).flatten(2)
 
 
 def smoothed_inside(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -136,9 +152,11 @@ class WRCANet(nn.Module):
     identities     training identities
     size           (H, W) of the images; 384x192 in the paper
     wra            'image' (I is the image and A is stage 4's map: two full passes), 'stage' (I is each stage's input
-                   and A its output: every stage runs twice) or '' (off); both streams share all parameters
+                   and A its output: every stage runs twice), 'parallel' (as 'stage', but the first stream goes on
+                   undimmed and masks the second stage by stage) or '' (off); both streams share all parameters
     strength       lambda of eq. 3
     scale          f of eq. 2 as it is ('printed'), or min-max normalised to [0, 1] per image ('unit'), before eq. 3
+    dimmed         with wra='image', whether I of eq. 3 is the 'normalised' image or its 'pixels'
     gradient       whether gradients flow through f
     statistics     running mean and variance of batch normalisation, which are buffers, not parameters: 'own' for each
                    stream, or 'shared', a mixture over the image and its dimmed copy that the test applies to both
@@ -148,7 +166,7 @@ class WRCANet(nn.Module):
                    feature (Luo et al. 2019); or 'none'
     fusion_kernel  kernel size of the 1-D convolutions that fuse the stages
     descriptor     the test feature: 'all' (stage 4 and the branches), 'stage4', or 'branches' (GP and MS)
-    fused          what the MS branch's last convolution fuses: 'mean', 'all' or 'stage' (``ScaleFusion``)
+    fused          what the MS branch's last convolution fuses: 'mean', 'all', 'stage' or '1x1' (``ScaleFusion``)
     id_loss        'smoothed' cross-entropy (Szegedy et al. 2016), or eq. 5 as far as it is legible ('inside')
     smoothing, margin   of the ID loss (eq. 5) and the triplet loss (eq. 6)
     triplet        'mean' over the batch's anchors, or 'sum' as eq. 6 prints it
@@ -163,6 +181,7 @@ class WRCANet(nn.Module):
         wra: str = "image",
         strength: float = 0.5,
         scale: str = "printed",
+        dimmed: str = "normalised",
         gradient: bool = True,
         statistics: str = "own",
         gp: bool = True,
@@ -178,20 +197,22 @@ class WRCANet(nn.Module):
         id_loss: str = "smoothed",
     ):
         super().__init__()
-        check("wra", wra, ("image", "stage", ""))
+        check("wra", wra, ("image", "stage", "parallel", ""))
         check("scale", scale, ("printed", "unit"))
+        check("dimmed", dimmed, ("normalised", "pixels"))
         check("statistics", statistics, ("own", "shared"))
         check("losses", losses, SOFTMAX)
         check("neck", neck, ("none", "bnneck"))
         check("descriptor", descriptor, DESCRIPTOR)
         check("triplet", triplet, ("mean", "sum"))
-        check("fused", fused, ("mean", "all", "stage"))
+        check("fused", fused, ("mean", "all", "stage", "1x1"))
         check("id_loss", id_loss, ("smoothed", "inside"))
         if not 0 < strength < 1:
             raise ValueError(f"strength (lambda of eq. 3) must lie in (0, 1), got {strength}")
         self.backbone = Backbone(backbone, weights, last_stride=1)
         self.own_second = same_parameters(self.backbone) if wra and statistics == "own" else None
         self.wra, self.strength, self.scale, self.gradient = wra, strength, scale, gradient
+        self.register_buffer("black", black_pixel() if dimmed == "pixels" else None, persistent=False)
         self.smoothing, self.margin, self.triplet = smoothing, margin, triplet
         self.id_loss = smoothed_inside if id_loss == "inside" else losses_of_identity
         channels = self.backbone.channels
@@ -202,6 +223,10 @@ class WRCANet(nn.Module):
         widths = dict(zip(STAGES, channels, strict=True))
         widths |= {"gp": 256} if gp else {}
         widths |= {"ms": shape[0] * shape[1]} if ms else {}
+        self._add_heads(identities, widths, losses, descriptor, neck)
+
+    def _add_heads(self, identities: int, widths: dict[str, int], losses: str, descriptor: str, neck: str) -> None:
+        """What stands behind the features, whose widths are given by name: their losses, necks and classifiers."""
         self.compared = [name for name in TRIPLET[losses] if name in widths]
         softmax = [name for name in SOFTMAX[losses] if name in widths]
         if not softmax and not self.compared:
@@ -244,21 +269,32 @@ class WRCANet(nn.Module):
     def _streams(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
         """The second stream's four feature maps, and the maps of weak reverse attention (f, I_new) for figures."""
         if self.wra == "image":
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient):
+            with self._attending():
                 first = self.backbone(images)[-1]
                 f = self._scaled(reverse_attention_map(first, images.shape[2:]))
-            new = weaken(images, f, self.strength)
+            new = weaken(images, f, self.strength, self.black)
             return self.second(new), {"f": f, "new": new}
-        if self.wra == "stage":
-            x, stages, maps = self.backbone.stem(images), [], {}
-            for number, (first, second) in enumerate(zip(self.backbone.stages, self.second.stages, strict=True), 1):
-                with torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient):
-                    f = self._scaled(reverse_attention_map(first(x), x.shape[2:]))
-                x = second(weaken(x, f, self.strength))
-                stages.append(x)
-                maps[f"f{number}"] = f
-            return stages, maps
+        if self.wra in ("stage", "parallel"):
+            return self._stage_by_stage(images)
         return self.second(images), {}
+
+    def _stage_by_stage(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """As ``_streams``, where a stage's output in the first stream weakens its input in the second."""
+        x = undimmed = self.backbone.stem(images)
+        stages, maps = [], {}
+        for number, (first, second) in enumerate(zip(self.backbone.stages, self.second.stages, strict=True), 1):
+            with self._attending():
+                a = first(undimmed)
+                f = self._scaled(reverse_attention_map(a, x.shape[2:]))
+            x = second(weaken(x, f, self.strength))
+            undimmed = a if self.wra == "parallel" else x
+            stages.append(x)
+            maps[f"f{number}"] = f
+        return stages, maps
+
+    def _attending(self) -> torch.set_grad_enabled:
+        """The context in which f is computed: without gradients if ``gradient`` is False."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and self.gradient)
 
     def _scaled(self, f: Tensor) -> Tensor:
         return unit_range(f) if self.scale == "unit" else f

@@ -10,7 +10,8 @@ from ..paper import Claim, Contradiction, Reading, Row, Table, recipe_readings
 
 TITLE = "Weak Reverse attention with Context Aware Network (WRCANet)"
 
-# Section 3.1 fixes ResNet-50 and its 24x12 map, hence 384x192; the rest is the common recipe of Luo et al. 2019.
+# ResNet-50 without its last down-sampling (section 3.1) has maps of 24x12 (section 3.3) for images of 384x192; the rest
+# is the common recipe of Luo et al. 2019.
 RECIPE = Recipe(
     size=(384, 192),
     epochs=120,
@@ -99,11 +100,32 @@ READINGS = (
     Reading(
         "wra",
         "section 3.2, figure 2",
-        "'align the size of the feature map with the input'; 'two ResNet streams'",
+        "'align the size of the feature map with the input'; 'two ResNet streams'; A is 'after the residual module';"
+        " 'the input feature minus this most discriminative feature map'",
         "image",
-        ("stage",),
-        "figure 2 shows two complete streams with an image as the input; 'after the residual module' can also mean once"
-        " per stage",
+        ("stage", "parallel"),
+        "eq. 3 says I, and figure 2 shows two complete streams; but eq. 3's left side is f_new and the text has an"
+        " input feature, so each residual module may weaken its own input, or one complete stream may mask each module"
+        " of the other",
+    ),
+    Reading(
+        "dimmed",
+        "eq. 3",
+        "I, nothing on its normalisation",
+        "normalised",
+        ("pixels",),
+        "the network's input: it shrinks towards the mean colour of the data; pixels would shrink towards black",
+    ),
+    Reading(
+        "stream that goes on",
+        "section 3.2, figures 1 and 2",
+        "'the network can extract the original attention area, also pay more attention to extract other useful"
+        " features'",
+        "second",
+        (),
+        "the features of the second stream go on to the losses and branches; 'also' may mean those of both, but nothing"
+        " says how they would be joined",
+        of="none",
     ),
     Reading(
         "scale",
@@ -141,13 +163,24 @@ READINGS = (
         "softmax losses on the deepest features, triplet losses on the shallow ones; other splits are possible",
     ),
     Reading(
+        "deep supervision",
+        "table 2, row 'ResNet-50'",
+        "eq. 4 sums the losses of all stages; nothing on which of them the row 'ResNet-50' has",
+        "stages 1 to 4",
+        (),
+        "as in every other row, so that rows differ by their modules only; a bare ResNet-50 with one loss would be a"
+        " weaker baseline",
+        of="none",
+    ),
+    Reading(
         "fused",
         "section 3.3, figure 3",
         "'similar to SENet'; 'weight of each group'; 'a 1-D convolution ... to fuse the four feature graphs'",
         "mean",
-        ("all", "stage"),
+        ("all", "stage", "1x1"),
         "four graphs of one vector each; but channels averaged with weights say only how strong a place is, so 'all'"
-        " fuses every weighted channel, and 'stage' gives each stage a learned weight",
+        " fuses every weighted channel, 'stage' gives each stage a learned weight, and '1x1' learns how each stage's"
+        " channels become one",
     ),
     Reading(
         "id_loss",
@@ -194,11 +227,18 @@ READINGS = (
     Reading(
         "strength",
         "eq. 3",
-        "lambda in (0, 1), 'which is 0.5 in this paper'; as f >= 0, sigmoid(f) >= 0.5 and eq. 3 dims everything by"
-        " lambda/2 at least",
+        "a coefficient in (0, 1), 'which is 0.5 in this paper'; it is an alpha, as is the weight of eq. 1",
         0.5,
         (0.25, 0.75),
-        "as printed; the alternatives show how much it matters",
+        "as printed, called lambda here; as f >= 0, sigmoid(f) >= 0.5 and eq. 3 dims everything by lambda/2 at least;"
+        " the alternatives show how much it matters",
+    ),
+    *recipe_readings(
+        RECIPE,
+        "section 3.3",
+        "all maps are pooled to 'the same size (24*12)', and 24 times 12 is 288",
+        "24x12 is the map of stages 3 and 4 at this size, so that pooling leaves these two as they are",
+        "size",
     ),
     *recipe_readings(
         RECIPE,

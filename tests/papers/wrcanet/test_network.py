@@ -101,7 +101,7 @@ def test_shapes_of_the_paper_at_384x192():
     }
 
 
-@pytest.mark.parametrize("wra", ["image", "stage", ""])
+@pytest.mark.parametrize("wra", ["image", "stage", "parallel", ""])
 def test_wra_adds_no_parameter(wra):
     resnet = torchvision.models.resnet50()
     expected = sum(p.numel() for p in resnet.parameters()) - sum(p.numel() for p in resnet.fc.parameters())
@@ -141,6 +141,24 @@ def test_what_the_scale_fusion_fuses():
         torch.testing.assert_close(module(maps), expected)
 
 
+def test_a_learned_convolution_takes_each_stages_channels_to_one():
+    torch.manual_seed(0)
+    module = ScaleFusion((3, 5), (4, 2), fused="1x1")
+    maps, graphs = [torch.rand(2, c, 8, 4) for c in (3, 5)], []
+    for a, attention, one in zip(maps, module.attention, module.collapse, strict=True):
+        pooled = a.numpy().reshape(2, -1, 4, 2, 2, 2).mean((3, 5))  # 8x4 to 4x2
+        kernel = attention.weight.detach().numpy()[0, 0]
+        padded = np.pad(pooled.mean((2, 3)), ((0, 0), (len(kernel) // 2,) * 2))
+        scores = np.stack([padded[:, c : c + len(kernel)] @ kernel for c in range(pooled.shape[1])], 1)
+        weighted = pooled / (1 + np.exp(-scores))[:, :, None, None]
+        learnt, bias = one.weight.detach().numpy()[0, :, 0], one.bias.item()
+        graphs.append(np.einsum("bchw,c->bhw", weighted, learnt).reshape(2, -1) + bias)
+    stacked = np.pad(np.stack(graphs, 1), ((0, 0), (0, 0), (1, 1)))
+    fuse, bias = module.fuse.weight.detach().numpy()[0], module.fuse.bias.item()
+    expected = np.stack([(stacked[:, :, i : i + 3] * fuse).sum((1, 2)) + bias for i in range(8)], 1)
+    np.testing.assert_allclose(module(maps).detach().numpy(), expected, atol=1e-5)
+
+
 def test_eq_5_word_by_word_smooths_inside_the_logarithm():
     logits, labels = torch.tensor([[2.0, 0.0, 0.0], [0.0, 1.0, 3.0]]), torch.tensor([0, 1])
     p = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(1, keepdims=True)
@@ -168,6 +186,30 @@ def test_stage_reading_weakens_each_stage_input():
     torch.testing.assert_close(model(images).maps["stage4"], x)
 
 
+def test_parallel_reading_masks_each_stage_of_one_stream_by_the_other():
+    torch.manual_seed(0)
+    model, images = tiny(wra="parallel").eval(), torch.randn(2, 3, 64, 32)
+    undimmed, x = model.backbone(images), model.backbone.stem(images)
+    for a, stage in zip(undimmed, model.backbone.stages, strict=True):
+        alpha = a.mean((2, 3), keepdim=True)
+        size = x.shape[2:]
+        f = torch.nn.functional.interpolate((alpha * a).mean(1, keepdim=True), size=size, mode="bilinear").clamp(min=0)
+        x = stage(x * (1 - 0.5 / (1 + torch.exp(-f))))
+    torch.testing.assert_close(model(images).maps["stage4"], x)
+    other = tiny(wra="stage").eval()
+    other.load_state_dict(model.state_dict())
+    assert not torch.allclose(other(images).maps["stage4"], x)
+
+
+def test_dimmed_pixels_shrink_towards_black():
+    pixels = torch.rand(2, 3, 64, 32)
+    mean, std = (torch.tensor(x)[:, None, None] for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    maps = tiny(dimmed="pixels").eval()((pixels - mean) / std).maps
+    dimmed = pixels * (1 - 0.5 / (1 + torch.exp(-maps["f"])))
+    torch.testing.assert_close(maps["new"], (dimmed - mean) / std)
+    assert not any("black" in name for name in tiny(dimmed="pixels").state_dict())
+
+
 def test_each_stream_keeps_its_own_batch_statistics():
     torch.manual_seed(0)
     images = torch.randn(4, 3, 64, 32) + 1
@@ -189,12 +231,13 @@ def test_streams_share_all_parameters():
     assert [id(p) for p in model.backbone.parameters()] == [id(p) for p in model.second.parameters()]
 
 
-def test_gradient_reading_decides_whether_f_learns():
+@pytest.mark.parametrize("wra", ["image", "stage", "parallel"])
+def test_gradient_reading_decides_whether_f_learns(wra):
     images, labels = torch.randn(4, 3, 64, 32), torch.tensor([0, 0, 1, 1])
     grads = []
     for gradient in (True, False):
         torch.manual_seed(0)
-        model = tiny(gradient=gradient)
+        model = tiny(wra=wra, gradient=gradient)
         sum(model.loss(model(images), labels).values()).backward()
         grads.append(model.backbone.stem[0].weight.grad)
     assert not torch.allclose(*grads)
@@ -246,6 +289,8 @@ def test_descriptor_parts_have_the_same_weight():
     ("options", "message"),
     [
         ({"wra": "both"}, "wra='both'"),
+        ({"dimmed": "image"}, "dimmed='image': allowed are 'normalised', 'pixels'"),
+        ({"fused": "max"}, "fused='max'"),
         ({"losses": "none"}, "losses='none'"),
         ({"neck": "x"}, "neck='x'"),
         ({"strength": 1.5}, "strength"),
