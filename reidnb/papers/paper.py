@@ -152,7 +152,10 @@ class Paper:
         return pd.read_csv(files("reidnb.papers") / self.name / "published.csv")
 
     def published(self, table: str) -> pd.DataFrame:
-        """The published rows of a table: row, kind ('cited' or 'run'), dataset, and metrics in percent."""
+        """The published rows of a table: row, kind, dataset, and metrics in percent.
+
+        kind  'cited' from another paper, 'run' by this one, or 'computed' from gains that its text prints
+        """
         frame = self._published
         return frame[frame.table == table].drop(columns="table").reset_index(drop=True)
 

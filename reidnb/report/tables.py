@@ -74,6 +74,8 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
                 differs from ``dataset``. If not, the two stand in blocks of their own, each under its data set's
                 name, and there is no difference, which between data sets would mean nothing
 
+    A published number that is ``computed`` from printed gains has a star and no difference.
+
     Where the frame's ``comparable`` is true (``study.comparison.not_comparable`` gives no reason), a difference
     is 'within' or 'outside': whether the interval from ``low_m`` to ``high_m`` covers the published number. Where it is
     false there is no difference either.
@@ -270,7 +272,7 @@ def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
     present = [m for m in present if frame[[f"published_{m}", f"ours_{m}"]].notna().any(axis=None)]
     columns = {("", ""): [str(row) for row in frame.row]}
     ours = {m: [_ours(line, m) for _, line in frame.iterrows()] for m in present}
-    published = {m: [_percent(value) for value in frame[f"published_{m}"]] for m in present}
+    published = {m: [_published(line, m) for _, line in frame.iterrows()] for m in present}
     if comparable:
         # Of another profile or other initial weights a difference would only mislead.
         answered = "comparable" not in frame or bool(frame.comparable.all())
@@ -314,7 +316,9 @@ def _differences(frame: pd.DataFrame, metric: str) -> list[str]:
     # Of the numbers as they are shown, so that each row adds up for its reader.
     differences = frame[f"ours_{metric}"].astype(float).round(1) - frame[f"published_{metric}"].astype(float).round(1)
     return [
-        "" if line.kind == "cited" else " ".join(filter(None, (_percent(value, signed=True), _covered(line, metric))))
+        ""
+        if line.kind == "cited" or line.get("computed", False)
+        else " ".join(filter(None, (_percent(value, signed=True), _covered(line, metric))))
         for value, (_, line) in zip(differences, frame.iterrows(), strict=True)
     ]
 
@@ -325,6 +329,11 @@ def _covered(line: pd.Series, metric: str) -> str:
     if not line.get("comparable", False) or pd.isna([low, printed, high]).any():
         return ""
     return "within" if low <= printed <= high else "outside"
+
+
+def _published(line: pd.Series, metric: str) -> str:
+    value = line[f"published_{metric}"]
+    return _percent(value) + "*" * (bool(line.get("computed", False)) and pd.notna(value))
 
 
 def _ours(line: pd.Series, metric: str) -> str:

@@ -36,7 +36,8 @@ def caption(paper: Paper, table: str, runs: Sequence[tuple[Row, Run]], dataset: 
     first, described = runs[0][1].experiment, paper.table(table)
     seeds = len({run.experiment.seed for _, run in runs})
     title = f"{paper.title}, {described.title[0].lower()}{described.title[1:]}. {AP[described.ap]}"
-    return f"{title} {origin(runs, dataset)} {_beside(described, dataset or first.dataset, first, seeds)}".strip()
+    beside = _beside(described, dataset or first.dataset, first, seeds)
+    return f"{title} {origin(runs, dataset)} {beside} {_computed(paper, described, dataset or first.dataset)}".strip()
 
 
 def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
@@ -71,6 +72,13 @@ def _beside(table: Table, dataset: str, experiment: Experiment, seeds: int) -> s
         return f"Not to be compared with the published numbers: {', '.join(reasons)}."
     covered = f"{seeds} seeds" if seeds > 1 else "the queries of one training, not over its luck"
     return f"Within, outside: whether the 95 % interval of ours, over {covered}, covers the published value."
+
+
+def _computed(paper: Paper, table: Table, dataset: str) -> str:
+    """What the marked numbers of a table are, if it has any."""
+    printed = paper.published(table.name)
+    marked = (printed.kind == "computed") & (printed.dataset == printed_dataset(table, dataset))
+    return "* In no table: computed from the gains that the text prints." if marked.any() else ""
 
 
 def printed_dataset(table: Table, dataset: str) -> str:
@@ -120,6 +128,7 @@ def beside_published(
     it (the synthetic street); ``published_dataset`` says which. Rows that the paper cites come first. With a dataset
     'a->b' the models trained on a are tested on b. Where ours are ``comparable`` with the published numbers,
     ``low_m`` and ``high_m`` are the 95 % interval of ours: over the seeds, or over the queries of a single training.
+    A table that has published numbers computed from printed gains says in ``computed`` which rows have them.
     """
     described, printed = paper.table(table), paper.published(table)
     source = printed_dataset(described, dataset)
@@ -149,6 +158,8 @@ def beside_published(
     frame.insert(3, "published_dataset", source)
     frame.insert(4, "comparable", comparable)
     frame["seeds"] = frame.seeds.fillna(0).astype(int)
+    if (computed := printed.index[printed.kind == "computed"]).size:
+        frame["computed"] = frame.row.isin(computed)
     return frame
 
 

@@ -173,5 +173,7 @@ def _row(piece: Piece, kept: Run, failure: str) -> dict:
 def _published(piece: Piece) -> dict[str, float]:
     """What the paper prints for the piece's row on its data set; NaN where it prints nothing."""
     printed = PAPERS[piece.experiment.paper].published(piece.table)
-    lines = printed[(printed.row == piece.row) & (printed.dataset == piece.experiment.dataset)]
+    lines = printed[
+        (printed.row == piece.row) & (printed.dataset == piece.experiment.dataset) & (printed.kind == "run")
+    ]
     return {name: float(lines[name].iloc[0]) if len(lines) and name in lines else math.nan for name in METRICS}

@@ -6,6 +6,8 @@ import pytest
 
 from reidnb.papers import PAPERS, find_paper
 from reidnb.papers.experiments import experiments
+from reidnb.report import tables
+from reidnb.study import claims
 from reidnb.study.comparison import beside_published, caption, run_table
 
 
@@ -20,7 +22,27 @@ def test_published_numbers_are_the_printed_ones():
     table2 = PAPERS["wrcanet"].published("table2").set_index("row")
     assert table2.loc["ResNet-50", "map"] == 71.4 and table2.loc["ResNet-50+WRA+MS+GP", "rank1"] == 96.1
     table1 = PAPERS["wrcanet"].published("table1")
-    assert len(table1) == 27 and (table1.kind == "cited").sum() == 23
+    assert table1.kind.value_counts().to_dict() == {"cited": 23, "run": 4, "computed": 1}
+
+
+def test_reranked_numbers_computed_from_printed_gains_are_marked():
+    wrcanet = PAPERS["wrcanet"]
+    duke = wrcanet.published("table1").query("dataset == 'dukemtmc'").set_index("row")
+    gain = duke.loc["Ours + re-ranking", ["rank1", "map"]] - duke.loc["Ours", ["rank1", "map"]]
+    assert duke.kind["Ours + re-ranking"] == "computed" and list(gain.astype(float).round(1)) == [3.8, 5.3]
+    frame = beside_published(wrcanet, "table1", "dukemtmc", []).assign(ours_map=80.0, comparable=True)
+    assert list(frame.row[frame.computed]) == ["Ours + re-ranking"]
+    shown = tables.to_markdown(frame, caption="x")
+    assert "| Ours | 79.6 | 80.0 | +0.4 |" in shown and "| Ours + re-ranking | 84.9* | 80.0 |  |" in shown
+    claimed = claims.checklist(wrcanet, "dukemtmc", {"table1": []})
+    assert claimed.published.isna().all()  # a claim is held against printed numbers alone
+    assert "computed" not in beside_published(wrcanet, "table1", "market1501", [])
+
+
+def test_no_published_number_exceeds_a_hundred():
+    for paper in PAPERS.values():
+        for table in paper.tables:
+            assert not (paper.published(table.name)[["rank1", "map"]] > 100).any(axis=None)
 
 
 @pytest.mark.parametrize("name", PAPERS)
