@@ -71,6 +71,22 @@ class Backbone(nn.Module):
             maps.append(x)
         return maps
 
+    def before_last_relu(self, images: Tensor) -> Tensor:
+        """Stage 4's map (B, C, H, W) of images (B, 3, H, W) before the ReLU that ends its last block."""
+        x = self.stem(images)
+        for stage in self.stages[:3]:
+            x = stage(x)
+        return _sum_of_block(self.stages[3][-1], self.stages[3][:-1](x))
+
+
+def _sum_of_block(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
+    """F(x) + x of a residual block (He et al. 2016, eq. 1), whose ReLU is its output."""
+    out = block.relu(block.bn1(block.conv1(x)))
+    out = block.bn2(block.conv2(out))
+    if isinstance(block, Bottleneck):
+        out = block.bn3(block.conv3(block.relu(out)))
+    return out + (x if block.downsample is None else block.downsample(x))
+
 
 def street_weights(name: str) -> Path:
     """The file of a narrow backbone pretrained on another street's people (by ``reidnb.study.street_weights``).

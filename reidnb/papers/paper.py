@@ -131,6 +131,8 @@ class Paper:
     """The options with which the network is the baseline."""
     contradictions: tuple[Contradiction, ...] = ()
     """What the paper says twice and differently."""
+    beyond: tuple[Table, ...] = ()
+    """Tables of this study about the paper's network, not of the paper; like 'readings' trained only when named."""
     complete_readings: tuple[Row, ...] = ()
     """Named readings of all open places together; any row can be trained under one of them."""
 
@@ -138,7 +140,7 @@ class Paper:
         """Return the table with this name; 'readings' is built from the ledger. Raises ValueError if there is none."""
         if name == "readings":
             return readings_table(self.readings, self.complete_readings)
-        tables = {table.name: table for table in self.tables}
+        tables = {table.name: table for table in (*self.tables, *self.beyond)}
         if name not in tables:
             raise ValueError(f"{self.name} has no table {name!r}: known are {', '.join(tables)}, readings")
         return tables[name]

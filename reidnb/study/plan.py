@@ -32,7 +32,7 @@ class Settings:
     datasets: tuple[str, ...] = ("street",)
     papers: tuple[str, ...] = tuple(PAPERS)
     tables: tuple[str, ...] = ()
-    """Names of tables, in whichever papers have them; all but 'readings' when empty."""
+    """Names of tables, in whichever papers have them; all that the papers print when empty."""
     seeds: int = 1
     """Trainings of each row, with seeds 0, 1, ..."""
     root: str = ""
@@ -65,12 +65,16 @@ def _several(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _tables(paper: str) -> list[str]:
-    return [*(table.name for table in find_paper(paper).tables), "readings"]
+    return [*_printed(paper), *(table.name for table in find_paper(paper).beyond), "readings"]
+
+
+def _printed(paper: str) -> list[str]:
+    return [table.name for table in find_paper(paper).tables]
 
 
 def chosen(paper: str, settings: Settings) -> list[str]:
     """The names of a paper's tables that the study covers."""
-    return [t for t in _tables(paper) if (t in settings.tables if settings.tables else t != "readings")]
+    return [table for table in _tables(paper) if table in (settings.tables or _printed(paper))]
 
 
 def plan(settings: Settings) -> dict[tuple[str, str], dict[str, Experiment]]:

@@ -14,6 +14,7 @@ PAPER = Paper(
     experiment=tables.experiment,
     tables=tables.TABLES,
     main=tables.MAIN,
+    beyond=tables.BEYOND,
     claims=tables.CLAIMS,
     readings=tables.READINGS,
     contradictions=tables.CONTRADICTIONS,

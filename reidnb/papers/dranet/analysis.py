@@ -2,7 +2,7 @@
 network look? Also what the figures draw: a network's masks during and after training."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from ...results import Run
 from ...runs import load_model
 from ...training.experiment import Experiment
 from ...training.loop import make_accelerator, train
-from ..experiments import build
+from ..experiments import all_options, build
+from ..paper import Row
 
 BATCH = 32
 NAMED = {"b": "B", "c": "C", "d": "D, the image's own identity's map"}
@@ -57,15 +58,47 @@ def how_hard(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFram
     ).assign(images=len(rows))
 
 
-@torch.inference_mode()
 def awake(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFrame:
     """How many hidden units of each part's channel attention are active (W0 g > 0) on any of ``count`` training images.
 
     One row per part: part, hidden units, awake (the active ones), and the central 95 % range of m over channels and
     images.
     """
+    active, m = _attention(run, data, count)
+    low, high = np.quantile(m, (0.025, 0.975), axis=(0, 1))
+    return pd.DataFrame(
+        {"part": n + 1, "hidden units": len(units), "awake": int(units.sum()), "m from": low[n], "m to": high[n]}
+        for n, units in enumerate(active)
+    ).assign(images=len(m))
+
+
+def channel_attention(runs: Sequence[tuple[Row, Run]], data: catalog.ReidData, count: int = 1000) -> pd.DataFrame:
+    """What the channel attention does in each run, one line per run: row, seed, mAP, and where it has RCAM
+
+    hidden units   of the channel attention, of all parts together
+    awake          those that are active (W0 g > 0) on any of ``count`` training images
+    std of m       over channels and images, the mean over the parts
+    L_C / L_B      the loss of C divided by that of B, in the last epoch of training
+    """
+    lines = []
+    for row, run in runs:
+        line = {"row": row.name, "seed": run.experiment.seed, "mAP": run.metrics["map"]}
+        if all_options(run.experiment)["rcam"]:
+            active, m = _attention(run, data, count)
+            units = np.concatenate(active)
+            line |= {"hidden units": len(units), "awake": int(units.sum()), "std of m": m.std((0, 1)).mean()}
+        if "loss_id_c" in run.history:
+            last = run.history.iloc[-1]
+            line["L_C / L_B"] = last.loss_id_c / last.loss_id_b * all_options(run.experiment)["weight_b"]
+        lines.append(line)
+    columns = ["row", "seed", "hidden units", "awake", "std of m", "L_C / L_B", "mAP"]
+    return pd.DataFrame(lines, columns=columns).astype({"hidden units": "Int64", "awake": "Int64"})
+
+
+@torch.inference_mode()
+def _attention(run: Run, data: catalog.ReidData, count: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """For each part which hidden units any of ``count`` training images activates; and m (images, channels, parts)."""
     model = load_model(run, data)
-    rows = _sample_rows(data, count)
     active = [torch.zeros(len(part.w0.weight), dtype=torch.bool) for part in model.attention]
     for part, units in zip(model.attention, active, strict=True):
 
@@ -73,12 +106,8 @@ def awake(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFrame:
             units |= (hidden > 0).any(0)
 
         part.w0.register_forward_hook(record_active)
-    values = [model(batch).maps["m"][..., 0] for batch in _images(run, data, rows)]
-    low, high = np.quantile(torch.cat(values).numpy(), (0.025, 0.975), axis=(0, 1))
-    return pd.DataFrame(
-        {"part": n + 1, "hidden units": len(units), "awake": int(units.sum()), "m from": low[n], "m to": high[n]}
-        for n, units in enumerate(active)
-    ).assign(images=len(rows))
+    values = [model(batch).maps["m"][..., 0] for batch in _images(run, data, _sample_rows(data, count))]
+    return [units.numpy() for units in active], torch.cat(values).numpy()
 
 
 def _sample_rows(data: catalog.ReidData, count: int) -> np.ndarray:

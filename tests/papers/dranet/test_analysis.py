@@ -9,9 +9,11 @@ from reidnb.data.augment import normalise
 from reidnb.papers import PAPERS
 from reidnb.papers.dranet import analysis
 from reidnb.papers.dranet.network import DRANet
-from reidnb.papers.experiments import one_experiment
+from reidnb.papers.experiments import experiments, one_experiment
+from reidnb.papers.paper import Row
 from reidnb.results import Run
 from reidnb.runs import load_model, run
+from reidnb.study import plan
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,32 @@ def test_awake_counts_hidden_units_that_some_image_activates(finished, street_sm
     monkeypatch.setattr(analysis, "load_model", lambda *_: model)
     table = analysis.awake(finished, street_small)
     assert (table.awake == 0).all() and (table[["m from", "m to"]] == 0.5).all(axis=None)
+
+
+def test_channel_attention_says_what_each_row_does(finished, street_small, monkeypatch):
+    baseline = one_experiment(PAPERS["dranet"], {"rcam": False, "rsam": False}, {"epochs": 1}, "street-small", "smoke")
+    runs = [(Row("Baseline"), run(baseline, street_small, cpu=True, log=lambda line: None)), (Row("Full"), finished)]
+    table = analysis.channel_attention(runs, street_small).set_index("row")
+    assert table.loc["Baseline", ["hidden units", "awake", "std of m", "L_C / L_B"]].isna().all()
+    assert list(table["mAP"]) == [one.metrics["map"] for _, one in runs]
+    by_part = analysis.awake(finished, street_small)
+    full = table.loc["Full"]
+    assert full["hidden units"] == by_part["hidden units"].sum() and full.awake == by_part.awake.sum()
+    last = finished.history.iloc[-1]
+    assert full["L_C / L_B"] == pytest.approx(last.loss_id_c / last.loss_id_b)
+    images = pixels.read(list(street_small.train.path), finished.experiment.recipe.size)
+    with torch.inference_mode():
+        m = load_model(finished, street_small)(normalise(torch.from_numpy(images))).maps["m"].numpy()
+    assert full["std of m"] == pytest.approx(np.mean([m[:, :, part].std() for part in range(3)]), rel=1e-3)
+
+
+def test_the_table_rcam_is_trained_only_when_named():
+    rows = {row.name: experiment for row, experiment in experiments(PAPERS["dranet"], "rcam", "street", "demo")}
+    assert len(rows) == len(set(map(repr, rows.values()))) == 9
+    assert rows["Baseline"] == experiments(PAPERS["dranet"], "table4", "street", "demo")[0][1]
+    assert rows["RCAM, g of A"] == experiments(PAPERS["dranet"], "table4", "street", "demo")[1][1]
+    assert "rcam" not in plan.chosen("dranet", plan.settings({}))
+    assert plan.chosen("dranet", plan.settings({"tables": "rcam"})) == ["rcam"]
 
 
 def test_how_hard_makes_d_with_another_identitys_map(finished, street_small, monkeypatch):

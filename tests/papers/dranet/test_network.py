@@ -310,6 +310,9 @@ def test_bfloat16_learns_too(precision):
         ({"descriptor": "all"}, "descriptor='all'"),
         ({"last_stride": 3}, "last_stride=3"),
         ({"alpha_c": 0}, "alpha_c must be positive, got 0"),
+        ({"pooled": "max"}, "pooled='max': allowed are 'post-relu', 'pre-relu'"),
+        ({"part_width": 0}, "part_width must be positive, got 0"),
+        ({"weight_b": -1}, "weight_b must be positive, got -1"),
         ({"alpha_s": -1.0}, "alpha_s must be positive, got -1.0"),
     ],
 )
@@ -339,6 +342,70 @@ def test_pieces_of_the_descriptor_are_normalised_apart_or_together():
         for piece in (slice(start, start + channels), slice(start + channels, start + channels + width)):
             length = torch.linalg.vector_norm(apart[:, piece], dim=1)
             torch.testing.assert_close(length, torch.full_like(length, 6**-0.5))
+
+
+@pytest.mark.parametrize("backbone", ["resnet10-eighth", "resnet50"])
+def test_before_the_last_relu_of_stage_4(backbone):
+    torch.manual_seed(0)
+    net, seen = Backbone(backbone).eval(), []
+    # A block uses its ReLU several times and in place: what goes into the last call, and before it is overwritten.
+    net.stages[3][-1].relu.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    after = net(images(1))[-1]
+    expected = seen[-1]
+    torch.testing.assert_close(net.before_last_relu(images(1)), expected)
+    assert (expected < 0).any() and torch.equal(expected.clamp(min=0), after)
+
+
+def test_g_before_the_relu_is_the_average_of_what_becomes_a():
+    after, before = tiny().eval(), tiny(pooled="pre-relu").eval()
+    before.load_state_dict(after.state_dict())
+    maps, full = before(images()).maps, before.backbone.before_last_relu(images())
+    torch.testing.assert_close(maps["stage4"], after(images()).maps["stage4"])
+    for i, part in enumerate(full.tensor_split(3, dim=2)):
+        attention = before.attention[i]
+        g = part.mean((2, 3))
+        assert (g < 0).any()
+        m = 1 / (1 + torch.exp(-(g @ attention.w0.weight.T).clamp(min=0) @ attention.w1.weight.T))
+        torch.testing.assert_close(maps["m"][:, :, i, 0], m)
+    assert not torch.allclose(maps["m"], after(images()).maps["m"])
+
+
+@pytest.mark.parametrize("options", [{"pooled": "pre-relu"}, {"part_width": 0.5}, {}])
+def test_the_last_stage_gives_a(options):
+    model, seen = tiny(**options).eval(), []
+    model.last_stage.register_forward_hook(lambda _, __, output: seen.append(output))
+    output = model(images())
+    assert len(seen) == 1 and torch.equal(seen[0], output.maps["stage4"])
+
+
+def test_narrow_parts_have_1024_and_1024_numbers():
+    model = tiny(part_width=0.5, pooled="pre-relu").eval()
+    output, stage4 = model(images(), LABELS), model.backbone(images())[-1]
+    convolution, norm = model.reduce
+    weight = convolution.weight[:, :, 0, 0]
+    reduced = torch.einsum("bchw,oc->bohw", stage4, weight) / (1 + norm.eps) ** 0.5  # statistics are still 0 and 1
+    torch.testing.assert_close(output.maps["stage4"], reduced.clamp(min=0), atol=1e-5, rtol=1e-4)
+    first = model.attention[0](reduced.tensor_split(3, dim=2)[0])
+    torch.testing.assert_close(output.maps["m"][:, :, 0, 0], first)
+    assert output.descriptor.shape[1] == 3 * (32 + 32)  # 64 channels in stage 4; of 2048, 3 * (1024 + 1024)
+
+
+def test_without_the_channel_hard_example_b_is_attended_all_the_same():
+    with_c, without = tiny(rsam=False), tiny(rsam=False, channel_hard=False)
+    outputs = [model(images(), LABELS) for model in (with_c, without)]
+    torch.testing.assert_close(outputs[0].descriptor, outputs[1].descriptor)
+    assert set(with_c.loss(outputs[0], LABELS)) == {"id_b", "id_c"} and "reverse_m" not in outputs[1].maps
+    losses = without.loss(outputs[1], LABELS)
+    assert set(losses) == {"id_b"}
+    losses["id_b"].backward()
+    assert without.attention[0].w1.weight.grad.abs().sum() > 0
+
+
+def test_the_loss_of_b_is_weighed():
+    once, twice = (tiny(weight_b=weight) for weight in (1.0, 2.0))
+    losses = [model.loss(model(images(), LABELS), LABELS) for model in (once, twice)]
+    torch.testing.assert_close(losses[1]["id_b"], 2 * losses[0]["id_b"])
+    torch.testing.assert_close(losses[1]["id_d"], losses[0]["id_d"])
 
 
 def test_six_parts_have_six_classifiers():
