@@ -11,7 +11,8 @@ import torch
 from IPython import get_ipython
 from IPython.display import Code
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..data import catalog
 from ..data.augment import normalise
@@ -52,6 +53,20 @@ def source(thing: object) -> Code:
 def shapes(tensors: Mapping[str, Tensor]) -> pd.DataFrame:
     """Each tensor's name and shape, for one image."""
     return pd.DataFrame({"shape": [" × ".join(map(str, t.shape[1:])) for t in tensors.values()]}, index=list(tensors))
+
+
+def cost(networks: Mapping[str, nn.Module], size: tuple[int, int]) -> pd.DataFrame:
+    """Each network's parameters and multiply-adds of one image of ``size`` (H, W) at test time, in millions and 10^9.
+
+    Multiply-adds are those of convolutions and matrix products (``torch.utils.flop_counter``).
+    """
+    lines = {}
+    for name, network in networks.items():
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, *size))
+        parameters = sum(p.numel() for p in network.parameters())
+        lines[name] = {"10⁶ parameters": parameters / 1e6, "10⁹ multiply-adds": counter.get_total_flops() / 2e9}
+    return pd.DataFrame.from_dict(lines, orient="index").round(1)
 
 
 def metrics(run: Run) -> pd.DataFrame:

@@ -1,14 +1,11 @@
 """Figures and measures of DRANet's hard examples, on one smoke run."""
 
-from dataclasses import replace
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from reidnb import street
 from reidnb.data import samples
 from reidnb.papers import PAPERS
 from reidnb.papers.dranet import analysis
@@ -106,26 +103,3 @@ def test_examples_show_all_four_maps(finished, street_small, people):
     figure = hard_examples.examples(analysis.masks(load_model(finished, street_small), *people), people[0])
     assert [text.get_text() for text in figure.texts] == ["image", "A", "B", "C", "D"]
     assert len(figure.axes) == 3 * 5
-
-
-def test_activation_maps_do_not_depend_on_batches(finished, street_small, monkeypatch):
-    images = samples.read_images(street_small.query, [0, 1, 2, 3, 4], finished.experiment.recipe.size)
-    full = analysis.activation_maps(finished, street_small, images)
-    monkeypatch.setattr(analysis, "BATCH", 2)
-    np.testing.assert_allclose(analysis.activation_maps(finished, street_small, images), full, atol=1e-4)
-
-
-def test_where_they_look_uses_the_masks_of_the_street(finished, street_small, monkeypatch):
-    truth = street.truth(street_small.root, "query")
-    monkeypatch.setattr(analysis, "cam", lambda model, layer, batch: np.ones(batch[:, 0].shape, np.float32))
-    table = analysis.where_they_look({"flat": finished}, street_small).set_index(["measure", "variant"])
-    fraction = table.loc["share on the person", "mean"]
-    assert fraction["flat"] == pytest.approx(fraction["an even map"])
-    assert fraction["flat"] == pytest.approx(100 * truth.masks.mean())
-    assert table.loc[("entropy on the person", "flat"), "mean"] == pytest.approx(100)
-    assert (table.images == len(street_small.query)).all()
-
-
-def test_other_data_sets_have_no_masks(finished, street_small):
-    with pytest.raises(ValueError, match="folder has no person masks: only a synthetic street has"):
-        analysis.where_they_look({"x": finished}, replace(street_small, name="folder"))
