@@ -11,7 +11,7 @@ import torch
 from IPython import get_ipython
 from IPython.display import Code
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..data import catalog
@@ -19,6 +19,7 @@ from ..data.augment import normalise
 from ..data.samples import distinct_queries, read_images
 from ..figures import heatmaps, ranking
 from ..files import results_dir
+from ..papers.paper import Paper
 from ..results import Run
 from ..runs import load_model
 from . import page as report
@@ -55,17 +56,20 @@ def shapes(tensors: Mapping[str, Tensor]) -> pd.DataFrame:
     return pd.DataFrame({"shape": [" × ".join(map(str, t.shape[1:])) for t in tensors.values()]}, index=list(tensors))
 
 
-def cost(networks: Mapping[str, nn.Module], size: tuple[int, int]) -> pd.DataFrame:
-    """Each network's parameters and multiply-adds of one image of ``size`` (H, W) at test time, in millions and 10^9.
+def cost(paper: Paper, table: str, identities: int = 751) -> pd.DataFrame:
+    """Parameters of each row's network as the paper states it, and multiply-adds of one image at test time.
 
-    Multiply-adds are those of convolutions and matrix products (``torch.utils.flop_counter``).
+    In millions and 10^9. Multiply-adds are those of convolutions and matrix products (``torch.utils.flop_counter``);
+    only shapes are computed. 751 are the training identities of Market-1501.
     """
     lines = {}
-    for name, network in networks.items():
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, *size))
+    for row in paper.table(table).rows:
+        stated = paper.experiment(row.options, "market1501", 0)
+        with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.inference_mode():
+            network = paper.network(identities, size=stated.recipe.size, **stated.options).eval()
+            network(torch.zeros(1, 3, *stated.recipe.size))
         parameters = sum(p.numel() for p in network.parameters())
-        lines[name] = {"10⁶ parameters": parameters / 1e6, "10⁹ multiply-adds": counter.get_total_flops() / 2e9}
+        lines[row.name] = {"10⁶ parameters": parameters / 1e6, "10⁹ multiply-adds": counter.get_total_flops() / 2e9}
     return pd.DataFrame.from_dict(lines, orient="index").round(1)
 
 

@@ -1,22 +1,21 @@
-"""What the notebooks show of a network."""
+"""What the notebooks show of a paper's networks."""
 
-import pytest
-from torch import nn
-
-from reidnb.papers.wrcanet.network import WRCANet
+from reidnb.papers import PAPERS
 from reidnb.report import show
 
 
-def test_cost_counts_parameters_and_multiply_adds():
-    network = nn.Sequential(nn.Conv2d(3, 1000, 3, padding=1, bias=False), nn.Conv2d(1000, 700, 1, bias=False))
-    line = show.cost({"two convolutions": network}, (32, 16)).loc["two convolutions"]
-    assert line["10⁶ parameters"] == round((27_000 + 700_000) / 1e6, 1)
-    assert line["10⁹ multiply-adds"] == round(512 * (27_000 + 700_000) / 1e9, 1) == 0.4
-
-
-@pytest.mark.slow
 def test_weak_reverse_attention_costs_a_second_pass_and_no_parameter():
-    networks = {wra: WRCANet(751, wra=wra, gp=False, ms=False) for wra in ("", "image")}
-    cost = show.cost(networks, (384, 192))
-    assert list(cost["10⁹ multiply-adds"]) == [9.1, 18.2]
-    assert cost["10⁶ parameters"].nunique() == 1
+    cost = show.cost(PAPERS["wrcanet"], "table2")
+    alone, attended = cost.loc["ResNet-50"], cost.loc["ResNet-50+WRA"]
+    assert alone["10⁶ parameters"] == attended["10⁶ parameters"] == round((23_508_032 + 2049 * 751 + 2 * 2048) / 1e6, 1)
+    assert alone["10⁹ multiply-adds"] == 9.1 and attended["10⁹ multiply-adds"] == 18.2
+
+
+def test_dranets_reverse_masks_cost_nothing_at_test_time_but_f_3x3_does():
+    cost = show.cost(PAPERS["dranet"], "table4")
+    # ResNet-50, and for each part f_3x3 with its batch normalisation, f_1x1, and with RCAM W0 and W1
+    per_part = 2048 * 1024 * 9 + 2 * 1024 + 1025 * 751
+    expected = [23_508_032 + 3 * (per_part + rcam * 2 * 2048 * 128) for rcam in (0, 1, 0, 1)]
+    assert list(cost["10⁶ parameters"]) == [round(n / 1e6, 1) for n in expected]
+    assert cost["10⁶ parameters"]["Baseline"] == 82.4  # of which f_3x3 has 3 * 2048 * 1024 * 9, 56.6 million
+    assert set(cost["10⁹ multiply-adds"]) == {9.7}

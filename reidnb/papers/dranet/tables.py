@@ -208,7 +208,7 @@ READINGS = (
         "f_3x3 is drawn for RSAM only; the classifiers of 'Baseline' and 'Baseline+RCAM' are not drawn",
         "as with RSAM",
         (),
-        "rows differ by their hard examples only; but f_3x3 is most of the network (56.6 of the baseline's 82.5 million"
+        "rows differ by their hard examples only; but f_3x3 is most of the network (56.6 of the baseline's 82.4 million"
         " parameters with 751 identities), so that the published baseline may be a smaller one",
         of="none",
     ),
