@@ -163,4 +163,4 @@ def test_citation_names_what_readme_links():
 
 
 def _has_table(paper: str, name: str) -> bool:
-    return name == "readings" or name in (table.name for table in PAPERS[paper].tables)
+    return name == "readings" or name in (table.name for table in (*PAPERS[paper].tables, *PAPERS[paper].beyond))
