@@ -74,7 +74,7 @@ def channel_attention(runs: Sequence[tuple[Row, Run]], data: catalog.ReidData, c
     hidden units   of the channel attention, of all parts together
     awake          those that are active (W0 g > 0) on any of ``count`` training images
     std of m       over channels and images, the mean over the parts
-    L_C / L_B      the loss of C divided by that of B, in the last epoch of training
+    L(C) / L(B)      the loss of C divided by that of B, in the last epoch of training
     """
     lines = []
     for row, run in runs:
@@ -85,9 +85,9 @@ def channel_attention(runs: Sequence[tuple[Row, Run]], data: catalog.ReidData, c
             line |= {"hidden units": len(units), "awake": int(units.sum()), "std of m": m.std((0, 1)).mean()}
         if "loss_id_c" in run.history:
             last = run.history.iloc[-1]
-            line["L_C / L_B"] = last.loss_id_c / last.loss_id_b * all_options(run.experiment)["weight_b"]
+            line["L(C) / L(B)"] = last.loss_id_c / last.loss_id_b * all_options(run.experiment)["weight_b"]
         lines.append(line)
-    columns = ["row", "seed", "hidden units", "awake", "std of m", "L_C / L_B", "mAP"]
+    columns = ["row", "seed", "hidden units", "awake", "std of m", "L(C) / L(B)", "mAP"]
     return pd.DataFrame(lines, columns=columns).astype({"hidden units": "Int64", "awake": "Int64"})
 
 

@@ -61,13 +61,13 @@ def test_channel_attention_says_what_each_row_does(finished, street_small, monke
     baseline = one_experiment(PAPERS["dranet"], {"rcam": False, "rsam": False}, {"epochs": 1}, "street-small", "smoke")
     runs = [(Row("Baseline"), run(baseline, street_small, cpu=True, log=lambda line: None)), (Row("Full"), finished)]
     table = analysis.channel_attention(runs, street_small).set_index("row")
-    assert table.loc["Baseline", ["hidden units", "awake", "std of m", "L_C / L_B"]].isna().all()
+    assert table.loc["Baseline", ["hidden units", "awake", "std of m", "L(C) / L(B)"]].isna().all()
     assert list(table["mAP"]) == [one.metrics["map"] for _, one in runs]
     by_part = analysis.awake(finished, street_small)
     full = table.loc["Full"]
     assert full["hidden units"] == by_part["hidden units"].sum() and full.awake == by_part.awake.sum()
     last = finished.history.iloc[-1]
-    assert full["L_C / L_B"] == pytest.approx(last.loss_id_c / last.loss_id_b)
+    assert full["L(C) / L(B)"] == pytest.approx(last.loss_id_c / last.loss_id_b)
     images = pixels.read(list(street_small.train.path), finished.experiment.recipe.size)
     with torch.inference_mode():
         m = load_model(finished, street_small)(normalise(torch.from_numpy(images))).maps["m"].numpy()
