@@ -127,7 +127,7 @@ READINGS = (
         (),
         "the features of the second stream go on to the losses and branches; 'also' may mean those of both, but nothing"
         " says how they would be joined",
-        of="none",
+        of="study",
     ),
     Reading(
         "scale",
@@ -172,7 +172,7 @@ READINGS = (
         (),
         "as in every other row, so that rows differ by their modules only; a bare ResNet-50 with one loss would be a"
         " weaker baseline",
-        of="none",
+        of="study",
     ),
     Reading(
         "fused",
