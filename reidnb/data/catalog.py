@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..files import cache_dir, create_once
-from . import cuhk03, market, msmt17
-from .dataset import DISTRACTOR, JUNK, Counts, ReidData, check_counts
+from . import cuhk03, market, msmt17, own
+from .dataset import DISTRACTOR, JUNK, Counts, ReidData, check_counts, of_little_use, part_of
 
 __all__ = [
     "DATA_SETS",
@@ -29,7 +29,11 @@ __all__ = [
     "load",
     "locate",
     "read",
+    "resolve",
 ]
+
+PART = "_part"
+"""Ending of the name of a part of a data set, for quick trials: 'market1501_part'."""
 
 STREETS: dict[str, dict] = {
     "street": {},
@@ -99,26 +103,51 @@ DATA_SETS: dict[str, DataSet] = {
     **_cuhk03("labeled"),
     **_cuhk03("detected"),
     "msmt17": DataSet(msmt17.find_msmt17, msmt17.read, msmt17.MSMT17),
-    "folder": DataSet(market.find_layout, market.read),
+    **{name: DataSet(own.find_own, own.read) for name in own.PREFIXES},
     **{name: _street(name) for name in STREETS},
 }
-"""All data sets by name; ``data_set`` also accepts the other classic splits of CUHK03 (``cuhk03-labeled-2``, ...)."""
+"""All data sets by name.
+
+``data_set`` also accepts the other classic splits of CUHK03 (``cuhk03-labeled-2``, ...), data sets of one's own by
+their folder (``folder-shop``), and parts (``market1501_part``).
+"""
 
 
 def data_set(name: str) -> DataSet:
     """The data set called ``name``. Raises ValueError for an unknown name."""
     if name in DATA_SETS:
         return DATA_SETS[name]
+    if name.endswith(PART):
+        complete = data_set(name.removesuffix(PART))
+        return DataSet(complete.find, lambda part, place: part_of(complete.read(part, place)), None, complete.notice)
     if split := re.fullmatch(r"(cuhk03-(?:labeled|detected))-(\d+)", name):
         first_split = DATA_SETS[split[1]]
         return DataSet(first_split.find, partial(first_split.read, split=int(split[2])), first_split.counts)
+    if named := re.fullmatch(rf"({'|'.join(own.PREFIXES)})-([^\W_]+(?:-[^\W_]+)*)", name):
+        return DataSet(partial(own.find_own, named=named[2]), own.read)
     raise ValueError(f"unknown data set {name!r}: known are {', '.join(sorted(DATA_SETS))}")
+
+
+def resolve(name: str, root: str | Path | None = None, profile: str = "") -> str:
+    """The complete name of a data set, which keys, tables and captions show; of 'a->b', that of both.
+
+    'folder' becomes 'folder-shop' after its folder, so that each set of one's own has its own tables. The profile
+    'smoke' takes a part of any set but the synthetic streets: 'market1501_part'. Errors as ``locate``.
+    """
+    if "->" in name:
+        return "->".join(resolve(each, root, profile) for each in name.split("->"))
+    complete = name.removesuffix(PART)
+    data_set(complete)
+    if complete in own.PREFIXES:
+        complete = f"{complete}-{own.short(locate(complete, root))}"
+    is_part = name.endswith(PART) or (profile == "smoke" and complete not in STREETS)
+    return complete + PART * is_part
 
 
 def locate(name: str, root: str | Path | None = None) -> Path:
     """The path of a data set: its folder, or ``cuhk-03.mat``. Errors as ``load``, but the content is not checked."""
     entry = data_set(name)
-    if name in STREETS:
+    if name.removesuffix(PART) in STREETS:
         return entry.find(None)
     if not root:
         raise ValueError(f"data set {name!r} needs data_root, the folder that holds it")
@@ -126,14 +155,15 @@ def locate(name: str, root: str | Path | None = None) -> Path:
 
 
 def read(name: str, root: str | Path | None = None) -> ReidData:
-    """As ``load``, without the check that the copy is complete."""
-    return data_set(name).read(name, locate(name, root))
+    """As ``load``, without the check that the copy is complete, and without a word on what was left out."""
+    return data_set(name).read(resolve(name, root), locate(name, root))
 
 
 def load(name: str, root: str | Path | None = None) -> ReidData:
-    """The data set ``name``: one of ``DATA_SETS``.
+    """The data set ``name``: one of ``DATA_SETS``, or another name that ``data_set`` accepts.
 
-    ``root`` is the folder that holds the data sets (or the data set's own folder); the street needs none.
+    ``root`` is the folder that holds the data sets (or the data set's own folder); the street needs none. Prints a line
+    when something in the folder was left out or renumbered, and what is of little use in a set of one's own.
     Raises ValueError for an unknown name or an incomplete copy, FileNotFoundError for a missing folder.
     """
     data, entry = read(name, root), data_set(name)
@@ -141,4 +171,7 @@ def load(name: str, root: str | Path | None = None) -> ReidData:
         check_counts(data, entry.counts)
     if entry.notice:
         warnings.warn(entry.notice, stacklevel=2)
+    remarks = list(data.remarks) + (of_little_use(data) if name.startswith(own.PREFIXES) else [])
+    if remarks:
+        print(f"{data.name}: {'; '.join(map(str, remarks))}", flush=True)
     return data

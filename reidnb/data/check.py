@@ -2,72 +2,121 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 
-from . import catalog
-from .dataset import Counts, ReidData, count
+from . import catalog, own
+from .dataset import Counts, ReidData, Remark, count, of_little_use
+from .pixels import BROKEN, DEEP
 
 
 def check(name: str, root: str | Path | None = None) -> pd.DataFrame:
     """Read every image and count everything: rows of what, found, expected, ok and details.
 
     ``expected`` is empty where no count is published; ``ok`` is False for each count that differs from a complete
-    copy's, for files that cannot be decoded, and for files and identities that are in both training and test. Errors
-    as ``catalog.read``.
+    copy's, for files that cannot be decoded, for files and identities that are in both training and test, and for
+    joints that do not fit the images. What was left out or is of little use has a row each. Errors as ``catalog.read``.
     """
     data = catalog.read(name, root)
     rows = count_rows(data, catalog.data_set(name).counts)
+    remarks = [*data.remarks, *of_little_use(data)]
     train, test = set(data.train.path), {*data.query.path, *data.gallery.path}
-    digests, broken = _read_all(sorted(train | test))
-    rows.append(_defect_row("unreadable files", broken))
-    train_files = {digests[path]: path for path in sorted(train) if path in digests}
+    files = _read_all(sorted(train | test))
+    deep = [path for path, file in files.items() if file.is_deep]
+    if deep:
+        remarks.append(Remark(len(deep), "16-bit images, scaled to 8 bits", Path(deep[0]).name))
+    rows += [_row(remark.what, remark.count, details=remark.example) for remark in remarks]
+    rows.append(
+        _defect_row("unreadable files", (f"{path} ({file.error})" for path, file in files.items() if file.error))
+    )
+    train_files = {files[path].digest: path for path in sorted(train) if not files[path].error}
     duplicates = [
-        f"{Path(p).name} = {Path(train_files[digests[p]]).name}" for p in sorted(test) if digests.get(p) in train_files
+        f"{Path(p).name} = {Path(train_files[files[p].digest]).name}"
+        for p in sorted(test)
+        if files[p].digest in train_files
     ]
     rows.append(_defect_row("files in training and test", duplicates))
     shared_pids = (set(data.query.pid) | set(data.gallery.pid)) & set(data.train.pid)
     rows.append(_defect_row("identities in training and test", map(str, sorted(shared_pids))))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows + _joints_rows(data))
+
+
+def _joints_rows(data: ReidData) -> list[dict]:
+    """A row on ``joints.npz`` where the data set has one: for how many of its images, and what is wrong with it."""
+    from ..pose import sources  # imported here because it reads data sets
+
+    file = data.root / sources.FILE
+    if not file.is_file():
+        return []
+    images = len(data.train) + len(data.query) + len(data.gallery)
+    try:
+        sources.load(data, file)
+    except (OSError, ValueError) as error:
+        return [_row(sources.FILE, 0, images, str(error))]
+    return [_row(sources.FILE, images, images)]
 
 
 def count_rows(data: ReidData, expected: Counts | None) -> list[dict]:
     """A row of what, found, expected, ok and details for each count of the data set."""
     wanted = asdict(expected or Counts())
     return [
-        {
-            "what": name.replace("_", " "),
-            "found": number,
-            "expected": "" if wanted[name] is None else wanted[name],
-            "ok": wanted[name] in (None, number),
-            "details": "",
-        }
+        _row(name.replace("_", " "), number, "" if wanted[name] is None else wanted[name])
         for name, number in asdict(count(data)).items()
     ]
 
 
 def present(root: str | Path) -> pd.DataFrame:
-    """The data sets under a data root: rows of name, place and state ('complete', or what is wrong).
+    """The data sets under a data root: rows of name, place and state ('complete', or what is wrong, or counts).
 
-    Several data sets have the same layout: a complete copy of one of them is not listed under the others' names.
+    Several data sets have the same layout: a complete copy of one of them is not listed under the others' names. Any
+    other folder in Market-1501's layout or with ``images.csv`` is listed as a data set of one's own.
     """
+    root = Path(root).expanduser().resolve()
     rows = []
-    for name in (name for name in catalog.DATA_SETS if name != "folder" and name not in catalog.STREETS):
+    for name in (name for name in catalog.DATA_SETS if name not in (*own.PREFIXES, *catalog.STREETS)):
         try:
             place = catalog.locate(name, root)
         except FileNotFoundError:
-            if not Path(root).expanduser().is_dir():
+            if not root.is_dir():
                 raise
             continue
-        rows.append({"name": name, "place": str(place), "state": _state(name, root, place)})
-    complete = {row["place"] for row in rows if row["state"] == "complete"}
-    kept = [row for row in rows if row["state"] == "complete" or row["place"] not in complete]
+        rows.append({"name": name, "place": str(place), "state": _state(name, root, place) + _joints(place)})
+    complete = {row["place"] for row in rows if row["state"].startswith("complete")}
+    # The root itself fits every known set of its layout; unless it is a complete copy, it is one of one's own.
+    kept = [
+        row
+        for row in rows
+        if (row["place"] in complete and row["state"].startswith("complete"))
+        or row["place"] not in complete | {str(root)}
+    ]
+    known = {row["place"] for row in kept}
+    for folder in (root, *sorted(child for child in root.iterdir() if os.access(child, os.R_OK | os.X_OK))):
+        if folder.is_dir() and str(folder) not in known and own.holds_images(folder):
+            name = f"folder-{own.short(folder)}"
+            kept.append({"name": name, "place": str(folder), "state": _counts(name, folder) + _joints(folder)})
     return pd.DataFrame(kept, columns=["name", "place", "state"])
+
+
+def _joints(place: Path) -> str:
+    return ", with joints.npz" if (place / "joints.npz").is_file() else ""
+
+
+def _counts(name: str, folder: Path) -> str:
+    """The counts of a data set of one's own, or what is wrong with it."""
+    try:
+        data = own.read(name, folder)
+    except (OSError, ValueError) as error:
+        return str(error)
+    identities = f" of {data.train_ids} identities" if data.train_ids else " (a set to test on)"
+    return (
+        f"{len(data.train)} training images{identities}, {len(data.query)} queries, {len(data.gallery)} gallery images"
+    )
 
 
 def _state(name: str, root: str | Path, place: Path) -> str:
@@ -81,33 +130,37 @@ def _state(name: str, root: str | Path, place: Path) -> str:
     return f"not complete: {', '.join(deviations)}" if deviations else "complete"
 
 
-def _read_all(paths: list[str]) -> tuple[dict[str, bytes], list[str]]:
-    """The digest of each file that can be decoded, by path, and a message for each of the others."""
+@dataclass(frozen=True)
+class _File:
+    """A file of an image, read completely: its digest or, if it cannot be decoded, the error."""
 
-    def read_one(path: str) -> tuple[str, bytes, str]:
+    digest: bytes = b""
+    is_deep: bool = False
+    error: str = ""
+
+
+def _read_all(paths: list[str]) -> dict[str, _File]:
+    """Each file by its path."""
+
+    def read_one(path: str) -> _File:
         try:
             content = Path(path).read_bytes()
             with Image.open(io.BytesIO(content)) as image:
                 image.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            return path, b"", f"{path} ({str(error).splitlines()[0]})"
-        return path, hashlib.sha256(content).digest(), ""
+                return _File(hashlib.sha256(content).digest(), image.mode in DEEP)
+        except BROKEN as error:
+            return _File(error=str(error).splitlines()[0])
 
     with ThreadPoolExecutor() as pool:  # Pillow releases the GIL while it decodes
-        results = list(pool.map(read_one, paths))
-    return {path: digest for path, digest, error_text in results if not error_text}, [
-        error_text for *_, error_text in results if error_text
-    ]
+        return dict(zip(paths, pool.map(read_one, paths), strict=True))
+
+
+def _row(what: str, found: int, expected: int | str = "", details: str = "") -> dict:
+    return {"what": what, "found": found, "expected": expected, "ok": expected in ("", found), "details": details}
 
 
 def _defect_row(what: str, cases: Iterable[str]) -> dict:
     """A row for a defect that a sound copy does not have; ``details`` names the first five cases."""
     cases = list(cases)
     more = [f"and {len(cases) - 5} more"] if len(cases) > 5 else []
-    return {
-        "what": what,
-        "found": len(cases),
-        "expected": 0,
-        "ok": not cases,
-        "details": ", ".join(cases[:5] + more),
-    }
+    return _row(what, len(cases), 0, ", ".join(cases[:5] + more))

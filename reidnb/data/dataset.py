@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 
@@ -19,6 +19,18 @@ MARKET, SINGLE_SHOT = "market", "single-shot"
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What a reader of the data set should know of ``count`` of its images or identities; ``example`` names one."""
+
+    count: int
+    what: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.count:,} {self.what}" + (f", such as {self.example}" if self.example else "")
+
+
+@dataclass(frozen=True)
 class ReidData:
     """A data set: tables with the columns path (str), pid (int) and camid (int), one row per image."""
 
@@ -29,6 +41,8 @@ class ReidData:
     gallery: pd.DataFrame
     protocol: str = MARKET
     """The evaluation protocol: ``MARKET`` or ``SINGLE_SHOT``."""
+    remarks: tuple[Remark, ...] = ()
+    """What is not in the tables, though it lies in the folder, and what was renumbered."""
 
     @property
     def train_ids(self) -> int:
@@ -71,6 +85,54 @@ def count(data: ReidData) -> Counts:
         images=images.path.nunique(),
         cameras=images.camid.nunique(),
     )
+
+
+def of_little_use(data: ReidData) -> list[Remark]:
+    """Images that the tables have, but that a training or an evaluation can make little of."""
+    remarks = []
+    images = data.train.groupby("pid").size()
+    if single := int((images == 1).sum()):
+        remarks.append(Remark(single, "training identities with a single image", f"pid {images.index[images == 1][0]}"))
+    cameras = data.gallery[data.gallery.pid > DISTRACTOR].groupby("pid").camid.agg(set)
+    pairs = zip(data.query.pid, data.query.camid, strict=True)
+    unmatched = data.query.path[[not cameras.get(pid, set()) - {camid} for pid, camid in pairs]]
+    if len(unmatched):
+        what = "queries without a gallery image of their person from another camera, left out of the scores"
+        remarks.append(Remark(len(unmatched), what, Path(unmatched.iloc[0]).name))
+    strangers = data.gallery[(data.gallery.pid > DISTRACTOR) & ~data.gallery.pid.isin(data.query.pid)]
+    if len(strangers):
+        what = "gallery images of people who are no query, ranked as distractors are"
+        remarks.append(Remark(len(strangers), what, Path(strangers.path.iloc[0]).name))
+    return remarks
+
+
+PART_IDS = {"train": 32, "test": 16}
+"""Identities in a part of a data set."""
+PART_OTHERS = 200
+"""Gallery images of other people in a part of a data set."""
+
+
+def part_of(data: ReidData) -> ReidData:
+    """A part of the data set, for quick trials: the first identities of training and test, and some other images.
+
+    Its numbers are no results: with fewer images to confuse, ranking is easier.
+    """
+    kept = {"train": _first_ids(data.train, PART_IDS["train"]), "query": _first_ids(data.query, PART_IDS["test"])}
+    matches = data.gallery.pid.isin(kept["query"].pid)
+    others = np.flatnonzero(~matches)
+    others = others[np.linspace(0, len(others) - 1, min(len(others), PART_OTHERS)).astype(int)]
+    gallery = data.gallery.iloc[np.sort(np.concatenate([np.flatnonzero(matches), others]))].reset_index(drop=True)
+    totals = {"train": data.train_ids, "query": data.query.pid.nunique()}
+    remarks = [
+        Remark(table.pid.nunique(), f"of {totals[split]:,} {words} taken: a part, for quick trials")
+        for split, words in (("train", "training identities"), ("query", "identities of the queries"))
+        if (table := kept[split]).pid.nunique() < totals[split]
+    ]
+    return replace(data, **kept, gallery=gallery, remarks=(*data.remarks, *remarks))
+
+
+def _first_ids(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    return table[table.pid.isin(sorted(table.pid.unique())[:count])].reset_index(drop=True)
 
 
 def check_counts(data: ReidData, expected: Counts) -> None:

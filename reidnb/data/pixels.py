@@ -13,13 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from ..files import cache_dir, create_once, write_atomically
 
 PIECE = 1024
 """Images that are decoded before each write."""
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for a file that it cannot decode."""
+DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+"""Pillow's modes of grey images with more than 8 bits, which its conversion to RGB would clip at 255."""
+VERSION = 2
+"""Of the way from file to pixels: part of the cache's keys."""
 
 
 def decode(paths: list[str], size: tuple[int, int], cache: Path | None = None) -> np.ndarray:
@@ -66,12 +72,39 @@ def reader(store: np.ndarray, device: torch.device) -> Callable[[np.ndarray], Te
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
-    image.draft("RGB", (width, height))  # the JPEG decoder skips detail that the resize would discard
-    return image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    # The JPEG decoder skips detail that the resize would discard; on its side, an image is drafted as it lies.
+    image.draft("RGB", (height, width) if on_its_side(image) else (width, height))
+    return rgb(image).resize((width, height), Image.Resampling.BILINEAR)
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """An opened image as RGB, upright by its EXIF orientation; 16-bit grey is scaled to 8 bits, not clipped."""
+    if _orientation(image) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in DEEP:
+        grey = np.asarray(image, np.float64)
+        # 16 bits unless the values say otherwise: floats are often fractions.
+        white = 1 if image.mode == "F" and grey.max(initial=0) <= 1 else 255 if image.mode == "F" else 65535
+        return Image.fromarray(np.rint(grey / white * 255).clip(0, 255).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """The height and width of an opened image as ``rgb`` returns it, from its header alone."""
+    return (image.width, image.height) if on_its_side(image) else (image.height, image.width)
+
+
+def on_its_side(image: Image.Image) -> bool:
+    """Whether the EXIF orientation turns the image by a quarter."""
+    return _orientation(image) in (5, 6, 7, 8)
+
+
+def _orientation(image: Image.Image) -> int:
+    return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 def _key(paths: list[str], size: tuple[int, int]) -> str:
-    digest = hashlib.sha256(repr(tuple(size)).encode())
+    digest = hashlib.sha256(f"{VERSION} {tuple(size)}".encode())
     missing = []
     for path in paths:
         try:
@@ -94,7 +127,7 @@ def _decode_all(paths: list[str], size: tuple[int, int], target: Path) -> None:
                 return _resized(image, size).tobytes()
         except FileNotFoundError:
             reason = "missing"
-        except (OSError, SyntaxError, ValueError) as error:
+        except BROKEN as error:
             reason = "empty file" if os.path.getsize(path) == 0 else str(error).splitlines()[0]
         broken.append(f"{path} ({reason})")
         return b""

@@ -11,6 +11,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from tqdm import tqdm
 
 from .. import weight_files
+from ..data.pixels import rgb
 from ..files import write_atomically
 from .skeleton import COCO17, from_coco
 
@@ -77,7 +78,7 @@ def _joints(net: KeypointRCNN, paths: list[str], device: str) -> np.ndarray:
     images = []
     for path in paths:
         with Image.open(path) as image:
-            images.append(pil_to_tensor(image.convert("RGB")).to(device) / 255)
+            images.append(pil_to_tensor(rgb(image)).to(device) / 255)
     joints = torch.zeros(len(paths), len(COCO17), 3)
     for row, people in zip(joints, net(images), strict=True):
         if len(people["keypoints"]):

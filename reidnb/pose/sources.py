@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image
 
 from ..data.catalog import ReidData
+from ..data.pixels import BROKEN, upright_size
 from ..files import cache_dir, create_once, write_atomically
 from .canonical import THRESHOLD, fill, typical
 from .files import FOLDERS, read_npz, read_openpose
+from .skeleton import JOINTS
 
 FILE = "joints.npz"
 """The file in a data set's folder that is used if no source is given."""
@@ -54,6 +56,9 @@ def load(
     splits = {}
     for split in FOLDERS:
         paths = list(getattr(data, split).path)
+        if not paths:  # a set to test on has no training images
+            splits[split] = Split(np.zeros((0, len(JOINTS), 3), np.float32), np.zeros((0, 2), np.int64))
+            continue
         target = cache_dir() / "joints" / f"{data.name}-{split}-{_key(name, paths)}.npz"
         with create_once(target) as missing:
             if missing:
@@ -172,8 +177,8 @@ def _sizes(paths: list[str]) -> np.ndarray:
     def size(path: str) -> tuple[int, int]:
         try:
             with Image.open(path) as image:
-                return image.height, image.width
-        except (OSError, SyntaxError) as error:
+                return upright_size(image)
+        except BROKEN as error:
             raise ValueError(f"{path} cannot be decoded: {str(error).splitlines()[0]}") from error
 
     with ThreadPoolExecutor() as pool:

@@ -64,7 +64,9 @@ def test_list(root, street_small, capsys):
     market_like(root / "market1501", street_small)
     cuhk03_mat(root / "cuhk03" / "cuhk-03.mat", street_small)
     result = present(root).set_index("name")
-    assert list(result.index) == [n for n in catalog.DATA_SETS if n not in ("msmt17", "folder", *catalog.STREETS)]
+    assert list(result.index) == [
+        n for n in catalog.DATA_SETS if n not in ("msmt17", "folder", "market-folder", *catalog.STREETS)
+    ]
     assert result.state["dukemtmc"] == "complete"
     assert result.state["market1501"].startswith("not complete: train ids 8 instead of 751")
     assert result.state["cuhk03-labeled"].startswith("present; its images are written")

@@ -64,7 +64,7 @@ def test_street_small_is_a_complete_data_set(street_small):
         ("market1501", None, ValueError, "needs data_root"),
         ("market1501", "nowhere", FileNotFoundError, "nowhere is not a folder"),
         ("market1501", ".", FileNotFoundError, "no folder bounding_box_train"),
-        ("folder", ".", FileNotFoundError, "no folder bounding_box_train in data_root"),
+        ("folder", ".", FileNotFoundError, "no folder bounding_box_train and no images.csv in data_root"),
     ],
 )
 def test_bad_roots(tmp_path, name, root, error, message):
@@ -77,7 +77,7 @@ def test_bad_names_and_empty_folders(tmp_path):
     with pytest.raises(ValueError, match=r"do not begin like 0001_c1s1_ .* the first is cat.jpg"):
         catalog.load("folder", tmp_path / "a")
     market_folder(tmp_path / "b", ())
-    with pytest.raises(ValueError, match=r"holds no .jpg or .png image"):
+    with pytest.raises(ValueError, match=r"holds no image \(.jpg, .*.tiff\)$"):
         catalog.load("folder", tmp_path / "b")
 
 
@@ -213,3 +213,49 @@ def test_the_mirror_of_a_mirror_is_the_box():
     boxes = torch.rand(3, 5, 4)
     torch.testing.assert_close(mirror(mirror(boxes)), boxes)
     torch.testing.assert_close(mirror(torch.tensor([0.1, 0.2, 0.4, 0.9])), torch.tensor([0.6, 0.2, 0.9, 0.9]))
+
+
+RAMP = np.tile(np.linspace(0, 255, 32).round(), (16, 1))
+
+
+@pytest.mark.parametrize(
+    ("values", "suffix"),
+    [
+        ((RAMP * 257).astype(np.uint16), "png"),
+        ((RAMP * 257).astype(np.uint16), "tif"),
+        ((RAMP / 255).astype(np.float32), "tif"),
+        (RAMP.astype(np.float32), "tif"),
+    ],
+)
+def test_grey_of_many_bits_keeps_its_range(tmp_path, values, suffix):
+    path = tmp_path / f"ramp.{suffix}"
+    Image.fromarray(values).save(path)
+    np.testing.assert_array_equal(pixels.read([str(path)], (16, 32))[0], np.repeat(RAMP[..., None], 3, 2))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_exif_orientation_is_applied(tmp_path, orientation, suffix):
+    """As stored, the picture is turned or mirrored; as seen, its left half is red and its top brighter."""
+    seen = np.zeros((64, 32, 3), np.uint8)
+    seen[:, :16, 0], seen[:32, :, 1] = 200, 200
+    undo = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"}
+    undo |= {6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}
+    stored = Image.fromarray(seen)
+    if orientation > 1:
+        stored = stored.transpose(Image.Transpose[undo[orientation]])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"a.{suffix}", exif=exif)
+    got = pixels.read([str(tmp_path / f"a.{suffix}")], (32, 16))[0].astype(int)
+    expected = np.asarray(Image.fromarray(seen).resize((16, 32), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(got - expected).mean() < 8
+    with Image.open(tmp_path / f"a.{suffix}") as image:
+        assert pixels.upright_size(image) == (64, 32)
+
+
+def test_a_decompression_bomb_is_named(tmp_path, monkeypatch):
+    Image.new("RGB", (40, 80)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"1 of 1 images cannot be decoded:\n.*bomb.png \(Image size .* exceeds limit"):
+        pixels.decode([str(tmp_path / "bomb.png")], (8, 4), tmp_path)

@@ -210,7 +210,7 @@ def test_keypoint_rcnn_finds_joints_once(folder, weights, net, tmp_path, monkeyp
     log_lines = []
     poses = pose.load(folder, weights=weights, log=log_lines.append)
     assert poses.source == f"keypointrcnn-64:{detector.digest(weights)}"
-    assert len(log_lines) == 3 and "2 images of folder train with Keypoint R-CNN (first use only)" in log_lines[0]
+    assert len(log_lines) == 3 and "2 images of folder-set train with Keypoint R-CNN (first use only)" in log_lines[0]
     image = torch.from_numpy(np.array(Image.open(folder.query.path[0]))).permute(2, 0, 1) / 255
     with torch.inference_mode():
         (people,) = net([image])
