@@ -75,7 +75,7 @@ def _data(chosen: argparse.Namespace) -> bool:
         print(_lines(table) if len(table) else f"no known data set under {chosen.root}")
         return False
     place = catalog.locate(chosen.dataset, chosen.root)
-    print(f"{chosen.dataset} in {place}")
+    print(f"{catalog.resolve(chosen.dataset, chosen.root)} in {place}")
     table = check.check(chosen.dataset, chosen.root)
     print(_lines(table.assign(ok=table.ok.map({True: "", False: "<- wrong"}))))
     if notice := catalog.data_set(chosen.dataset).notice:
@@ -142,6 +142,8 @@ def _run(chosen: argparse.Namespace) -> None:
     if unknown := sorted(set(given) - set(RUN)):
         raise ValueError(f"run has no parameter {unknown[0]!r}: it has {', '.join(RUN)}")
     name, *row, root, written = (RUN | given).values()
+    options, recipe, dataset, profile, *rest = row
+    row = [options, recipe, catalog.resolve(dataset, root, profile), profile, *rest]
     experiment = checked(from_json(written)) if written else one_experiment(find_paper(name), *row)
     result = run(experiment, catalog.load(experiment.dataset, root))
     if distributed.is_distributed():

@@ -22,7 +22,7 @@ from torch import nn
 
 from . import __version__, pose, weight_files
 from .data import pixels
-from .data.dataset import SINGLE_SHOT, ReidData
+from .data.dataset import SINGLE_SHOT, ReidData, of_little_use
 from .evaluation import metrics
 from .evaluation.scores import check_rankable, labels_of, score, summarise
 from .files import clear, results_dir, write_atomically
@@ -67,6 +67,11 @@ def run(
     """
     check("keep", keep, KEEP)
     check("step", step, CHOICES)
+    if not len(data.train):
+        raise ValueError(
+            f"{data.name} in {data.root} has no training images: train on another data set and test on this one,"
+            f" as in dataset = 'market1501->{data.name}'"
+        )
     result = run_of(experiment, data, results)
     if planned not in ("", result.folder.name):
         raise ValueError(f"the images of {data.name} in {data.root} have changed since the study was planned")
@@ -140,7 +145,8 @@ def _train_and_evaluate(
         return
     scores = score(query, gallery, data)
     seconds = {"train": float(history.seconds.sum()), "evaluate": time.perf_counter() - start}
-    provenance = {"weights": weights} | _provenance(accelerator, history.attrs["step"], seconds)
+    remarks = [str(remark) for remark in (*data.remarks, *of_little_use(data))]
+    provenance = {"weights": weights, "data": remarks} | _provenance(accelerator, history.attrs["step"], seconds)
     _save_run(folder, data, model, history, (query, gallery), scores, provenance, keep)
     summary = summarise(scores)
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=recipe.epochs)

@@ -10,6 +10,7 @@ import torch
 import reidnb
 from reidnb import rescoring, runs
 from reidnb.data.augment import Augmentation
+from reidnb.data.dataset import Remark
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import checked, key, one_experiment
 from reidnb.rescoring import reranked
@@ -205,3 +206,15 @@ def test_a_single_camera_is_refused_before_training(tmp_path, street_small, monk
     monkeypatch.setattr(runs, "train", lambda *a, **k: pytest.fail("trained first"))
     with pytest.raises(ValueError, match="camera"):
         run(smoke(), single, results=tmp_path, **QUIET)
+
+
+def test_a_set_to_test_on_is_not_trained_on(street_small):
+    tested = replace(street_small, name="folder-viper", train=street_small.train[:0])
+    with pytest.raises(ValueError, match=r"no training images: .* as in dataset = 'market1501->folder-viper'"):
+        run(smoke(), tested, **QUIET)
+
+
+def test_provenance_says_what_was_left_out(street_small, tmp_path):
+    data = replace(street_small, remarks=(Remark(3, "files of other kinds (.txt) left out of query", "a.txt"),))
+    result = run(smoke(), data, results=tmp_path, **QUIET)
+    assert result.provenance["data"] == ["3 files of other kinds (.txt) left out of query, such as a.txt"]

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 
 from ..data import catalog
@@ -57,7 +57,8 @@ def settings(config: Mapping[str, object]) -> Settings:
     for name in result.tables:
         if name not in printed:
             raise ValueError(f"no table {name!r} in {', '.join(result.papers)}: known are {', '.join(sorted(printed))}")
-    return result
+    names = tuple(catalog.resolve(name, result.root, result.profile) for name in result.datasets)
+    return replace(result, datasets=names)
 
 
 def _several(value: str | Sequence[str]) -> tuple[str, ...]:

@@ -56,6 +56,17 @@ def test_wrong_settings_are_one_clear_sentence(config, message):
         study.settings(config)
 
 
+def test_smoke_studies_a_part_of_real_data(tmp_path):
+    assert study.settings({"datasets": "street,market1501", "profile": "smoke"}).datasets == (
+        "street",
+        "market1501_part",
+    )
+    for name in ("bounding_box_train", "query", "bounding_box_test"):
+        (tmp_path / "Shop" / name).mkdir(parents=True)
+    own = study.settings({"datasets": "folder,folder->street", "root": str(tmp_path / "Shop")})
+    assert own.datasets == ("folder-shop", "folder-shop->street")
+
+
 def test_readings_only_when_named():
     assert "readings" not in study.chosen("wrcanet", study.settings({}))
     assert study.chosen("wrcanet", study.settings({"tables": "readings"})) == ["readings"]
