@@ -20,6 +20,9 @@ from .runs import boxes_of, extract_descriptors, load_model, save_queries, write
 from .training.extract import has_room
 from .training.loop import make_accelerator
 
+NEIGHBOURS = (20, 6)
+"""k1 and k2 of re-ranking, as Zhong et al. print them: the sizes of neighbourhoods."""
+
 
 def descriptors(
     run: Run,
@@ -55,17 +58,31 @@ def descriptors(
 def reranked(run: Run, data: ReidData) -> dict:
     """The run's metrics after k-reciprocal re-ranking (Zhong et al. 2017), cached in its folder.
 
-    All NaN by the single-shot protocol, where one gallery image per identity gives no reciprocal neighbours.
+    All NaN by the single-shot protocol, where one gallery image per identity gives no reciprocal neighbours. In a
+    gallery with fewer images than neighbourhoods have, these are as large as the gallery (``limited_reranking``).
     """
     if data.protocol == SINGLE_SHOT:
         return dict.fromkeys(run.metrics, math.nan)
     file = run.folder / "metrics-reranked.json"
     if not file.exists():
         query, gallery = descriptors(run, data)
-        scores = metrics.evaluate_distances(rerank(query, gallery), **labels_of(data))
+        k1, k2 = (min(k, len(gallery)) for k in NEIGHBOURS)
+        scores = metrics.evaluate_distances(rerank(query, gallery, k1, k2), **labels_of(data))
         save_queries(run.folder / "queries-reranked.npz", scores)
-        write_json(file, summarise(scores))
-    return read_metrics(file)
+        write_json(file, summarise(scores) | ({} if (k1, k2) == NEIGHBOURS else {"k1": k1, "k2": k2}))
+    return {name: value for name, value in read_metrics(file).items() if name not in ("k1", "k2")}
+
+
+def limited_reranking(run: Run) -> str:
+    """In words, the k1 and k2 of a re-ranked run whose gallery is too small for the usual ones; '' otherwise."""
+    file = run.folder / "metrics-reranked.json"
+    limited = read_metrics(file) if file.exists() else {}
+    if "k1" not in limited:
+        return ""
+    k1, k2 = NEIGHBOURS
+    return (
+        f"Re-ranked with k1 = {limited['k1']} and k2 = {limited['k2']}, as the gallery is too small for {k1} and {k2}."
+    )
 
 
 def cross_domain(run: Run, data: ReidData, other: ReidData) -> dict:

@@ -11,6 +11,9 @@ import reidnb
 from reidnb import rescoring, runs
 from reidnb.data.augment import Augmentation
 from reidnb.data.dataset import Remark
+from reidnb.evaluation import metrics
+from reidnb.evaluation.rerank import rerank
+from reidnb.evaluation.scores import labels_of
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import checked, key, one_experiment
 from reidnb.rescoring import reranked
@@ -114,6 +117,22 @@ def test_reranked_runs_keep_each_query(finished, street_small):
     values = comparison.scores(table, "street-small", [(plain, finished), (again, Run(finished.folder))])
     assert values[plain.name][0].queries["map"].mean() == pytest.approx(finished.metrics["map"], abs=1e-3)
     assert values[again.name][0].queries["map"].mean() == pytest.approx(scores["map"], abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.* queries have no image of their identity")
+@pytest.mark.parametrize(("size", "k"), [(12, (12, 6)), (4, (4, 4))])
+def test_neighbourhoods_are_at_most_the_gallery(street_small, tmp_path, size, k):
+    """The matches of the first queries alone: fewer images than the 20 and 6 neighbours of the paper."""
+    gallery = street_small.gallery[street_small.gallery.pid.isin(street_small.query.pid)][:size]
+    data = replace(street_small, gallery=gallery.reset_index(drop=True))
+    result = run(smoke(), data, results=tmp_path, **QUIET)
+    assert set(reranked(result, data)) == set(result.metrics)
+    query, images = rescoring.descriptors(result, data)
+    expected = metrics.evaluate_distances(rerank(query, images, *k), **labels_of(data))
+    assert reranked(result, data)["map"] == pytest.approx(100 * expected.map, abs=1e-3)
+    table = PAPERS["wrcanet"].table("table1")
+    said = comparison.caption(PAPERS["wrcanet"], "table1", [(row, result) for row in table.rows])
+    assert f"Re-ranked with k1 = {k[0]} and k2 = {k[1]}, as the gallery is too small for 20 and 6." in said
 
 
 @pytest.mark.parametrize(

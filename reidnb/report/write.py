@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..papers import find_paper
 from ..study import claims
-from ..study.comparison import beside_published, caption
+from ..study.comparison import FAILURES, beside_published, caption
 from ..study.plan import Runs, Settings, finished_rows, pairs, planned
 from .tables import save
 
@@ -15,8 +15,8 @@ from .tables import save
 def finished_tables(settings: Settings, log: Callable[[str], None] = print) -> int:
     """Write every table of the study from the runs that are finished, and the claims about them.
 
-    Returns how many experiments are not finished. A row without a run has no numbers of ours. A table that needs more
-    than its runs have kept is reported and left out.
+    Returns how many experiments are not finished. A row without a run, or whose run has not kept what the row needs,
+    has no numbers of ours. A table that cannot be made is reported, and the others are written.
     """
     missing: dict[str, str] = {}
     for paper, dataset in pairs(settings):
@@ -27,14 +27,17 @@ def finished_tables(settings: Settings, log: Callable[[str], None] = print) -> i
             if not runs:
                 continue
             try:
-                frame = beside_published(find_paper(paper), table, where, runs, settings.root or None)
-            except FileNotFoundError as error:
+                frame = beside_published(find_paper(paper), table, where, runs, settings.root or None, log)
+                _write_table(frame, paper, table, where, runs, settings)
+            except FAILURES as error:
                 log(f"no {table} of {paper}: {error}")
                 continue
-            _write_table(frame, paper, table, where, runs, settings)
             claimed.setdefault(where, {})[table] = runs
         for where, by_table in claimed.items():
-            _write_claims(paper, where, by_table, settings)
+            try:
+                _write_claims(paper, where, by_table, settings)
+            except FAILURES as error:
+                log(f"no claims of {paper}: {error}")
     for name, row in missing.items():
         log(f"not finished: {name} ({row})")
     return len(missing)

@@ -13,13 +13,15 @@ from ..evaluation.significance import Interval, bootstrap, over_seeds
 from ..files import results_dir
 from ..papers.experiments import experiments, test_set, train_set
 from ..papers.paper import Paper, Row, Table
-from ..rescoring import by_region, cross_domain, reranked
+from ..rescoring import by_region, cross_domain, limited_reranking, reranked
 from ..results import Run, weights_of
 from ..runs import run
 from ..training.experiment import Experiment
 from ..training.recipe import OneCycle
 
 METRICS = ("map", "rank1", "rank5", "rank10", "rank20")
+FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
+"""What one experiment or row may raise without ending the others."""
 AP = {
     "plain": "mAP: the mean of plain average precision.",
     "trapezoid": "mAP: by trapezoids under the precision-recall curve, as in Market-1501's original code.",
@@ -36,8 +38,10 @@ def caption(paper: Paper, table: str, runs: Sequence[tuple[Row, Run]], dataset: 
     first, described = runs[0][1].experiment, paper.table(table)
     seeds = len({run.experiment.seed for _, run in runs})
     title = f"{paper.title}, {described.title[0].lower()}{described.title[1:]}. {AP[described.ap]}"
-    beside = _beside(described, dataset or first.dataset, first, seeds)
-    return f"{title} {origin(runs, dataset)} {beside} {_computed(paper, described, dataset or first.dataset)}".strip()
+    limited = dict.fromkeys(limited_reranking(run) for row, run in runs if row.rerank)
+    where = dataset or first.dataset
+    beside = _beside(described, where, first, seeds), _computed(paper, described, where)
+    return " ".join(filter(None, (title, origin(runs, dataset), *limited, *beside)))
 
 
 def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
@@ -120,7 +124,12 @@ def run_table(
 
 
 def beside_published(
-    paper: Paper, table: str, dataset: str, runs: Sequence[tuple[Row, Run]], data_root: str | None = None
+    paper: Paper,
+    table: str,
+    dataset: str,
+    runs: Sequence[tuple[Row, Run]],
+    data_root: str | None = None,
+    log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """A table's rows with ``published_m``, ``ours_m`` (mean over seeds, percent), ``spread_m`` for each metric m.
 
@@ -138,7 +147,7 @@ def beside_published(
         {"row": name, "kind": "cited", **_prefixed("published", line)}
         for name, line in printed[printed.kind == "cited"].iterrows()
     ]
-    measured = scores(described, dataset, runs, data_root)
+    measured = scores(described, dataset, runs, data_root, log)
     for row in described.rows:
         of_row = measured[row.name]
         line = {"row": row.name, "kind": "run", "seeds": len(of_row)}
@@ -175,13 +184,24 @@ class Score:
 
 
 def scores(
-    table: Table, dataset: str, runs: Sequence[tuple[Row, Run]], data_root: str | None = None
+    table: Table,
+    dataset: str,
+    runs: Sequence[tuple[Row, Run]],
+    data_root: str | None = None,
+    log: Callable[[str], None] = print,
 ) -> dict[str, list[Score]]:
-    """The scores of each row of a table by its name, one for each run: none where the row was not run."""
+    """The scores of each row of a table by its name, one for each run: none where the row was not run.
+
+    A run that cannot be measured, for example because its weights were not kept, is named and left out.
+    """
     measure = _measure(table, dataset, data_root) if runs else None
     by_row: dict[str, list[Score]] = {row.name: [] for row in table.rows}
     for row, one in runs:
-        mean = measure(row, one)  # re-ranks where that is asked for
+        try:
+            mean = measure(row, one)  # re-ranks where that is asked for
+        except FAILURES as error:
+            log(f"{table.name}, {row.name}, seed {one.experiment.seed} is left out: {error}")
+            continue
         queries = {}
         if not (row.region or "->" in dataset):
             queries = _by_query(one.reranked_queries if row.rerank else one.queries, table.ap)

@@ -24,10 +24,7 @@ from ..training.experiment import Experiment
 from ..training.loop import history_of, make_accelerator
 from ..training.stepping import choose
 from . import plan as study
-from .comparison import by_definition
-
-FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
-"""What one experiment may raise without ending the others."""
+from .comparison import FAILURES, by_definition
 
 SHARED = 8
 """Small trainings that a job of the batch study runs one after another."""
