@@ -43,10 +43,18 @@ def counts(data: ReidData) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split").reset_index()
 
 
+def _learnt(data: ReidData) -> tuple[pd.DataFrame, str]:
+    """The images whose identities are counted, and what these are called: in a set to test on, the gallery's."""
+    if len(data.train):
+        return data.train, "training"
+    return data.gallery[data.gallery.pid > DISTRACTOR], "gallery"
+
+
 def distribution(data: ReidData) -> Figure:
     """Left, the number of images per training identity; right, the number of images per camera and split."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
-    numbers = data.train.groupby("pid").size()
+    table, kind = _learnt(data)
+    numbers = table.groupby("pid").size()
     # At most about twenty bins of equal width, with integers at their centres.
     width = int(np.ceil((numbers.max() - numbers.min() + 1) / 20))
     bins = np.arange(numbers.min(), numbers.max() + width + 1, width) - 0.5
@@ -55,7 +63,7 @@ def distribution(data: ReidData) -> Figure:
     label_right = numbers.median() < bins.mean()  # on the side where there is room
     words, place = f" median {numbers.median():.0f} ", (numbers.median(), 0.98)
     left.text(*place, words, transform=left.get_xaxis_transform(), va="top", ha="left" if label_right else "right")
-    left.set(title="Images of an identity", xlabel="images", ylabel="training identities")
+    left.set(title="Images of an identity", xlabel="images", ylabel=f"{kind} identities")
     left.set_ylim(top=1.18 * left.get_ylim()[1])  # room for the median's label
     for axis in (left.xaxis, left.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -78,7 +86,8 @@ def _by_camera(axes: Axes, data: ReidData) -> None:
 
 def cameras_and_identities(data: ReidData, count: int = 40) -> Figure:
     """Left, images per camera of the first training identities; right, number of identities common to two cameras."""
-    table = data.train.groupby(["camid", "pid"]).size().unstack(fill_value=0)
+    images, kind = _learnt(data)
+    table = images.groupby(["camid", "pid"]).size().unstack(fill_value=0)
     selected, cameras = table.iloc[:, :count], list(table.index)
     seen = (table > 0).astype(int).to_numpy()
     common = seen @ seen.T
@@ -87,7 +96,7 @@ def cameras_and_identities(data: ReidData, count: int = 40) -> Figure:
     most = max(1, int(np.percentile(selected, 98)))
     look = {"cmap": heatmaps.COLOURS, "aspect": "auto", "interpolation": "nearest"}
     picture = left.imshow(selected, vmin=0, vmax=most, **look)
-    left.set(title="Images by identity and camera", xlabel="training identity", ylabel="camera")
+    left.set(title="Images by identity and camera", xlabel=f"{kind} identity", ylabel="camera")
     at = np.arange(0, selected.shape[1], -(-selected.shape[1] // 8))
     left.set_xticks(at, selected.columns[at])
     bar = figure.colorbar(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython import get_ipython
-from IPython.display import Code
+from IPython.display import Code, Markdown
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -23,6 +23,9 @@ from ..papers.paper import Paper
 from ..results import Run
 from ..runs import load_model
 from . import page as report
+
+WITHHELD = "*Pictures of real people are not kept in this notebook; with the parameter `show_people=True` they are.*"
+"""What stands in the place of a figure with pictures of people."""
 
 
 def check_parameters() -> None:
@@ -87,26 +90,42 @@ def provenance(run: Run) -> pd.Series:
     return pd.Series(entries | {"packages": packages, "folder": run.folder.name}, name=run.experiment.paper)
 
 
-def publish(figure: Figure, name: str, dataset: str, title: str, caption: str) -> Figure:
-    """Keep a figure of the synthetic street in ``results/figures`` for the report; others are only shown.
-
-    A notebook that was executed on real data still contains what it showed, pictures of people included.
-    """
+def publish(
+    figure: Figure, name: str, dataset: str, title: str, caption: str, show_people: bool = False
+) -> Figure | Markdown:
+    """Keep a figure of the synthetic street in ``results/figures`` for the report, and return it as ``displayed``."""
     if dataset in catalog.STREETS:
         report.save_figure(figure, results_dir(), f"{name}-{dataset}", title=title, caption=caption)
+    return displayed(figure, dataset, show_people)
+
+
+def displayed(figure: Figure, dataset: str, show_people: bool = False) -> Figure | Markdown:
+    """What a notebook shows of a figure, and so what a saved copy of it holds.
+
+    Curves and other plots are shown in any case. A figure with pictures of a real data set ('a->b': of either) is shown
+    only if ``show_people``; otherwise a sentence stands in its place.
+    """
     plt.close(figure)  # the notebook draws what a cell returns; an open figure it would draw again
-    return figure
+    if show_people or not _has_pictures(figure) or set(dataset.split("->")) <= set(catalog.STREETS):
+        return figure
+    return Markdown(WITHHELD)
+
+
+def _has_pictures(figure: Figure) -> bool:
+    """Whether a figure has a picture: colours pixel by pixel, or a map without axes, which may show somebody."""
+    images = [(axes, image) for axes in figure.axes for image in axes.get_images()]
+    return any(np.ndim(image.get_array()) == 3 or not axes.axison for axes, image in images)
 
 
 def people(data: catalog.ReidData, count: int = 10) -> Figure:
-    """A sample sheet: one training identity a column, one camera a row."""
-    chosen = sorted(data.train.pid.unique())[:count]
-    cameras = sorted(data.train.camid.unique())
+    """A sample sheet: one training identity (of the gallery, in a set to test on) a column, one camera a row."""
+    table = data.train if len(data.train) else data.gallery[data.gallery.pid > catalog.DISTRACTOR]
+    chosen = sorted(table.pid.unique())[:count]
+    cameras = sorted(table.camid.unique())
     rows = []
     for camera in cameras:
-        seen = data.train[data.train.camid == camera].drop_duplicates("pid").set_index("pid")
-        index = [data.train.index[data.train.path == seen.path[p]][0] if p in seen.index else -1 for p in chosen]
-        rows.append(list(read_images(data.train, index)))
+        first = table.assign(row=range(len(table)))[table.camid == camera].drop_duplicates("pid").set_index("pid").row
+        rows.append(list(read_images(table, first.reindex(chosen, fill_value=-1).to_numpy())))
     return heatmaps.grid(rows, [f"camera {c}" for c in cameras], [f"id {p}" for p in chosen])
 
 

@@ -1,10 +1,18 @@
 """Every notebook, executed by papermill from another working directory, and how it is committed."""
 
+import base64
+import io
 import json
 from pathlib import Path
 
+import numpy as np
 import papermill
 import pytest
+from miniatures import SPLITS, market_like
+from PIL import Image
+
+from reidnb.files import results_dir
+from reidnb.report import show
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 SMOKE = {"profile": "smoke", "dataset": "street-small"}
@@ -19,6 +27,63 @@ def test_runs_from_any_folder(path, tmp_path, monkeypatch):
     cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
     pictures = [o for c in cells for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
     assert pictures, "a notebook shows at least one figure"
+
+
+WITH_PEOPLE = [path for path in NOTEBOOKS if path.stem != "performance"]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory, street_small) -> Path:
+    """A folder that could be anybody's: the package cannot know that its people, all magenta, are not real."""
+    root = tmp_path_factory.mktemp("data") / "people"
+    market_like(root, street_small, ".png")
+    joints, random = {}, np.random.default_rng(0)
+    for split in SPLITS:
+        files = sorted((root / split).iterdir())
+        for file in files:
+            grey = np.asarray(Image.open(file).convert("L")) // 8
+            Image.fromarray(np.stack([255 - grey, grey, 255 - grey], 2)).save(file)
+        places = np.stack(
+            [random.uniform(4, 28, (len(files), 17)), np.tile(np.linspace(4, 60, 17), (len(files), 1))], 2
+        )
+        joints[split] = np.concatenate([places, np.ones((len(files), 17, 1))], 2)
+        joints[f"{split}_names"] = np.array([file.name for file in files])
+    np.savez(root / "joints.npz", **joints)
+    return root
+
+
+def magenta(notebook: Path) -> list[bool]:
+    """For each picture that a notebook holds, whether people are in it."""
+    cells = json.loads(notebook.read_text())["cells"]
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    assert not any("<img" in "".join(data.get("text/html", "")) for data in outputs)
+    assert not any(kind.startswith("image/") and kind != "image/png" for data in outputs for kind in data)
+    found = []
+    for data in outputs:
+        if "image/png" in data:
+            red, green, blue = np.moveaxis(
+                np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")).astype(int), 2, 0
+            )
+            found.append(bool(((red > 150) & (blue > 150) & (green < 70)).sum() > 20))
+    return found
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+@pytest.mark.parametrize("path", WITH_PEOPLE, ids=lambda p: p.stem)
+def test_real_people_are_in_a_saved_notebook_only_if_asked_for(path, real, tmp_path):
+    """Plots and tables are kept in both."""
+    parameters = {"profile": "smoke", "dataset": "folder", "data_root": str(real)}
+    found = {}
+    for asked in (False, True) if path.stem in ("data", "start") else (False,):
+        papermill.execute_notebook(
+            str(path), str(tmp_path / "out.ipynb"), parameters | {"show_people": asked}, progress_bar=False
+        )
+        found[asked] = magenta(tmp_path / "out.ipynb")
+        assert (show.WITHHELD in json.dumps(json.loads((tmp_path / "out.ipynb").read_text()))) != asked
+    assert found[False] and not any(found[False])
+    assert any(found.get(True, [True])), "without people in it, the data set would prove nothing"
+    assert not list(results_dir().glob("figures/*folder*"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

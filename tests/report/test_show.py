@@ -1,7 +1,49 @@
-"""What the notebooks show of a paper's networks."""
+"""What the notebooks show of a paper's networks, and what they keep of a figure."""
 
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from IPython.display import Markdown
+
+from reidnb.figures import heatmaps
 from reidnb.papers import PAPERS
 from reidnb.report import show
+
+PERSON = np.full((16, 8, 3), 90, np.uint8)
+
+
+def plot():
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    return figure
+
+
+def matrix():
+    figure, axes = plt.subplots()
+    axes.imshow(np.eye(3))
+    return figure
+
+
+FIGURES = {
+    "people": (lambda: heatmaps.grid([[PERSON]]), True),
+    "maps of people": (lambda: heatmaps.grid([[PERSON[..., 0]]]), True),
+    "curves": (plot, False),
+    "a matrix": (matrix, False),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("dataset", ["market1501", "folder-street", "street->market1501", "market1501_part"])
+def test_pictures_of_a_real_data_set_are_withheld(name, dataset):
+    make, has_pictures = FIGURES[name]
+    assert isinstance(show.displayed(make(), dataset), Markdown) == has_pictures
+    assert not isinstance(show.displayed(make(), dataset, show_people=True), Markdown)
+
+
+@pytest.mark.parametrize("dataset", ["street", "street->street-other"])
+def test_the_street_is_always_shown(dataset):
+    figure = FIGURES["people"][0]()
+    assert show.displayed(figure, dataset) is figure and not plt.get_fignums()
 
 
 def test_weak_reverse_attention_costs_a_second_pass_and_no_parameter():
