@@ -3,10 +3,12 @@
 Each finished run is kept in ``results/runs/<key>``; an interrupted study resumes where it stopped.
 """
 
+import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +35,7 @@ from .training import distributed, tracking
 from .training.experiment import Experiment, to_json
 from .training.extract import extract
 from .training.loop import make_accelerator, train
+from .training.profiles import SMALLER
 from .training.recipe import Recipe
 from .training.stepping import CHOICES, choose
 
@@ -82,7 +85,10 @@ def run(
             if not distributed.broadcast(result.is_finished, accelerator):
                 if accelerator.is_main_process:
                     clear(result.folder)
-                with tracking.tracked(accelerator, experiment, result.folder.name):
+                with (
+                    tracking.tracked(accelerator, experiment, result.folder.name),
+                    threads_for(experiment, accelerator),
+                ):
                     _train_and_evaluate(experiment, data, result.folder, accelerator, keep, step, after_epoch, log)
     # The checkpoint of this run, or of one that was killed before it could remove it.
     if distributed.is_main_process() and result.checkpoint.exists():
@@ -100,6 +106,23 @@ def finished(experiment: Experiment, data: ReidData, results: Path | None = None
 def run_of(experiment: Experiment, data: ReidData, results: Path | None = None) -> Run:
     """The experiment's run, finished or not; nothing is created on disk."""
     return Run((results or results_dir()) / "runs" / key(experiment, data))
+
+
+@contextmanager
+def threads_for(experiment: Experiment, accelerator: Accelerator) -> Iterator[None]:
+    """One thread for a narrow network on a CPU, unless ``OMP_NUM_THREADS`` decides; the number is restored.
+
+    A narrow network's steps are so short that threads mostly wait for each other: on a machine with other work, two
+    were ten times slower than one. As the number depends on the network alone, a run has the same result each time.
+    """
+    before = torch.get_num_threads()
+    narrow = {name for sizes in SMALLER.values() for name in sizes.values()}
+    if accelerator.device.type == "cpu" and experiment.backbone in narrow and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _train_and_evaluate(
@@ -139,7 +162,7 @@ def _train_and_evaluate(
     )
     start = time.perf_counter()
     query, gallery = (
-        extract_descriptors(model, images[split], recipe, accelerator, boxes[split]) for split in SPLITS[1:]
+        extract_descriptors(model, images[split], recipe, accelerator, boxes[split], log=log) for split in SPLITS[1:]
     )
     if not accelerator.is_main_process:
         return
@@ -205,10 +228,10 @@ def boxes_of(experiment: Experiment, data: ReidData) -> dict[str, np.ndarray | N
 
 
 def extract_descriptors(
-    model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, boxes=None, change=None
+    model: nn.Module, images: np.ndarray, recipe: Recipe, accelerator, boxes=None, change=None, log=print
 ) -> torch.Tensor:
     """The descriptors with which the recipe's test ranks images."""
-    options = {"flip": recipe.flip_test, "unit": recipe.normalise_test, "change": change}
+    options = {"flip": recipe.flip_test, "unit": recipe.normalise_test, "change": change, "log": log}
     return extract(model, images, accelerator=accelerator, boxes=boxes, **options)
 
 

@@ -237,3 +237,19 @@ def test_provenance_says_what_was_left_out(street_small, tmp_path):
     data = replace(street_small, remarks=(Remark(3, "files of other kinds (.txt) left out of query", "a.txt"),))
     result = run(smoke(), data, results=tmp_path, **QUIET)
     assert result.provenance["data"] == ["3 files of other kinds (.txt) left out of query, such as a.txt"]
+
+
+@pytest.mark.parametrize(("variable", "backbone", "expected"), [("", None, 1), ("2", None, 3), ("", "resnet18", 3)])
+def test_a_narrow_network_trains_on_one_thread(monkeypatch, variable, backbone, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    if not variable:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    experiment = smoke() if backbone is None else replace(smoke(), backbone=backbone)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with runs.threads_for(experiment, make_accelerator(cpu=True)):
+            assert torch.get_num_threads() == expected
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from ..files import cache_dir, create_once, write_atomically
+from ..progress import with_progress
 
 PIECE = 1024
 """Images that are decoded before each write."""
@@ -136,7 +137,7 @@ def _decode_all(paths: list[str], size: tuple[int, int], target: Path) -> None:
     # The file is written, not mapped: on a full disk a write raises an error, whereas a mapped file kills the process.
     with target.open("wb") as file, ThreadPoolExecutor() as pool:  # Pillow releases the GIL
         np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(paths), PIECE):
+        for start in with_progress(range(0, len(paths), PIECE), f"decoding {len(paths):,} images (first use only)"):
             file.writelines(pool.map(decode_one, paths[start : start + PIECE]))
     if broken:
         raise ValueError(f"{len(broken)} of {len(paths)} images cannot be decoded:\n" + "\n".join(sorted(broken)))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..data.augment import mirror, normalise
 from ..data.pixels import upload
+from ..progress import with_progress
 
 
 @torch.inference_mode()
@@ -24,6 +25,7 @@ def extract(
     flip: bool = False,
     unit: bool = False,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
+    log: Callable[[str], None] = print,
 ) -> Tensor:
     """Descriptors (N, D), float32, of decoded images (N, H, W, 3).
 
@@ -31,14 +33,15 @@ def extract(
     descriptors are; otherwise they are on the CPU.
 
     ``boxes`` (N, n, 4) as in ``train``; ``flip`` adds the mirror image's descriptor; ``unit`` then L2-normalises;
-    ``change`` is applied to each batch of images. Several processes divide the images among them; each returns all
-    descriptors.
+    ``change`` is applied to each batch of images; ``log`` gets lines of progress. Several processes divide the images
+    among them; each returns all descriptors.
     """
     torch.backends.cudnn.benchmark = False  # no search: batches are few, and the last one has another size
     model.eval()
     model.to(device=accelerator.device, memory_format=torch.channels_last)
     descriptors, processes, process = None, accelerator.num_processes, accelerator.process_index
-    for start in range(0, len(pixels), batch * processes):
+    starts = range(0, len(pixels), batch * processes)
+    for start in with_progress(starts, f"descriptors of {len(pixels):,} images", log if process == 0 else None):
         rows = np.arange(start, min(start + batch * processes, len(pixels)))
         # Equally many images for each process; the last one is repeated where the batch does not divide.
         by_process = np.pad(rows, (0, -len(rows) % processes), "edge").reshape(processes, -1)

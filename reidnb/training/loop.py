@@ -16,11 +16,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..data.augment import apply, draw, move
 from ..data.pixels import reader, upload
 from ..files import write_atomically
+from ..progress import with_progress
 from . import distributed
 from .recipe import Recipe, epoch_batches, learning_rate, make_optimizer
 from .stepping import Stepper, choose, forget, set_rate
@@ -130,9 +130,8 @@ def train_one_epoch(
     varies slightly. Raises what ``train`` raises.
     """
     losses, start = [], time.perf_counter()
-    # None: a progress bar in a terminal only; notebooks and log files get one line per epoch.
-    silent = None if accelerator.is_main_process else True
-    for number, index in enumerate(tqdm(batches, disable=silent, leave=False, desc=f"epoch {epoch + 1}")):
+    log = stepper.log if accelerator.is_main_process else None
+    for number, index in enumerate(with_progress(batches, f"epoch {epoch + 1}", log)):
         # Only the check of the losses synchronises the GPU.
         set_rate(stepper.optimizer, learning_rate(recipe, epoch + number / steps))
         try:
