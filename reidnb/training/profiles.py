@@ -45,7 +45,7 @@ def at_profile(experiment: Experiment, profile: str, weights: str | None = None)
             weights, a few epochs of AdamW with one cycle and one rate for all parameters: minutes on two CPU cores.
             On the street, which is easier: a ResNet-10 of a quarter of the width, images of a quarter of the height and
             width, weights pretrained on another street's people: a quarter of a minute
-    smoke   a tiny ResNet, tiny images, two epochs: seconds, for tests
+    smoke   a tiny ResNet, tiny images, two epochs: seconds, for tests. ``catalog.resolve`` takes a part of a real set
     """
     if profile not in PROFILES:
         raise ValueError(f"unknown profile {profile!r}: known are {', '.join(PROFILES)}")

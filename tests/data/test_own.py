@@ -245,3 +245,27 @@ def test_own_folders_are_listed(tmp_path):
     assert frame.state["folder-shop"] == "4 training images of 2 identities, 4 queries, 4 gallery images"
     assert frame.state["folder-viper"] == "0 training images (a set to test on), 1 queries, 1 gallery images"
     assert present(tmp_path / "shop").name.tolist() == ["folder-shop"]
+
+
+def test_the_documented_tables_come_in(tmp_path, monkeypatch):
+    """The lines of docs/your-own-data.md for VIPeR, CUHK01 and a flat folder, run in folders of these layouts."""
+    documented = (Path(__file__).parents[2] / "docs" / "your-own-data.md").read_text()
+    code = documented.partition("```python\n")[2].partition("```")[0]
+    first, viper, cuhk01, flat = code.split("\n# ")
+    layouts = {
+        "viper": (viper, [f"cam_{c}/{n:03d}_{angle}.bmp" for n in range(4) for c, angle in (("a", 45), ("b", 90))]),
+        "cuhk01": (cuhk01, [f"campus/{pid:04d}{view:03d}.png" for pid in (1, 2) for view in (1, 2, 3, 4)]),
+        "flat": (flat, [f"{pid:04d}_c{camera}_x.jpg" for pid in (1, 2) for camera in (1, 2)]),
+    }
+    sizes = {}
+    for name, (lines, files) in layouts.items():
+        for file in files:
+            picture(tmp_path / name / file)
+        monkeypatch.chdir(tmp_path / name)
+        exec(f"{first}\n# {lines}", {})
+        data = catalog.read(f"folder-{name}", tmp_path)
+        sizes[name] = (len(data.train), len(data.query), len(data.gallery))
+        assert sorted(set(data.query.pid)) == sorted(set(data.gallery.pid)) and not set(data.query.pid) & set(
+            data.train.pid
+        )
+    assert sizes == {"viper": (4, 2, 2), "cuhk01": (0, 4, 4), "flat": (0, 2, 2)}
