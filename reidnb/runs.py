@@ -24,6 +24,7 @@ from torch import nn
 
 from . import __version__, pose, weight_files
 from .data import pixels
+from .data.catalog import PART
 from .data.dataset import SINGLE_SHOT, ReidData, of_little_use
 from .evaluation import metrics
 from .evaluation.scores import check_rankable, labels_of, score, summarise
@@ -73,7 +74,7 @@ def run(
     if not len(data.train):
         raise ValueError(
             f"{data.name} in {data.root} has no training images: train on another data set and test on this one,"
-            f" as in dataset = 'market1501->{data.name}'"
+            f" as in dataset = 'market1501->{data.name.removesuffix(PART)}'"
         )
     result = run_of(experiment, data, results)
     if planned not in ("", result.folder.name):

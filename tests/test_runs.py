@@ -253,3 +253,13 @@ def test_a_narrow_network_trains_on_one_thread(monkeypatch, variable, backbone, 
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("paper", ["wrcanet", "attention_driven"])
+def test_a_set_to_test_on_is_tested_on(street_small, tmp_path, paper):
+    """With all of the street's joints, too: typical poses come from the package where no training image has any."""
+    experiment = one_experiment(PAPERS[paper], {}, {}, "street-small", "smoke")
+    trained = run(experiment, street_small, results=tmp_path, **QUIET)
+    tested = replace(street_small, name="folder-viper", train=street_small.train[:0])
+    found = rescoring.cross_domain(trained, street_small, tested)
+    assert found["queries"] == trained.metrics["queries"] and 0 < found["map"] <= 100
