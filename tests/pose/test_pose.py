@@ -74,7 +74,7 @@ def test_mirroring_twice_changes_nothing(joints, width):
 
 
 def test_boxes_are_equations_1_and_2_by_hand():
-    boxes = pose.boxes(standing()[None], SIZE)[0]
+    boxes = pose.boxes(standing()[None], SIZE, beta=0.1)[0]
     # P1: y 18..34, so the top is 2*18-34 = 2. P4: y 128..170, so the bottom is (4*170-128)/3 = 184. H = 182.
     # The mean of x is 50, H/4 = 45.5, wider than the wrists at 30 and 70. beta = H/10 = 18.2.
     assert boxes[:, [0, 2]] == pytest.approx(np.tile([4.5, 95.5], (5, 1)))
@@ -135,7 +135,7 @@ def test_boxes_of_the_mirror_image_are_mirrored(joints):
 
 
 def test_a_part_outside_of_the_image_gets_its_strip():
-    boxes = pose.boxes(standing()[None], np.array([[100, 100]]))[0]  # cut below the hips: no lower leg is left
+    boxes = pose.boxes(standing()[None], np.array([[100, 100]]), beta=0.1)[0]  # cut below the hips: no lower leg
     assert boxes[4].tolist() == [0, 75, 100, 100]
     assert boxes[3, 1:].tolist() == pytest.approx([71.8, 95.5, 100])
 

@@ -21,13 +21,13 @@ from ...data.dataset import DISTRACTOR
 from ...data.samples import distinct_queries, read_images
 from ...evaluation.scores import evaluate
 from ...figures.pose import SHOWN
+from ...pose import BETA
 from ...rescoring import descriptors
 from ...results import Run
 from ...runs import boxes_of, load_model
 from ...training.extract import extract
 from ...training.loop import make_accelerator
 from .branches import PARTS, STRIPS
-from .network import BETA
 
 NOTHING = "nothing"
 

@@ -17,13 +17,12 @@ from ...models.backbone import street_weights
 from ...models.losses import id_loss
 from ...models.options import check
 from ...models.output import Output
+from ...pose import BETA
 from ...weight_files import read_state
 from .branches import ATTENTION_WIDTHS, BODY_WIDTHS, PARTS, STRIPS, Branches, cut
 
 SHAPES = {"five-branch": 1.0, "five-branch-half": 0.5, "five-branch-quarter": 0.25, "five-branch-eighth": 0.125}
 """Width of each network as a fraction of table 1's channels. The narrow ones serve two CPU cores and tests."""
-BETA = 5 / 48
-"""Overlap of neighbouring boxes, as a fraction of the body's height H, with which the printed results were obtained."""
 REDUCED = (256, 128)
 """FC_reduce of table 1: feature dimensions of the whole body and of a part."""
 ALL_FEATURES = REDUCED[0] + 4 * REDUCED[1]
