@@ -18,7 +18,7 @@ LEVELS = (
     ("papers",),
     ("runs", "results", "rescoring"),
     ("study", "benchmarks", "papers.figures", "papers.analysis"),
-    ("report",),
+    ("report", "explore"),
     ("__main__",),
 )
 """Where a part of the package stands: it imports from its own level and those before it."""
