@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DynamoBackend
+from safetensors.torch import load_file
 from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
@@ -204,18 +205,34 @@ def _save_run(
     write_json(folder / "metrics.json", summarise(scores))
 
 
-def load_model(run: Run, data: ReidData) -> nn.Module:
+def load_model(run: Run, data: ReidData | None = None) -> nn.Module:
     """A finished run's trained network, in evaluation mode, on the CPU.
 
-    Raises FileNotFoundError for a run that was saved without its weights.
+    Without ``data``, its training set, the identities are counted in the weights. Raises FileNotFoundError for a run
+    that was saved without its weights.
     """
     if not (run.folder / "model.safetensors").exists():
         raise FileNotFoundError(
             f"{run.folder} was kept without model.safetensors: remove it and train again with keep='weights'"
         )
-    model = build(replace(run.experiment, weights=""), data.train_ids)
+    experiment = replace(run.experiment, weights="")
+    model = build(experiment, data.train_ids if data else trained_identities(run))
     load_weights(model, run.folder / "model.safetensors")
     return model.eval()
+
+
+def trained_identities(run: Run) -> int:
+    """The number of training identities, from the shapes of a run's weights: each classifier has a row for each.
+
+    Raises ValueError when these weights cannot be those of the run's experiment.
+    """
+    saved = load_file(run.folder / "model.safetensors")
+    built = build(replace(run.experiment, weights=""), 2).state_dict()
+    pairs = [(saved[name].shape, value.shape) for name, value in built.items() if name in saved]
+    counts = {n for one, other in pairs for n, m in zip(one, other, strict=False) if n != m}
+    if len(counts) > 1 or any(len(one) != len(other) for one, other in pairs):
+        raise ValueError(f"{run.folder / 'model.safetensors'} does not hold the network of experiment.json beside it")
+    return counts.pop() if counts else 2
 
 
 def boxes_of(experiment: Experiment, data: ReidData) -> dict[str, np.ndarray | None]:

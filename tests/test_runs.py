@@ -1,11 +1,13 @@
 """Experiments, their keys and their folders."""
 
+import shutil
 from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import reidnb
 from reidnb import rescoring, runs
@@ -18,7 +20,7 @@ from reidnb.papers import PAPERS
 from reidnb.papers.experiments import checked, key, one_experiment
 from reidnb.rescoring import reranked
 from reidnb.results import Run
-from reidnb.runs import load_model, run
+from reidnb.runs import load_model, run, trained_identities
 from reidnb.study import comparison
 from reidnb.training.experiment import Experiment
 from reidnb.training.loop import make_accelerator
@@ -216,6 +218,21 @@ def test_trained_weights_load_into_a_new_network(finished, street_small):
     model = load_model(finished, street_small)
     assert not model.training
     assert np.isfinite(model(torch.randn(2, 3, 64, 32)).descriptor.detach().numpy()).all()
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_run_loads_without_its_training_set(paper, street_small):
+    finished = run(one_experiment(PAPERS[paper], {}, {}, "street-small", "smoke"), street_small, **QUIET)
+    assert trained_identities(finished) == street_small.train_ids == 8
+    alone, beside = load_model(finished).state_dict(), load_model(finished, street_small).state_dict()
+    assert alone.keys() == beside.keys() and all(torch.equal(alone[name], beside[name]) for name in alone)
+
+
+def test_weights_of_another_network_are_refused(finished, tmp_path):
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    save_file({"backbone.stem.0.weight": torch.zeros(3, 5, 7, 9)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model.safetensors does not hold the network of experiment.json"):
+        load_model(Run(tmp_path))
 
 
 def test_a_single_camera_is_refused_before_training(tmp_path, street_small, monkeypatch):

@@ -77,7 +77,9 @@ def by_cameras(query: Tensor, gallery: Tensor, data: ReidData) -> pd.DataFrame:
     query, gallery = descriptors(query, gallery)
     labels = labels_of(data)
     rows, columns = np.unique(labels["query_camids"]), np.unique(labels["gallery_camids"])
-    table = pd.DataFrame(np.nan, pd.Index(rows, name="camera of the query"), pd.Index(columns, name="of the gallery"))
+    table = pd.DataFrame(
+        np.nan, pd.Index(rows, name="camera of the query"), pd.Index(columns, name="camera of the gallery")
+    )
     for row in rows:
         for column in columns[columns != row]:
             asked, ranked = labels["query_camids"] == row, labels["gallery_camids"] == column

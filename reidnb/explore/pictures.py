@@ -1,0 +1,171 @@
+"""Pictures of the explorer: thumbnails as text for a web page, plots, and the heat maps of a query and a match."""
+
+import base64
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+import torch.nn.functional as F
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+
+from ..data import pixels
+from ..data.augment import normalise
+from ..data.samples import SHOWN
+from ..figures import heatmaps, style
+from .distances import Pairs, area, roc
+
+HIDDEN = np.full((*SHOWN, 3), 214, np.uint8)
+"""Shown in place of a picture of a real person."""
+SHAPES = ("border-radius:50%", "", "clip-path:polygon(50% 0,100% 100%,0 100%)")
+"""Circle, square, triangle."""
+MAP_STYLE = (
+    ".reid-map{width:640px;max-width:96%;height:560px;border:1px solid #ddd;background:#fff;padding:22px;"
+    "box-sizing:border-box}.reid-map>div{position:relative;width:100%;height:100%}"
+    ".reid-map i{position:absolute;width:14px;height:14px;margin:-7px}.reid-map i:hover{z-index:9}"
+    ".reid-map b{position:absolute;inset:0}.reid-map u{display:none;position:absolute;padding:3px;background:#fff;"
+    "border:1px solid #222;font:12px/16px sans-serif;color:#222;text-decoration:none;white-space:nowrap;"
+    f"width:{max(SHOWN[1], 76)}px;text-align:center}}.reid-map i:hover u{{display:block}}"
+    f".reid-map img{{width:{SHOWN[1]}px;height:{SHOWN[0]}px;max-width:none;display:block;margin:auto}}"
+)
+
+
+@lru_cache(4096)
+def thumbnail(path: str) -> str:
+    """An image file at the size of figures, as a data URI. Raises OSError for a file that is no image."""
+    return data_uri(pixels.read([path], SHOWN)[0])
+
+
+def data_uri(image: np.ndarray) -> str:
+    """An image (H, W, 3) uint8 as the text of a JPEG's data URI."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG at the resolution of a screen; the figure is closed."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=90, bbox_inches="tight", pad_inches=0.06)
+    plt.close(figure)
+    return file.getvalue()
+
+
+def pair_maps(model: nn.Module, images: np.ndarray, boxes: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Heat maps (2, H, W) of two images (2, H, W, 3) uint8, by name, on the CPU.
+
+    'heat' explains each image's descriptor, 'agreement' the cosine similarity to the other image's descriptor: LayerCAM
+    at the network's last stage (``figures.cam``), the other descriptor held fixed, as in Stylianou et al. 2019. Spatial
+    attention maps of the network, (2, 1, h, w), follow under their names in its output. ``boxes`` (2, 5, 4) are the
+    regions of a network that takes some.
+    """
+    from ..figures.cam import cam  # its import takes seconds
+
+    inputs = {} if boxes is None else {"boxes": torch.from_numpy(np.array(boxes))}
+    batch = normalise(torch.from_numpy(images))
+
+    def describe(x: Tensor) -> Tensor:
+        # Grad-cam also describes a single empty image, which gets the regions of the first.
+        return model(x, **{name: value[: len(x)] for name, value in inputs.items()}).descriptor
+
+    with torch.inference_mode():
+        output = model.eval()(batch, **inputs)
+    fixed = output.descriptor.clone()
+    result = {"heat": cam(model, model.last_stage, batch, forward=describe)}
+    swapped = {name: value.flip(0) for name, value in inputs.items()}
+    result["agreement"] = np.concatenate(
+        [_agreement(model, cam, batch[n : n + 1], fixed[1 - n], inputs if n == 0 else swapped) for n in range(2)]
+    )
+    spatial = {name: x for name, x in output.maps.items() if x.ndim == 4 and x.shape[1] == 1 and x.shape[2] > 1}
+    # The body's masks lie over its box, not over the image.
+    return result | {name: x[:, 0].float().numpy() for name, x in spatial.items() if not inputs and name != "mu"}
+
+
+def _agreement(model: nn.Module, cam, image: Tensor, other: Tensor, inputs: dict[str, Tensor]) -> np.ndarray:
+    """The heat map (1, H, W) of one image's similarity to another's descriptor (D,)."""
+    own = {name: value[:1] for name, value in inputs.items()}
+    return cam(
+        model,
+        model.last_stage,
+        image,
+        forward=lambda x: model(x, **own).descriptor,
+        target=lambda descriptor: F.cosine_similarity(descriptor, other, dim=0),
+    )
+
+
+def pair_figure(images: np.ndarray, maps: dict[str, np.ndarray], names: Sequence[str] = ("query", "result")) -> Figure:
+    """A row for each of two images (2, H, W, 3) uint8: the image, then each of ``pair_maps`` over it."""
+    rows = [[image] + [heatmaps.overlay(image, heat[n]) for heat in maps.values()] for n, image in enumerate(images)]
+    return heatmaps.grid(rows, list(names), ["image", *maps], width=1.05)
+
+
+def distances_figure(pairs: Pairs, threshold: float) -> Figure:
+    """The distances of matches and of other pairs, and the ROC, with the threshold in both."""
+    curve = roc(pairs)
+    here = curve.iloc[(curve.threshold - threshold).abs().argmin()]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(1.35, 1), layout="constrained")
+    every = max(1, len(pairs.matches) // 100)  # a hundred bars are readable, the ROC keeps all bins
+    edges = pairs.edges[::every]
+    looks = {"matches": (style.PALETTE[0], "-"), "others": (style.PALETTE[1], "--")}
+    for name, (colour, dash) in looks.items():
+        counts = np.add.reduceat(getattr(pairs, name), np.arange(0, len(pairs.matches), every))[: len(edges)]
+        heights = counts / max(counts.sum(), 1)
+        label = f"{'the same person' if name == 'matches' else 'another person'} ({counts.sum():,} pairs)"
+        left.stairs(heights, np.r_[edges, pairs.edges[-1]][: len(heights) + 1], color=colour, fill=True, alpha=0.18)
+        left.stairs(
+            heights, np.r_[edges, pairs.edges[-1]][: len(heights) + 1], color=colour, linestyle=dash, lw=2, label=label
+        )
+    left.axvline(threshold, color=style.INK, lw=1.5)
+    used = np.flatnonzero(pairs.matches + pairs.others)
+    left.set(xlim=(pairs.edges[used[0]], pairs.edges[used[-1] + 1]), ylim=(0, None), yticks=[])
+    left.set(xlabel="distance of the descriptors", ylabel="fraction of the pairs", title="Distances")
+    left.legend(loc="upper left", fontsize=style.SIZE - 2)
+    left.set_ylim(0, left.get_ylim()[1] * 1.3)  # room for the legend
+    right.plot(curve.accepted_others, curve.accepted_matches, color=style.PALETTE[0])
+    right.plot([0, 1], [0, 1], color=style.MUTED, lw=1, linestyle=":")
+    right.plot(here.accepted_others, here.accepted_matches, "o", color=style.INK, markersize=9)
+    right.set(xlabel="other persons accepted", ylabel="matches accepted", title=f"ROC, area {area(curve):.3f}")
+    right.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    return figure
+
+
+def cameras_figure(table: pd.DataFrame) -> Figure:
+    """mAP in percent for each camera of the query (rows) and of the gallery (columns); grey where there is none."""
+    side = 0.75 * max(table.shape) + 1.8
+    figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    axes.set_facecolor("#E4E4E4")
+    sns.heatmap(
+        table, annot=True, fmt=".0f", cmap="cividis", square=True, linewidths=1.5, ax=axes, cbar_kws={"label": "mAP, %"}
+    )
+    axes.grid(visible=False)
+    axes.set(title="mAP by cameras")
+    axes.tick_params(length=0, rotation=0)
+    return figure
+
+
+def map_page(places: np.ndarray, images: pd.DataFrame, pictures: Sequence[str]) -> str:
+    """The map of descriptors as HTML: a mark for each image, in the colour and shape of its identity.
+
+    places     (N, 2) in [0, 1]
+    images     a row for each, with pid, camid and split; queries have a black edge
+    pictures   data URIs, shown by the browser alone when the pointer is on a mark
+    """
+    look = {pid: (style.PALETTE[n % 6], SHAPES[n // 6 % 3]) for n, pid in enumerate(images.pid.unique())}
+    marks = []
+    for (x, y), image, picture in zip(places, images.itertuples(), pictures, strict=True):
+        colour, shape = look[image.pid]
+        edge = style.INK if image.split == "query" else "#fff"
+        # The card opens towards the middle, so that nothing is cut off at the edge.
+        side, up = "left:18px" if x < 0.5 else "right:18px", f"top:{-SHOWN[0] * (1 - y):.0f}px"
+        marks.append(
+            f"<i style='left:{100 * x:.2f}%;top:{100 - 100 * y:.2f}%'><b style='background:{edge};{shape}'></b>"
+            f"<b style='background:{colour};{shape};scale:.72'></b>"
+            f"<u style='{side};{up}'><img src='{picture}'>id {image.pid}, c{image.camid}</u></i>"
+        )
+    return f"<style>{MAP_STYLE}</style><div class='reid-map'><div>{''.join(marks)}</div></div>"
