@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--publish", action="store_true", help="then replace the committed tables and figures, in results/reference"
     )
     report.add_argument("--study", type=json.loads, help="settings as in the Snakefile: its tables are written first")
+    _add_use(verbs)
     verbs.add_parser("clean", help="remove the cache of images and compiled kernels; runs are kept")
     chosen = parser.parse_args(arguments)
     try:
@@ -64,6 +65,23 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"reidnb: {error}", file=sys.stderr)
         return 1
     return int(bool(failed))
+
+
+def _add_use(verbs: argparse._SubParsersAction) -> None:
+    """The verbs that use a trained network on one's images."""
+    model = "a finished run (its folder, or the folder's name in results/runs), or a ResNet's weights file"
+    one = verbs.add_parser("extract", help="write the descriptors of a folder of images")
+    one.add_argument("images", type=Path, help="a folder, or one image")
+    one.add_argument("--model", required=True, help=model)
+    one.add_argument("--output", type=Path, required=True, help="a .npz or .parquet file")
+    one = verbs.add_parser("search", help="list the images of a gallery that are nearest to a query")
+    one.add_argument("query", type=Path, help="an image")
+    one.add_argument("gallery", type=Path, help="a folder of images, or a file that extract wrote")
+    one.add_argument("--model", required=True, help=model)
+    one.add_argument("--top", type=int, default=10, help="length of the list")
+    one = verbs.add_parser("export", help="write a run's network as ONNX or TorchScript, and compare the outputs")
+    one.add_argument("--model", required=True, help=model)
+    one.add_argument("--output", type=Path, required=True, help="an .onnx or .pt file")
 
 
 def _data(chosen: argparse.Namespace) -> bool:
@@ -215,6 +233,32 @@ def _weights(chosen: argparse.Namespace) -> None:
         print(f"described in {weight_files.describe(path, chosen.describe, results_dir())}")
 
 
+def _extract(chosen: argparse.Namespace) -> None:
+    from . import search
+
+    if chosen.output.suffix not in search.WRITERS:  # before the extraction, which may take long
+        raise ValueError(f"descriptors are written as {' or '.join(search.WRITERS)}, found {chosen.output.name}")
+    files = search.images_in(chosen.images)
+    descriptors = search.extract(files, chosen.model)
+    search.save(chosen.output, files, descriptors)
+    print(f"{len(files)} images, {descriptors.shape[1]} numbers each: {chosen.output}")
+
+
+def _search(chosen: argparse.Namespace) -> None:
+    from . import search
+
+    table = search.search(chosen.query, chosen.gallery, chosen.model, chosen.top)
+    print(_lines(table.assign(distance=table.distance.map("{:.4f}".format))[["rank", "distance", "path"]]))
+
+
+def _export(chosen: argparse.Namespace) -> None:
+    from .export import export
+    from .search import describer
+
+    difference = export(describer(chosen.model), chosen.output)
+    print(f"{chosen.output}: the largest difference from the network's descriptors is {difference:.1e}")
+
+
 def _clean(chosen: argparse.Namespace) -> None:
     # Only what this package made there, in case the cache is a folder that others use too.
     for name in ("pixels", "cuhk03", "compiled", *catalog.STREETS):
@@ -225,7 +269,7 @@ def _clean(chosen: argparse.Namespace) -> None:
 
 
 VERBS = {"data": _data, "notebook": _notebook, "run": _run, "study": _study, "weights": _weights}
-VERBS |= {"report": _report, "clean": _clean}
+VERBS |= {"extract": _extract, "search": _search, "export": _export, "report": _report, "clean": _clean}
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ LEVELS = (
     ("models", "figures"),
     ("training", "evaluation"),
     ("papers",),
-    ("runs", "results", "rescoring"),
+    ("runs", "results", "rescoring", "search", "export"),
     ("study", "benchmarks", "papers.figures", "papers.analysis"),
     ("report", "explore"),
-    ("__main__",),
+    ("__main__", "__init__"),
 )
 """Where a part of the package stands: it imports from its own level and those before it."""
 

@@ -8,7 +8,7 @@ shares = pose.shares(boxes, poses.train.sizes)                       # the same 
 from .canonical import canonical_poses, fill, shipped, typical
 from .regions import BETA, boxes, shares, strips
 from .skeleton import BONES, JOINTS, REGIONS, mirror
-from .sources import Poses, Split, complete, load, source_of
+from .sources import Poses, Split, complete, detect, load, source_of
 
 __all__ = [
     "BETA",
@@ -20,6 +20,7 @@ __all__ = [
     "boxes",
     "canonical_poses",
     "complete",
+    "detect",
     "fill",
     "load",
     "mirror",

@@ -1,6 +1,7 @@
 """The joints of a data set's images, from ground truth, files or a detector, stored in the cache."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -98,6 +99,17 @@ def source_of(data: ReidData, source: str | Path = "", weights: str | Path = "")
     else:
         digest.update(path.read_bytes())  # for a street: its parameters, which determine all of it
     return f"{kind}:{digest.hexdigest()[:16]}"
+
+
+def detect(paths: list[str], weights: str | Path = "") -> Split:
+    """The joints of single images by Keypoint R-CNN, some of them missing (see ``fill``); ``weights`` as in ``load``.
+
+    Nothing is kept in the cache. Raises OSError where the detector's weights cannot be had.
+    """
+    from . import detector  # imported here because torchvision's detectors take long to import
+
+    with tempfile.TemporaryDirectory() as folder:
+        return Split(detector.detect(paths, Path(folder) / "pieces", weights, detector.SIDE), _sizes(paths))
 
 
 def complete(poses: Poses, threshold: float = THRESHOLD, canonical: np.ndarray | None = None) -> Poses:

@@ -1,0 +1,199 @@
+"""Descriptors of one's images, and search of a gallery: with any finished run, or a ResNet's weights file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor, nn
+
+from . import pose, weight_files
+from .data import pixels
+from .files import results_dir, write_atomically
+from .models.backbone import SHAPES, Backbone, resnet
+from .models.output import Output
+from .papers.experiments import all_options, by_pose
+from .results import Run
+from .runs import extract_descriptors, load_model
+from .training.loop import make_accelerator
+from .training.recipe import Recipe
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+"""Files of a folder that are taken for images."""
+
+
+@dataclass(frozen=True)
+class Describer:
+    """A network, and how its test treats images."""
+
+    model: nn.Module
+    recipe: Recipe
+    beta: float | None = None
+    """Overlap of the regions around the joints; None for a network that takes no regions."""
+
+    def boxes(self, paths: list[str]) -> np.ndarray | None:
+        """The regions (N, 5, 4) of images, as fractions, by Keypoint R-CNN; None for a network that takes none."""
+        if self.beta is None:
+            return None
+        joints, sizes = pose.detect(paths)
+        return pose.shares(pose.boxes(pose.fill(joints, sizes), sizes, beta=self.beta), sizes)
+
+    def describe(self, images: np.ndarray, boxes: np.ndarray | None = None) -> np.ndarray:
+        """The descriptors (N, D) float32 of images (N, H, W, 3) uint8 of the recipe's size."""
+        accelerator = make_accelerator(self.recipe.precision)
+        return extract_descriptors(self.model, images, self.recipe, accelerator, boxes).numpy()
+
+
+def describer(model: Run | str | Path) -> Describer:
+    """The network of ``model``: a finished run, its folder or the folder's name, or a weights file of a ResNet.
+
+    A ResNet's weights ('imagenet', 'street', or a file that one of ``SHAPES`` fits) give the mean of stage 4's map,
+    L2-normalised, of images of 256 x 128 pixels. Raises FileNotFoundError when there is no such run or file, and for a
+    run without weights; ValueError for a file that fits no network.
+    """
+    run = _run(model)
+    if run:
+        experiment = run.experiment
+        beta = all_options(experiment)["beta"] if by_pose(experiment) else None
+        return Describer(load_model(run), experiment.recipe, beta)
+    recipe = Recipe(size=(256, 128), normalise_test=True)
+    if str(model) in ("imagenet", "street"):
+        return Describer(_Pooled({"imagenet": "resnet50", "street": "resnet10-quarter"}[str(model)], model), recipe)
+    path = weight_files.existing_file(model)
+    state = weight_files.read_state(path)
+    fitting = [name for name in SHAPES if not weight_files.match(resnet(name), state, skip=("fc.",)).missing]
+    if not fitting:
+        raise ValueError(f"weights {path} fit no ResNet of this package ({', '.join(SHAPES)}); give a finished run")
+    return Describer(_Pooled(fitting[0], path), recipe)
+
+
+def _run(model: Run | str | Path) -> Run | None:
+    """The finished run that is meant; None for anything else."""
+    if isinstance(model, Run):
+        return model
+    path = Path(model).expanduser()
+    folders = (path, path.parent if path.name == "model.safetensors" else path, results_dir() / "runs" / path)
+    run = next((Run(folder) for folder in folders if str(model) and Run(folder).is_finished), None)
+    if run is None and path.is_dir():
+        raise FileNotFoundError(f"{path} is not the folder of a finished run: it has no metrics.json")
+    return run
+
+
+class _Pooled(nn.Module):
+    """A ResNet whose descriptor is the mean (B, C) of stage 4's map."""
+
+    def __init__(self, name: str, weights: str | Path):
+        super().__init__()
+        self.backbone = Backbone(name, weights)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
+        return Output(self.backbone(images)[-1].mean((2, 3)))
+
+
+def images_in(paths: str | Path | Sequence[str | Path]) -> list[str]:
+    """The image files of a folder and its folders, sorted; a file, or a list of files, as it is.
+
+    Raises FileNotFoundError when there is nothing at a path, and ValueError for a folder without an image.
+    """
+    if not isinstance(paths, str | Path):
+        return [file for path in paths for file in images_in(path)]
+    path = Path(paths).expanduser()
+    if path.is_file():
+        return [str(path)]
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} is neither an image nor a folder of images")
+    visible = (file for file in path.rglob("*") if not file.name.startswith(".") and file.is_file())
+    files = sorted(str(file) for file in visible if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ValueError(f"{path} holds no image ({', '.join(SUFFIXES)})")
+    return files
+
+
+def extract(paths: str | Path | Sequence[str | Path], model: Run | str | Path | Describer) -> np.ndarray:
+    """The descriptors (N, D) float32 of images, as the network's test makes them; a row for each of ``images_in``.
+
+    ``model`` as for ``describer``. Raises as ``images_in`` and ``describer``, and ValueError that names every file that
+    is not an image.
+    """
+    files = images_in(paths)
+    network = model if isinstance(model, Describer) else describer(model)
+    return network.describe(pixels.decode(files, network.recipe.size), network.boxes(files))
+
+
+def search(
+    query: str | Path, gallery: str | Path | Sequence[str | Path], model: Run | str | Path | Describer, top: int = 10
+) -> pd.DataFrame:
+    """The ``top`` nearest gallery images of one query image: rank, path and Euclidean distance, nearest first.
+
+    ``gallery`` is a folder, a list of files, or a file of ``save``, which spares their extraction. Raises as
+    ``extract``, and ValueError for descriptors of another network.
+    """
+    network = model if isinstance(model, Describer) else describer(model)
+    if isinstance(gallery, str | Path) and Path(gallery).suffix in WRITERS:
+        files, descriptors = load(gallery)
+    else:
+        files = images_in(gallery)
+        descriptors = extract(files, network)
+    one = extract([query], network)
+    if one.shape[1] != descriptors.shape[1]:
+        raise ValueError(
+            f"the gallery's descriptors have {descriptors.shape[1]} dimensions, this network's {one.shape[1]}:"
+            " extract both with one network"
+        )
+    return nearest(one[0], descriptors, top).assign(path=lambda frame: [files[row] for row in frame.row])
+
+
+def nearest(query: np.ndarray, gallery: np.ndarray, top: int = 10) -> pd.DataFrame:
+    """The ``top`` rows of the gallery (G, D) nearest to the query (D,): rank from 1, row and distance."""
+    distances = np.linalg.norm(gallery - query, axis=1)
+    rows = np.argsort(distances, kind="stable")[:top]
+    return pd.DataFrame({"rank": range(1, len(rows) + 1), "row": rows, "distance": distances[rows]})
+
+
+def save(file: str | Path, paths: Sequence[str], descriptors: np.ndarray) -> Path:
+    """Write descriptors (N, D) and their images' paths: ``.npz``, arrays ``paths`` and ``descriptors``, or
+    ``.parquet``, columns path, d0, d1, ...
+
+    Raises ValueError for another suffix, and where parquet's library is missing.
+    """
+    file = Path(file).expanduser()
+    if file.suffix not in WRITERS:
+        raise ValueError(f"descriptors are written as {' or '.join(WRITERS)}, found {file.name}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, lambda target: WRITERS[file.suffix](target, list(paths), descriptors))
+    return file
+
+
+def load(file: str | Path) -> tuple[list[str], np.ndarray]:
+    """The paths and descriptors (N, D) of a file of ``save``. Raises ValueError for any other file."""
+    file = Path(file).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist")
+    try:
+        if file.suffix == ".parquet":
+            frame = pd.read_parquet(file)
+            return frame.path.tolist(), frame.drop(columns="path").to_numpy(np.float32)
+        with np.load(file, allow_pickle=False) as arrays:
+            return arrays["paths"].tolist(), arrays["descriptors"]
+    except ImportError as error:
+        raise ValueError(f"{file.name} needs the package pyarrow: pip install pyarrow, or write .npz") from error
+    except (KeyError, OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{file} holds no descriptors with paths: write it by python -m reidnb extract") from error
+
+
+def _save_npz(file: Path, paths: list[str], descriptors: np.ndarray) -> None:
+    with file.open("wb") as target:
+        np.savez_compressed(target, paths=np.array(paths), descriptors=descriptors)
+
+
+def _save_parquet(file: Path, paths: list[str], descriptors: np.ndarray) -> None:
+    columns = {f"d{n}": column for n, column in enumerate(descriptors.T)}
+    try:
+        pd.DataFrame({"path": paths, **columns}).to_parquet(file)
+    except ImportError as error:
+        raise ValueError(f"{file.name} needs the package pyarrow: pip install pyarrow, or write .npz") from error
+
+
+WRITERS = {".npz": _save_npz, ".parquet": _save_parquet}
+"""The kinds of files that hold descriptors."""

@@ -1,0 +1,82 @@
+"""Networks as ONNX and TorchScript files."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from reidnb import export, search
+from reidnb.__main__ import main
+from reidnb.data import pixels
+from reidnb.papers import PAPERS
+from reidnb.papers.experiments import one_experiment
+from reidnb.runs import run
+
+
+def describer(paper: str, street_small, **options) -> search.Describer:
+    experiment = one_experiment(PAPERS[paper], options, {}, "street-small", "smoke")
+    return search.describer(run(experiment, street_small, log=lambda line: None, cpu=True))
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+
+
+def needs(suffix: str) -> None:
+    if suffix == ".onnx":
+        for package in ("onnx", "onnxscript", "onnxruntime"):
+            pytest.importorskip(package)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", export.SUFFIXES)
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_papers_network_is_exported(paper, suffix, street_small, tmp_path):
+    needs(suffix)
+    network, file = describer(paper, street_small), tmp_path / f"net{suffix}"
+    if suffix == ".onnx" and paper in ("hybrid_attention", "attention_driven"):
+        # Adaptive maximum pooling, and regions of a batch of any size, are beyond torch's exporter to ONNX.
+        with pytest.raises(ValueError, match=r"ONNX.*export (it|the network) as \.pt"):
+            export.export(network, file)
+        assert not list(tmp_path.iterdir())
+    else:
+        assert export.export(network, file) < export.TOLERANCE
+        assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_file_gives_the_descriptors_of_extract(flip, street_small, tmp_path):
+    experiment = one_experiment(PAPERS["dranet"], {}, {"flip_test": flip}, "street-small", "smoke")
+    finished = run(experiment, street_small, log=lambda line: None, cpu=True)
+    network, paths = search.describer(finished), list(street_small.query.path[:5])
+    export.export(network, tmp_path / "net.pt")
+    images = pixels.read(paths, network.recipe.size)
+    described = torch.jit.load(tmp_path / "net.pt")(torch.from_numpy(images))
+    assert np.allclose(described.numpy(), search.extract(paths, network), atol=1e-4)
+
+
+def test_a_file_that_disagrees_is_not_kept(street_small, tmp_path, monkeypatch):
+    network = describer("wrcanet", street_small)
+    monkeypatch.setattr(export, "_run_torchscript", lambda file, inputs: torch.ones(3, 1))
+    with pytest.raises(ValueError, match=r"net\.pt gives other descriptors than the network: they differ by"):
+        export.export(network, tmp_path / "net.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_files_are_one_sentence(street_small, tmp_path, monkeypatch, capsys):
+    network = describer("wrcanet", street_small)
+    with pytest.raises(ValueError, match=r"a network is exported as \.onnx or \.pt, found net\.pb"):
+        export.export(network, tmp_path / "net.pb")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"net\.onnx needs the packages of ONNX: pip install 'reidnb\[export\]'"):
+        export.export(network, tmp_path / "net.onnx")
+    assert main(["export", "--model", "no-such-run", "--output", str(tmp_path / "net.pt")]) == 1
+    assert "weights no-such-run: no such file" in capsys.readouterr().err
+
+
+def test_the_verb_says_the_difference(street_small, tmp_path, capsys):
+    experiment = one_experiment(PAPERS["wrcanet"], {}, {}, "street-small", "smoke")
+    folder = run(experiment, street_small, log=lambda line: None, cpu=True).folder
+    assert main(["export", "--model", str(folder), "--output", str(tmp_path / "net.pt")]) == 0
+    assert "the largest difference from the network's descriptors is" in capsys.readouterr().out
+    assert (tmp_path / "net.pt").exists()
