@@ -49,7 +49,7 @@ def read(paths: list[str], size: tuple[int, int]) -> np.ndarray:
     images = np.empty((len(paths), *size, 3), np.uint8)
     for index, path in enumerate(paths):
         with Image.open(path) as image:
-            images[index] = _resized(image, size)
+            images[index] = resized(image, size)
     return images
 
 
@@ -71,11 +71,12 @@ def reader(store: np.ndarray, device: torch.device) -> Callable[[np.ndarray], Te
     return lambda index: upload(store[index], device)
 
 
-def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resized(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """An opened image (H, W, 3) uint8, resized to ``size`` (H, W) as in ``decode``."""
     height, width = size
     # The JPEG decoder skips detail that the resize would discard; on its side, an image is drafted as it lies.
     image.draft("RGB", (height, width) if on_its_side(image) else (width, height))
-    return rgb(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(rgb(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -125,7 +126,7 @@ def _decode_all(paths: list[str], size: tuple[int, int], target: Path) -> None:
     def decode_one(path: str) -> bytes:
         try:
             with Image.open(path) as image:
-                return _resized(image, size).tobytes()
+                return resized(image, size).tobytes()
         except FileNotFoundError:
             reason = "missing"
         except BROKEN as error:

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import matplotlib.pyplot as plt
@@ -169,3 +169,17 @@ def map_page(places: np.ndarray, images: pd.DataFrame, pictures: Sequence[str]) 
             f"<u style='{side};{up}'><img src='{picture}'>id {image.pid}, c{image.camid}</u></i>"
         )
     return f"<style>{MAP_STYLE}</style><div class='reid-map'><div>{''.join(marks)}</div></div>"
+
+
+def bars(values: Mapping[str, pd.Series], x: str, y: str) -> Figure:
+    """Grouped bars: for each run, by name, a series with an index in common, such as the mean AP by camera."""
+    frame = pd.concat(values, names=["run", x]).rename(y).reset_index()
+    figure, axes = plt.subplots(figsize=(8.5, 0.6 * len(values) + 3.6), layout="constrained")
+    sns.barplot(frame, x=x, y=y, hue="run", palette=style.PALETTE[: len(values)], ax=axes)
+    for hatch, container in zip(("", "//", "..", "xx", "\\\\"), axes.containers, strict=False):
+        for bar in container:
+            bar.set(hatch=hatch, edgecolor="white")
+    axes.grid(axis="x", visible=False)
+    axes.legend(title="", loc="lower left", bbox_to_anchor=(0, 1), fontsize=style.SIZE - 2)
+    plt.close(figure)
+    return figure
