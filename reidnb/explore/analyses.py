@@ -12,7 +12,7 @@ from .. import search
 from ..data import pixels
 from ..data.dataset import JUNK
 from . import distances, pictures
-from .browse import TOP, message, note, reporting
+from .browse import TOP, figure, message, note, reporting
 from .session import Session
 from .strip import Card, Strip
 
@@ -33,8 +33,7 @@ class Panel:
         self.run = widgets.Dropdown(options=list(session.runs), description="Run", **WIDE)
         self.start = widgets.Button(description=self.button, button_style="primary")
         self.start.on_click(lambda _: self.compute())
-        self.text, self.figure = note(), widgets.Image(format="png")
-        self.figure.layout.display = "none"
+        self.text, self.figure = note(), figure()
         row = widgets.HBox([self.run, *self.controls(), self.start], layout={"flex_flow": "row wrap"})
         parts = [note(self.about), row, self.message, *self.result()]
         self.widget = widgets.VBox(parts, layout={"padding": "6px"})

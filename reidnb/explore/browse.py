@@ -27,6 +27,11 @@ def message() -> widgets.HTML:
     return widgets.HTML(layout={"margin": "0 3px"})
 
 
+def figure() -> widgets.Image:
+    """The place of a figure, at its size in pixels or the width of the page; hidden until it has one."""
+    return widgets.Image(format="png", layout={"display": "none", "max_width": "100%", "align_self": "flex-start"})
+
+
 @contextmanager
 def reporting(place: widgets.HTML) -> Iterator[None]:
     """Show a sentence in ``place`` for what goes wrong in the block, so that the notebook goes on."""
@@ -61,8 +66,7 @@ class Browse:
         self.queries = Strip(PAGE, lambda place: self.ask(int(self.rows[self.page * PAGE + place])))
         self.titles = {name: note() for name in names}
         self.lists = {name: Strip(TOP, lambda place, name=name: self.explain(name, place)) for name in names}
-        self.pair_text, self.pair = note("Click a result to see which regions agree."), widgets.Image(format="png")
-        self.pair.layout.display = "none"
+        self.pair_text, self.pair = note("Click a result to see which regions agree."), figure()
         for choice in (self.kind, self.a, self.b, self.camera, self.person):
             choice.observe(lambda _: self.filter(), "value")
         self.widget = self._layout()
@@ -107,11 +111,9 @@ class Browse:
         query, ap = self.session.data.query, self.session.scores[self.a.value].ap
         cards = []
         for row in shown:
-            score = "" if np.isnan(ap[row]) else f"AP {ap[row]:.0f}"
+            score = f"c{query.camid[row]}" if np.isnan(ap[row]) else f"c{query.camid[row]}, AP {ap[row]:.0f}"
             look = "chosen" if row == self.query else "query"
-            cards.append(
-                Card(self.session.picture(query.path[row]), look, f"{query.pid[row]}·c{query.camid[row]} {score}")
-            )
+            cards.append(Card(self.session.picture(query.path[row]), look, score))
         self.queries.show(cards)
         first = self.page * PAGE + 1
         self.count.value = (

@@ -180,6 +180,6 @@ def bars(values: Mapping[str, pd.Series], x: str, y: str) -> Figure:
         for bar in container:
             bar.set(hatch=hatch, edgecolor="white")
     axes.grid(axis="x", visible=False)
-    axes.legend(title="", loc="lower left", bbox_to_anchor=(0, 1), fontsize=style.SIZE - 2)
+    axes.legend(axes.containers, list(values), loc="lower left", bbox_to_anchor=(0, 1), fontsize=style.SIZE - 2)
     plt.close(figure)
     return figure

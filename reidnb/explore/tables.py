@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.dataset import ReidData
+from ..papers import find_paper
 from ..results import Run, all_runs
 
 KINDS = ("all queries", "A is wrong", "A is right, B is wrong")
@@ -34,7 +35,9 @@ def labels(runs: list[Run]) -> dict[str, Run]:
 
 def _label(run: Run) -> str:
     experiment = run.experiment
-    options = ", ".join(f"{name}={value}" for name, value in experiment.options.items()) or "full model"
+    options = ", ".join(f"{name}={value!r}" for name, value in experiment.options.items()) or "full model"
+    if experiment.options == find_paper(experiment.paper).baseline:
+        options = "baseline"
     return f"{experiment.paper}: {options} ({experiment.profile})"
 
 

@@ -29,6 +29,7 @@ class Explorer:
         self.dataset = widgets.Dropdown(options=names, value=dataset, description="data set", **narrow)
         self.runs = widgets.SelectMultiple(layout={"width": "560px", "height": "96px"})
         self.people = widgets.Checkbox(value=show_people, description="show people", indent=False)
+        self.runs.observe(self._reopen, "value")
         self.message, self.tabs = message(), widgets.Tab()
         self._list_runs()
         self.dataset.observe(lambda _: self.choose_data(), "value")
@@ -46,7 +47,7 @@ class Explorer:
 
     def _list_runs(self) -> None:
         names = list(tables.labels(self.known.get(self.dataset.value, [])))
-        self.runs.unobserve_all("value")  # a list of other runs is no choice of the user's
+        self.runs.unobserve(self._reopen, "value")  # a list of other runs is no choice of the user's
         self.runs.options, self.runs.value = names, names[:3]
         self.runs.observe(self._reopen, "value")
 
