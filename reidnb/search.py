@@ -130,11 +130,7 @@ def search(
     ``extract``, and ValueError for descriptors of another network.
     """
     network = model if isinstance(model, Describer) else describer(model)
-    if isinstance(gallery, str | Path) and Path(gallery).suffix in WRITERS:
-        files, descriptors = load(gallery)
-    else:
-        files = images_in(gallery)
-        descriptors = extract(files, network)
+    files, descriptors = described(gallery, network)
     one = extract([query], network)
     if one.shape[1] != descriptors.shape[1]:
         raise ValueError(
@@ -142,6 +138,16 @@ def search(
             " extract both with one network"
         )
     return nearest(one[0], descriptors, top).assign(path=lambda frame: [files[row] for row in frame.row])
+
+
+def described(
+    gallery: str | Path | Sequence[str | Path], model: Run | str | Path | Describer
+) -> tuple[list[str], np.ndarray]:
+    """The images of a gallery and their descriptors (N, D): read from a file of ``save``, or extracted now."""
+    if isinstance(gallery, str | Path) and Path(gallery).suffix in WRITERS:
+        return load(gallery)
+    files = images_in(gallery)
+    return files, extract(files, model)
 
 
 def nearest(query: np.ndarray, gallery: np.ndarray, top: int = 10) -> pd.DataFrame:

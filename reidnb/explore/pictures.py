@@ -183,3 +183,12 @@ def bars(values: Mapping[str, pd.Series], x: str, y: str) -> Figure:
     axes.legend(axes.containers, list(values), loc="lower left", bbox_to_anchor=(0, 1), fontsize=style.SIZE - 2)
     plt.close(figure)
     return figure
+
+
+def found(query: str, paths: Sequence[str], distances: Sequence[float], is_shown: bool) -> Figure:
+    """A query image and the images found for it, nearest first, with their distances; grey cards where not shown."""
+    images = pixels.read([query, *paths], SHOWN) if is_shown else np.stack([HIDDEN] * (1 + len(paths)))
+    titles = ["query", *(f"{distance:.3f}" for distance in distances)]
+    figure = heatmaps.grid([list(images)], None, titles, width=0.72)
+    plt.close(figure)  # the notebook draws what a cell returns; an open figure it would draw again
+    return figure

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights, ResNet50_Weights
+from torchvision.models import ResNet18_Weights, ResNet50_Weights, ResNet101_Weights
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from .. import weight_files
@@ -13,6 +13,7 @@ from .. import weight_files
 # name: block, blocks per stage, width as a fraction of the usual channels. The narrow networks have the same four
 # stages; they are for two CPU cores (the demo profile) and for tests (smoke).
 SHAPES = {
+    "resnet101": (Bottleneck, (3, 4, 23, 3), 1.0),
     "resnet50": (Bottleneck, (3, 4, 6, 3), 1.0),
     "resnet18": (BasicBlock, (2, 2, 2, 2), 1.0),
     "resnet18-half": (BasicBlock, (2, 2, 2, 2), 0.5),
@@ -21,7 +22,11 @@ SHAPES = {
 }
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of the narrow networks' weights, which ``reidnb.study.street_weights`` trained."""
-_IMAGENET = {"resnet50": ResNet50_Weights.IMAGENET1K_V1, "resnet18": ResNet18_Weights.IMAGENET1K_V1}
+_IMAGENET = {
+    "resnet101": ResNet101_Weights.IMAGENET1K_V1,
+    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+    "resnet18": ResNet18_Weights.IMAGENET1K_V1,
+}
 
 
 class _NarrowResNet(ResNet):
