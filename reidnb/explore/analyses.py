@@ -146,8 +146,11 @@ class Map(Panel):
 class OwnImage(Panel):
     """The gallery's nearest images to a picture that the user gives."""
 
-    about = "Give a picture of one standing person; it is used in memory only and written nowhere."
+    about = (
+        "Give a picture of one standing person. It stays in memory, and is drawn only if <b>show people</b> is ticked."
+    )
     button = "Search"
+    name, picture = "", None
 
     def controls(self) -> list[widgets.Widget]:
         self.upload = widgets.FileUpload(accept="image/*", description="Picture", layout={"width": "150px"})
@@ -158,25 +161,29 @@ class OwnImage(Panel):
         return [self.text, self.list]
 
     def update(self) -> None:
-        if not self.upload.value:
+        if self.upload.value:
+            given = self.upload.value[-1]
+            self.upload.value = ()  # a saved notebook must not hold it
+            self.name, self.picture = given["name"], None
+            self.picture = decode(given["name"], bytes(given["content"]))
+        if self.picture is None:
             raise ValueError("choose a picture first.")
-        given = self.upload.value[-1]
-        picture = decode(given["name"], bytes(given["content"]))
         network = search.describer(self.session.runs[self.run.value])
         if network.beta is not None:
             raise ValueError("this network needs the picture's joints: choose a run without regions around joints.")
         _, gallery = self.session.descriptors(self.run.value)
         size = network.recipe.size
-        one = network.describe(pixels.resized(picture, size)[None])[0]
+        one = network.describe(pixels.resized(self.picture, size)[None])[0]
         table = self.session.data.gallery
         ranked = np.flatnonzero(table.pid.to_numpy() != JUNK)
         nearest = search.nearest(one, gallery.numpy()[ranked], TOP)
-        cards = [Card(pictures.data_uri(pixels.resized(picture, pictures.SHOWN)), "chosen", "yours")]
+        yours = pixels.resized(self.picture, pictures.SHOWN) if self.session.show_people else pictures.HIDDEN
+        cards = [Card(pictures.data_uri(yours), "chosen", "yours")]
         for row, distance in zip(ranked[nearest.row], nearest.distance, strict=True):
             text = f"{table.pid[row]}·c{table.camid[row]} {distance:.2f}"
             cards.append(Card(self.session.picture(table.path[row]), "query", text))
         self.list.show(cards)
-        self.text.value = f"<b>{escape(given['name'])}</b> and the nearest images, with identity, camera and distance:"
+        self.text.value = f"<b>{escape(self.name)}</b> and the nearest images, with identity, camera and distance:"
 
 
 def decode(name: str, content: bytes) -> Image.Image:

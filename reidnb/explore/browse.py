@@ -7,7 +7,7 @@ from html import escape
 import ipywidgets as widgets
 import numpy as np
 
-from ..data.samples import SHOWN
+from ..data import pixels
 from . import pictures, tables
 from .session import Session
 from .strip import Card, Strip
@@ -159,12 +159,11 @@ class Browse:
         with reporting(self.message):
             data, row = self.session.data, int(self.session.runs[name].rankings["top"][self.query, place])
             paths = (data.query.path[self.query], data.gallery.path[row])
-            images = [
-                np.stack([self.session.image(path, size) for path in paths]) for size in (self._size(name), SHOWN)
-            ]
+            images = pixels.read(list(paths), self.session.runs[name].experiment.recipe.size)
+            shown = np.stack([self.session.image(path) for path in paths])
             boxes = self.session.boxes(name, self.query, row)
-            maps = pictures.pair_maps(self.session.model(name), images[0], boxes)
-            self.pair.value = pictures.png(pictures.pair_figure(images[1], maps))
+            maps = pictures.pair_maps(self.session.model(name), images, boxes)
+            self.pair.value = pictures.png(pictures.pair_figure(shown, maps))
             self.pair.layout.display = None
             self.pair_text.value = (
                 f"{escape(name)}, rank {place + 1}. <b>heat</b>: what makes the descriptor; <b>agreement</b>: what"
@@ -172,9 +171,6 @@ class Browse:
             )
         if self.message.value:
             self.pair_text.value = ""
-
-    def _size(self, name: str) -> tuple[int, int]:
-        return tuple(self.session.runs[name].experiment.recipe.size)
 
     def _clear_pair(self) -> None:
         self.pair.layout.display, self.pair.value = "none", b""

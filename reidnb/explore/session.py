@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .. import rescoring
 from ..data import catalog, pixels
 from ..data.dataset import ReidData
+from ..data.samples import SHOWN
 from ..results import Run
 from ..runs import boxes_of, load_model
 from . import pictures, tables
@@ -41,9 +42,9 @@ class Session:
         """The data URI of an image, or of a grey card where pictures are hidden."""
         return pictures.thumbnail(path) if self.is_shown else pictures.data_uri(pictures.HIDDEN)
 
-    def image(self, path: str, size: tuple[int, int]) -> np.ndarray:
-        """An image (H, W, 3) uint8 of this size, or grey where pictures are hidden."""
-        return pixels.read([path], size)[0] if self.is_shown else np.full((*size, 3), 214, np.uint8)
+    def image(self, path: str) -> np.ndarray:
+        """An image (H, W, 3) uint8 at the size of figures, or a grey card where pictures are hidden."""
+        return pixels.read([path], SHOWN)[0] if self.is_shown else pictures.HIDDEN
 
     def model(self, name: str) -> nn.Module:
         """A run's network. Raises FileNotFoundError for a run that was kept without its weights."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from ..data import catalog
 from ..figures import style
 from ..files import results_dir
 from . import tables
@@ -68,5 +67,3 @@ class Explorer:
             self.tabs.selected_index = 0
             if not self.session.is_shown:
                 self.message.value = "Pictures of real people are hidden: tick <b>show people</b> to see them."
-        is_street = self.dataset.value in catalog.STREETS
-        self.people.layout.display = "none" if is_street else None

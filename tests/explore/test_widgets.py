@@ -125,6 +125,15 @@ def test_a_given_picture_is_searched_and_a_bad_one_is_a_sentence(explorer, stree
     panel.compute()
     assert panel.message.value == ""
     assert panel.list.buttons[1].description == f"{image.pid}·c{image.camid} 0.00"
+    style, given = panel.list.children[0].value, pictures.thumbnail(image.path)
+    assert panel.upload.value == (), "a saved notebook must not hold the picture"
+    assert style.count(pictures.data_uri(pictures.HIDDEN)) == 1 and style.count(given) == 1
+    explorer.people.value = True
+    panel = explorer.panels["Your picture"]
+    with open(image.path, "rb") as file:
+        panel.upload.value = as_upload("me.jpg", file.read())
+    panel.compute()
+    assert panel.list.children[0].value.count(given) == 2
 
 
 def test_nothing_to_explore_is_a_sentence(tmp_path, results):
@@ -141,6 +150,7 @@ def test_pictures_of_real_people_are_hidden_unless_asked_for(street_small, tmp_p
     run(experiment, data, results=tmp_path, log=lambda line: None, cpu=True)
     explorer = Explorer("folder", str(street_small.root), results=tmp_path)
     hidden = pictures.data_uri(pictures.HIDDEN)
+    assert (explorer.session.image(street_small.query.path[0]) == pictures.HIDDEN).all()
     thumbnails = {pictures.thumbnail(path) for path in (*street_small.query.path, *street_small.gallery.path)}
 
     def shown() -> str:
@@ -174,6 +184,14 @@ def test_agreement_is_of_the_pair(paper, street_small):
         assert np.allclose(one[name], turned[name][::-1], atol=1e-4)
     assert np.allclose(one["heat"][0], other["heat"][0], atol=1e-4)
     assert not np.allclose(one["agreement"][0], other["agreement"][0], atol=1e-4)
+
+
+def test_found_images_are_grey_unless_shown(street_small):
+    paths = list(street_small.gallery.path[:3])
+    shown, hidden = (pictures.found(street_small.query.path[0], paths, [0.1, 0.2, 0.3], flag) for flag in (True, False))
+    for figure, is_grey in ((shown, False), (hidden, True)):
+        drawn = [axes.images[0].get_array() for axes in figure.axes]
+        assert len(drawn) == 4 and all((np.ptp(np.asarray(image)) == 0) == is_grey for image in drawn)
 
 
 def test_pictures_that_are_none_are_refused():
