@@ -113,7 +113,7 @@ def _reason(error: Exception) -> str:
 def results_dir() -> Path:
     """``$REIDNB_RESULTS``, or the checkout's ``results``, or ``results`` in the working directory."""
     default = CHECKOUT / "results" if CHECKOUT else Path("results")
-    return Path(os.environ.get("REIDNB_RESULTS") or default).expanduser().resolve()
+    return absolute(os.environ.get("REIDNB_RESULTS") or default).resolve()
 
 
 def reference_dir() -> Path:
@@ -123,4 +123,25 @@ def reference_dir() -> Path:
 
 def cache_dir() -> Path:
     """The folder for generated and decoded data: ``$REIDNB_CACHE``, or ``~/.cache/reidnb``."""
-    return Path(os.environ.get("REIDNB_CACHE") or Path.home() / ".cache" / "reidnb").expanduser()
+    try:
+        return absolute(os.environ.get("REIDNB_CACHE") or "~/.cache/reidnb")
+    except OSError as error:
+        raise OSError(f"{error}; set REIDNB_CACHE to a folder for generated and decoded data") from error
+
+
+def absolute(path: str | Path) -> Path:
+    """The path as the user means it: '~' is the home directory, and other paths start at the working directory.
+
+    Raises OSError where a path begins with '~' and there is no home directory.
+    """
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise OSError(f"cannot find {path}: no home directory is known (HOME is not set)") from error
+
+
+def fix_folders() -> None:
+    """Make the folders in the environment absolute, for processes that start in another working directory."""
+    for name in ("REIDNB_RESULTS", "REIDNB_CACHE"):
+        if os.environ.get(name):
+            os.environ[name] = str(absolute(os.environ[name]))

@@ -12,7 +12,7 @@ PACKAGE = Path(reidnb.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LEVELS = (
     ("files",),
-    ("models.options", "models.output", "weight_files", "data", "street", "pose"),
+    ("models.options", "models.output", "weight_files", "parameters", "data", "street", "pose"),
     ("models", "figures"),
     ("training", "evaluation"),
     ("papers",),

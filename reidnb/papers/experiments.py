@@ -9,6 +9,7 @@ import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import get_type_hints
 
 import torch
 from torch import nn
@@ -16,14 +17,19 @@ from torch import nn
 from .. import pose, weight_files
 from ..data.dataset import ReidData
 from ..models.backbone import street_identity
+from ..parameters import COUNT, FLAG, FRACTION, NOT_NEGATIVE, OBJECT, TEXT, Kind, require, take
 from ..training.experiment import Experiment, to_json
 from ..training.profiles import at_profile
-from ..training.recipe import with_changes
+from ..training.recipe import SIZE, as_meant, with_changes
 from . import find_paper
 from .paper import Paper, Row
 
 SUPPLIED = {"identities", "size", "backbone", "weights"}
 """Parameters of a network that other fields of the experiment supply; they are not among its options."""
+
+KINDS = {bool: FLAG, int: COUNT, float: NOT_NEGATIVE, str: TEXT}
+FRACTIONS = ("dropout", "drop_height", "drop_width", "smoothing", "strength")
+"""What a network's options can be: by their type, and which numbers are fractions. Networks check what is narrower."""
 
 
 def experiments(
@@ -70,9 +76,15 @@ def one_experiment(
     seed: int = 0,
     weights: str | None = None,
 ) -> Experiment:
-    """A single experiment of a paper at a profile; ``recipe`` changes fields of its recipe by name."""
-    sized = _experiment(paper, Row(""), Row("", options), dataset, profile, seed, weights)
-    return replace(sized, recipe=with_changes(sized.recipe, recipe))
+    """A single experiment of a paper at a profile; ``recipe`` changes fields of its recipe by name.
+
+    Options and recipe are taken as they are meant (``parameters``). Raises ValueError for those that cannot be.
+    """
+    options = take("options", options, OBJECT)
+    kinds = option_kinds(paper.name) | {"size": SIZE}
+    meant = {name: take(name, value, kinds[name]) if kinds.get(name) else value for name, value in options.items()}
+    sized = _experiment(paper, Row(""), Row("", meant), dataset, profile, seed, weights)
+    return replace(sized, recipe=with_changes(sized.recipe, as_meant(take("recipe", recipe, OBJECT))))
 
 
 def train_set(dataset: str) -> str:
@@ -97,12 +109,22 @@ def _defaults(paper: str) -> dict:
 
 
 def checked(experiment: Experiment) -> Experiment:
-    """Return the experiment. Raises ValueError for an unknown paper or an option that its network does not have."""
+    """Return the experiment. Raises ValueError for an unknown paper or an option that its network does not take."""
     known = set(_defaults(experiment.paper))
     unknown = sorted(set(experiment.options) - known)
     if unknown:
         raise ValueError(f"{experiment.paper} has no option {unknown[0]!r}: its options are {', '.join(sorted(known))}")
+    kinds = option_kinds(experiment.paper)
+    for name, value in experiment.options.items():
+        if kinds[name]:
+            require(name, value, kinds[name])
     return experiment
+
+
+def option_kinds(paper: str) -> dict[str, Kind | None]:
+    """What each option of a paper's network can be; None where its type does not say."""
+    hints = get_type_hints(find_paper(paper).network.__init__)
+    return {name: FRACTION if name in FRACTIONS else KINDS.get(hints.get(name)) for name in _defaults(paper)}
 
 
 def by_pose(experiment: Experiment) -> bool:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from .. import parameters
 from ..data import catalog
 from ..data.augment import normalise
 from ..data.samples import distinct_queries, read_images
@@ -29,24 +30,29 @@ WITHHELD = "*Pictures of real people are not kept in this notebook; with the par
 
 
 def check_parameters() -> None:
-    """Raise ValueError when papermill was given a parameter that the notebook does not have.
+    """Check the notebook's parameters and set them to what is meant (``parameters.checked``): "3" to 3, paths absolute.
 
-    Papermill itself only warns and goes on with the default, which a long run would reveal at its end.
+    Raises ValueError for a parameter that the notebook does not have, of which papermill itself only warns, and for a
+    value that cannot be meant: a long run would reveal either at its end.
     """
     shell = get_ipython()
-    cells = shell.user_ns["In"] if shell else []
+    if shell is None:
+        return
+    cells = shell.user_ns["In"]
     injected = [number for number, cell in enumerate(cells) if cell.startswith("# Parameters")]
+    defaults = _assigned(cells[injected[0] - 1 if injected else 1])
     for number in injected:
-        known = _assigned(cells[number - 1])
-        unknown = sorted(_assigned(cells[number]) - known)
-        if unknown:
-            raise ValueError(f"no parameter {unknown[0]!r}: this notebook has {', '.join(sorted(known))}")
+        parameters.check_names("this notebook", _assigned(cells[number]), defaults)
+    shell.user_ns |= parameters.checked({name: shell.user_ns[name] for name in defaults}, defaults)
 
 
-def _assigned(cell: str) -> set[str]:
-    """The names that a cell of plain assignments sets."""
-    targets = (target for node in ast.parse(cell).body if isinstance(node, ast.Assign) for target in node.targets)
-    return {target.id for target in targets if isinstance(target, ast.Name)}
+def _assigned(cell: str) -> dict[str, object]:
+    """The names that a cell of plain assignments sets, with their values."""
+    assigned = {}
+    for node in ast.parse(cell).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            assigned[node.targets[0].id] = ast.literal_eval(node.value)
+    return assigned
 
 
 def source(thing: object) -> Code:

@@ -4,18 +4,20 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 
 from ..data import catalog
 from ..papers import PAPERS, find_paper
 from ..papers.experiments import experiments, key, test_set, train_set
 from ..papers.paper import Row
+from ..parameters import Kind, check_names, checked, take
 from ..results import Run
 from ..runs import finished
 from ..training.experiment import Experiment
 from ..training.profiles import PROFILES
 
+NAMES = Kind(str, "names by commas")
 ELSEWHERE = {"street": "street-other"}
 """Where a study of this data set alone tests the models of a table that trains on one and tests on another."""
 
@@ -42,17 +44,13 @@ class Settings:
 
 
 def settings(config: Mapping[str, object]) -> Settings:
-    """Settings from a configuration. Raises ValueError for an unknown name or value."""
-    known = [field.name for field in fields(Settings)]
-    unknown = sorted(set(config) - set(known))
-    if unknown:
-        raise ValueError(f"the study has no setting {unknown[0]!r}: it has {', '.join(known)}")
-    lists = {name: _several(config[name]) for name in ("datasets", "papers", "tables") if config.get(name)}
-    result = Settings(**{**config, **lists})
+    """Settings from a configuration, paths made absolute. Raises ValueError for an unknown name or value."""
+    check_names("the study", config, [field.name for field in fields(Settings)])
+    lists = {name: _several(name, config[name]) for name in ("datasets", "papers", "tables") if config.get(name)}
+    rest = {name: value for name, value in config.items() if name not in ("datasets", "papers", "tables")}
+    result = Settings(**checked(rest, asdict(Settings())), **lists)
     if result.profile not in PROFILES:
         raise ValueError(f"unknown profile {result.profile!r}: known are {', '.join(PROFILES)}")
-    if not isinstance(result.seeds, int) or result.seeds < 1:
-        raise ValueError(f"seeds is the number of trainings of each row, at least 1, found {result.seeds!r}")
     printed = {name for paper in result.papers for name in _tables(paper)}
     for name in result.tables:
         if name not in printed:
@@ -61,8 +59,10 @@ def settings(config: Mapping[str, object]) -> Settings:
     return replace(result, datasets=names)
 
 
-def _several(value: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(value.split(",") if isinstance(value, str) else value)
+def _several(name: str, value: object) -> tuple[str, ...]:
+    """Names by commas, or a list of them; a number is a name too, as a shell does not tell."""
+    items = value if isinstance(value, list | tuple) else take(name, value, NAMES).split(",")
+    return tuple(take(name, item, NAMES).strip() for item in items)
 
 
 def _tables(paper: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Training recipes: samplers, schedules, optimisers, and the fields that a table or a user may change."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -9,6 +10,20 @@ from torch import nn
 
 from ..data.augment import Augmentation
 from ..data.sampler import pk_batches, shuffled_batches
+from ..parameters import (
+    COUNT,
+    FLAG,
+    FRACTION,
+    NOT_NEGATIVE,
+    NUMBER,
+    OBJECT,
+    POSITIVE,
+    POSITIVE_OR_NONE,
+    TEXT,
+    Kind,
+    require,
+    take,
+)
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 PRECISIONS = ("no", "bf16", "fp16")
@@ -91,24 +106,76 @@ class Recipe:
     """One of ``PRECISIONS``."""
 
     def __post_init__(self) -> None:
-        kinds = {"sampler": (PK, Shuffle), "schedule": (Steps, OneCycle), "augmentation": (Augmentation,)}
-        for name, allowed in kinds.items():
-            value = getattr(self, name)
-            if not isinstance(value, allowed):
+        for name, allowed in PARTS.items():
+            part = getattr(self, name)
+            if not isinstance(part, allowed):
                 names = " or ".join(kind.__name__ for kind in allowed)
-                raise ValueError(f"{name}={value!r}: a recipe's {name} is a {names}")
+                raise ValueError(f"{name}={part!r}: a recipe's {name} is a {names}")
+            for inner, kind in FIELDS[type(part)].items():
+                require(f"{name}.{inner}", getattr(part, inner), kind)
+        for name, kind in FIELDS[Recipe].items():
+            require(name, getattr(self, name), kind)
         for name, allowed in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
-        if self.epochs < 1:
-            raise ValueError(f"epochs={self.epochs!r}: a training has at least one epoch")
-        if self.lr <= 0:
-            raise ValueError(f"lr={self.lr!r}: a learning rate is positive")
 
     @property
     def batch(self) -> int:
         """Images per step."""
         return self.sampler.batch
+
+
+PARTS = {"sampler": (PK, Shuffle), "schedule": (Steps, OneCycle), "augmentation": (Augmentation,)}
+"""The parts of a recipe, and what each can be."""
+SIZE = Kind(tuple[int, int], "height and width, at least 16 pixels, as [256, 128]", lambda size: min(size) >= 16)
+FIELDS: dict[type, dict[str, Kind]] = {
+    PK: {"identities": COUNT, "images": COUNT},
+    Shuffle: {"images": COUNT},
+    Steps: {
+        "warmup": NOT_NEGATIVE,
+        "milestones": Kind(tuple[int, ...], "epochs, such as [40, 70]", lambda epochs: all(e >= 0 for e in epochs)),
+        "factor": NOT_NEGATIVE,
+        "warmup_from": POSITIVE_OR_NONE,
+        "warmup_to": POSITIVE_OR_NONE,
+    },
+    OneCycle: {"warmup": FRACTION},
+    Augmentation: {"flip": FRACTION, "pad": NUMBER, "erase": FRACTION},
+    Recipe: {
+        "size": Kind(
+            tuple[int, int], "height and width, at least 16 pixels, as [256, 128]", lambda size: min(size) >= 16
+        ),
+        "epochs": COUNT,
+        "optimizer": TEXT,
+        "lr": POSITIVE,
+        "backbone_lr": POSITIVE_OR_NONE,
+        "momentum": FRACTION,
+        "nesterov": FLAG,
+        "weight_decay": NOT_NEGATIVE,
+        "fresh_momentum": FLAG,
+        "flip_test": FLAG,
+        "normalise_test": FLAG,
+        "precision": TEXT,
+    },
+}
+"""What the fields of a recipe and of its parts can be."""
+
+
+def as_meant(changes: Mapping[str, object]) -> dict:
+    """A person's changes to a recipe as ``with_changes`` takes them, such as ``{"epochs": "3"}``: 3 epochs.
+
+    Raises ValueError that names the field, its value and what is allowed; fields that do not exist are left alone.
+    """
+    result = {
+        name: take(name, value, FIELDS[Recipe][name]) for name, value in changes.items() if name in FIELDS[Recipe]
+    }
+    for name in changes.keys() & PARTS.keys():
+        inner = take(name, changes[name], OBJECT)
+        kinds = {field: kind for part in PARTS[name] for field, kind in FIELDS[part].items()}
+        # A warm-up is a number of epochs of Steps, but a fraction of all epochs of OneCycle: the recipe checks which.
+        if name == "schedule":
+            kinds["warmup"] = NOT_NEGATIVE
+        result[name] = {k: take(f"{name}.{k}", v, kinds[k]) if k in kinds else v for k, v in inner.items()}
+    return {name: result.get(name, value) for name, value in changes.items()}
 
 
 def with_changes(recipe: Recipe, changes: dict) -> Recipe:
@@ -128,12 +195,12 @@ def with_changes(recipe: Recipe, changes: dict) -> Recipe:
     return replace(recipe, **result)
 
 
-def _of_kind(kind: str, name: str) -> PK | Shuffle | Steps | OneCycle | None:
+def _of_kind(kind: str, name: str) -> PK | Shuffle | Steps | OneCycle | Augmentation | None:
     """The sampler or schedule class called ``kind``, with its defaults; None if ``kind`` is empty."""
-    kinds = {"sampler": (PK, Shuffle), "schedule": (Steps, OneCycle)}.get(name, ())
-    if kind and kind not in (names := [each.__name__ for each in kinds]):
-        raise ValueError(f"unknown kind of {name} {kind!r}: known are {', '.join(names)}")
-    return next((each() for each in kinds if each.__name__ == kind), None)
+    kinds = {each.__name__: each for each in PARTS[name]}
+    if kind and kind not in kinds:
+        raise ValueError(f"unknown kind of {name} {kind!r}: known are {', '.join(kinds)}")
+    return kinds[kind]() if kind else None
 
 
 def _check_names(part: object, changes: dict, description: str) -> None:
@@ -144,7 +211,14 @@ def _check_names(part: object, changes: dict, description: str) -> None:
 
 
 def from_json(written: dict) -> Recipe:
-    """The recipe whose ``dataclasses.asdict`` was written as JSON."""
+    """The recipe whose ``dataclasses.asdict`` was written as JSON. Raises ValueError for anything else."""
+    try:
+        return _from_json(take("recipe", written, OBJECT))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"recipe={written!r}: allowed is a recipe as a run's experiment.json has it") from error
+
+
+def _from_json(written: dict) -> Recipe:
     recipe, sampler, schedule = dict(written), written["sampler"], dict(written["schedule"])
     recipe["size"] = tuple(recipe["size"])
     recipe["sampler"] = PK(**sampler) if "identities" in sampler else Shuffle(**sampler)

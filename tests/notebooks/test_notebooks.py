@@ -101,7 +101,7 @@ def test_is_committed_clean(path):
     ("wrong", "message"),
     [
         ({"table": "table7"}, "wrcanet has no table 'table7'"),
-        ({"tabel": "table2"}, "no parameter 'tabel': this notebook has data_root, dataset, profile"),
+        ({"tabel": "table2"}, "this notebook has no parameter 'tabel': it has table, dataset, data_root, profile"),
         ({"dataset": "market1501", "data_root": "/nowhere"}, "data_root /nowhere is not a folder"),
     ],
 )

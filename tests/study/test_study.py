@@ -44,11 +44,11 @@ def test_settings_from_a_command_line():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"dataset": "street"}, "the study has no setting 'dataset': it has profile, datasets"),
+        ({"dataset": "street"}, "the study has no parameter 'dataset': it has profile, datasets"),
         ({"profile": "tiny"}, "unknown profile 'tiny': known are paper, quick, scratch, demo, smoke"),
         ({"papers": "resnet"}, "unknown paper 'resnet'"),
         ({"papers": "wrcanet", "tables": "table9"}, "no table 'table9' in wrcanet: known are readings, table1, table2"),
-        ({"seeds": 0}, "seeds is the number of trainings of each row, at least 1, found 0"),
+        ({"seeds": 0}, "seeds=0: allowed is a whole number, at least 1"),
     ],
 )
 def test_wrong_settings_are_one_clear_sentence(config, message):
@@ -342,7 +342,7 @@ def test_a_job_trains_its_part_of_a_study(street_small, tmp_path, monkeypatch, c
 def test_snakefile_says_what_is_wrong_in_a_sentence():
     done = _snakemake("profil=smoke")
     assert done.returncode != 0
-    assert "the study has no setting 'profil'" in done.stdout + done.stderr
+    assert "the study has no parameter 'profil'" in done.stdout + done.stderr
 
 
 def test_a_table_across_data_sets_goes_to_each_other_one_of_the_study(monkeypatch):

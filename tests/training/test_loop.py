@@ -268,8 +268,8 @@ def test_full_disk_is_named_and_keeps_the_file_before(tmp_path):
         ({"schedule": "magic"}, "schedule='magic': a recipe's schedule is a Steps or OneCycle"),
         ({"sampler": "all"}, "sampler='all': a recipe's sampler is a PK or Shuffle"),
         ({"precision": "fp8"}, "precision='fp8': allowed are 'no', 'bf16', 'fp16'"),
-        ({"epochs": 0}, "epochs=0: a training has at least one epoch"),
-        ({"lr": -1.0}, "lr=-1.0: a learning rate is positive"),
+        ({"epochs": 0}, "epochs=0: allowed is a whole number, at least 1"),
+        ({"lr": -1.0}, "lr=-1.0: allowed is a number above 0"),
         ({"sampler": PK(9, 2)}, "takes 9 identities a batch, the training set has 8"),
     ],
 )
