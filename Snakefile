@@ -11,12 +11,13 @@ import shlex
 import sys
 from dataclasses import asdict
 
-from reidnb.files import check_writable, results_dir
+from reidnb.files import check_writable, fix_folders, results_dir
 from reidnb.study import plan as study
 from reidnb.study import session
 from reidnb.study.devices import gpus
 
 try:
+    fix_folders()  # the jobs inherit the environment
     SETTINGS = study.settings(config)
     check_writable(results_dir())
     PLAN = study.plan(SETTINGS)
@@ -44,9 +45,16 @@ if workflow.nodes is None:  # jobs run here
     workflow.global_resources.setdefault("gpu", GPUS)
 else:  # jobs run on a cluster, whose GPUs the machine that submits to it may not have
     GPUS, THREADS = 1, 1
-# Quoted for the shell, and with braces doubled for snakemake: a path may hold spaces and more.
-PYTHON = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}") + " -m reidnb"
+
+
+def quoted(path):
+    """For the shell, and with braces doubled for snakemake: a path may hold spaces and more."""
+    return shlex.quote(path).replace("{", "{{").replace("}", "}}")
+
+
+PYTHON = quoted(sys.executable) + " -m reidnb"
 JOB = "OMP_NUM_THREADS={threads} " + PYTHON
+NOTEBOOKS = quoted(f"{workflow.basedir}/notebooks")
 
 
 def parameters(**values):
@@ -107,7 +115,7 @@ rule paper:
     log:
         DONE + "/{name}.log",
     shell:
-        JOB + " notebook notebooks/{params.paper}.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
+        JOB + " notebook " + NOTEBOOKS + "/{params.paper}.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
 
 
 rule experiments:
@@ -141,7 +149,7 @@ rule start:
     log:
         DONE + "/start.log",
     shell:
-        JOB + " notebook notebooks/start.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
+        JOB + " notebook " + NOTEBOOKS + "/start.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
 
 
 rule experiment:
@@ -158,7 +166,10 @@ rule experiment:
         runtime=24 * 60,
     retries: 1
     shell:
-        JOB + " notebook --gpu {resources.gpu} notebooks/run.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
+        JOB
+        + " notebook --gpu {resources.gpu} "
+        + NOTEBOOKS
+        + "/run.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
 
 
 onerror:

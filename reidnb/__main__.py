@@ -1,85 +1,131 @@
 """The few shell verbs that notebooks cannot give: ``python -m reidnb VERB``."""
 
 import argparse
-import json
+import builtins
 import os
 import shutil
 import sys
+import traceback
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import pandas as pd
 
 from .data import catalog
+from .files import cache_dir, check_writable, fix_folders, unfinished
+from .parameters import check_names, json_object
+from .parameters import checked as checked_parameters
+
+MISTAKES = (ArithmeticError, ImportError, MemoryError, OSError, ValueError)
+"""What a verb ends with in a sentence; anything else is a fault of this package and shows where it happened."""
+DAMAGED = (BadZipFile, EOFError)
+"""What NumPy raises, without the file's name, for a file that is damaged."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; 0 when it went well, 1 with a sentence on stderr when not."""
-    parser = argparse.ArgumentParser(prog="python -m reidnb", description=__doc__.split(":")[0])
+    chosen = _parser().parse_args(arguments)
+    try:
+        fix_folders()
+        return int(bool(VERBS[chosen.verb](chosen)))
+    except Exception as error:
+        if "debug" in chosen or not isinstance(error, MISTAKES + DAMAGED):
+            traceback.print_exc()
+        print(f"reidnb: {_sentence(error)}", file=sys.stderr)
+        return 1
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, DAMAGED):
+        return f"a file of the cache {cache_dir()} is damaged ({error}): python -m reidnb clean empties the cache"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) if isinstance(error, MISTAKES) and str(error) else f"{type(error).__name__}: {error}"
+
+
+def _object(text: str) -> dict:
+    """An argument that is a JSON object."""
+    try:
+        return json_object("the argument", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show where in the code an error happened"
+    )
+    parser = argparse.ArgumentParser(
+        prog="python -m reidnb", description=__doc__.split(":")[0], parents=[debug], allow_abbrev=False
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    data = verbs.add_parser("data", help="look at the data sets on disk").add_subparsers(dest="look", required=True)
-    one = data.add_parser("check", help="read every image of a data set and compare its numbers with the published")
-    one.add_argument("dataset", help=", ".join(sorted(catalog.DATA_SETS)))
-    one.add_argument("--root", help="the folder that holds the data sets")
-    data.add_parser("list", help="which data sets lie under a folder").add_argument("--root", required=True)
-    notebook = verbs.add_parser("notebook", help="execute a notebook by papermill, on a GPU of its own if asked")
+
+    def verb(name: str, text: str, among: argparse._SubParsersAction = verbs) -> argparse.ArgumentParser:
+        return among.add_parser(name, help=text, parents=[debug])
+
+    looks = verbs.add_parser("data", help="look at the data sets on disk").add_subparsers(dest="look", required=True)
+    check = verb("check", "read every image of a data set and compare its numbers with the published", looks)
+    check.add_argument("dataset", help=", ".join(sorted(catalog.DATA_SETS)))
+    check.add_argument("--root", help="the folder that holds the data sets")
+    verb("list", "which data sets lie under a folder", looks).add_argument("--root", required=True)
+    notebook = verb("notebook", "execute a notebook by papermill, on a GPU of its own if asked")
     notebook.add_argument("path", type=Path)
     notebook.add_argument("output", type=Path, help="the executed copy")
-    notebook.add_argument("parameters", type=json.loads, help="a JSON object of the notebook's parameters")
+    notebook.add_argument("parameters", type=_object, help="a JSON object of the notebook's parameters")
     notebook.add_argument("--gpu", type=int, default=0, help="1: wait for a GPU that no other job holds")
-    one = verbs.add_parser("run", help="train and evaluate one experiment; on several GPUs by accelerate launch")
+    one = verb("run", "train and evaluate one experiment; on several GPUs by accelerate launch")
     one.add_argument(
-        "parameters", type=json.loads, help="a JSON object of run.ipynb's parameters, or an experiment.json's"
+        "parameters", type=_object, help="a JSON object of run.ipynb's parameters, or an experiment.json's"
     )
-    part = verbs.add_parser("study", help="train as much of a study as there is time for; a later call goes on")
+    _add_study(verb("study", "train as much of a study as there is time for; a later call goes on"))
+    weights = verb("weights", "say what a file of initial weights holds, and which networks it fits")
+    weights.add_argument("file", help="a .safetensors file or a checkpoint of torch")
+    weights.add_argument("--describe", metavar="TEXT", help="what captions call it from now on (results/weights.json)")
+    report = verb("report", "write results/index.html from the tables and figures in results/")
+    report.add_argument(
+        "--publish", action="store_true", help="then replace the committed tables and figures, in results/reference"
+    )
+    report.add_argument("--study", type=_object, help="settings as in the Snakefile: its tables are written first")
+    _add_use(verb)
+    verb("clean", "remove the cache of images and compiled kernels; runs are kept")
+    return parser
+
+
+def _add_study(part: argparse.ArgumentParser) -> None:
     part.add_argument("--minutes", type=float, help="stop after the epoch that is over then; no limit if not given")
     part.add_argument("--profile", help="paper, quick, scratch, demo or smoke")
     part.add_argument("--papers", help="names by commas, the most wanted first")
     part.add_argument("--datasets", help="names by commas")
     part.add_argument("--tables", help="names by commas; all of a paper if not given")
-    part.add_argument("--seeds", type=int, help="trainings of each row")
+    part.add_argument("--seeds", help="trainings of each row")
     part.add_argument("--root", help="the folder that holds the data sets")
     part.add_argument("--weights", help="imagenet, a local file, or '' (random), in place of the profile's")
     part.add_argument("--keep", default="weights", help="weights, descriptors (float16) or metrics: what runs keep")
     part.add_argument(
         "--step", default="auto", help="how training steps are taken: auto, eager, graph, compiled or compiled-graph"
     )
-    part.add_argument("--settings", type=json.loads, help="settings as in the Snakefile, in place of the options above")
+    part.add_argument("--settings", type=_object, help="settings as in the Snakefile, in place of the options above")
     part.add_argument("--only", help="keys of its experiments by commas; all if not given")
     part.add_argument("--to", type=Path, help="also write the table of what is finished to this csv file")
-    weights = verbs.add_parser("weights", help="say what a file of initial weights holds, and which networks it fits")
-    weights.add_argument("file", help="a .safetensors file or a checkpoint of torch")
-    weights.add_argument("--describe", metavar="TEXT", help="what captions call it from now on (results/weights.json)")
-    report = verbs.add_parser("report", help="write results/index.html from the tables and figures in results/")
-    report.add_argument(
-        "--publish", action="store_true", help="then replace the committed tables and figures, in results/reference"
-    )
-    report.add_argument("--study", type=json.loads, help="settings as in the Snakefile: its tables are written first")
-    _add_use(verbs)
-    verbs.add_parser("clean", help="remove the cache of images and compiled kernels; runs are kept")
-    chosen = parser.parse_args(arguments)
-    try:
-        failed = VERBS[chosen.verb](chosen)
-    except (OSError, ValueError) as error:
-        print(f"reidnb: {error}", file=sys.stderr)
-        return 1
-    return int(bool(failed))
 
 
-def _add_use(verbs: argparse._SubParsersAction) -> None:
+def _add_use(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
     """The verbs that use a trained network on one's images."""
     model = "a finished run (its folder, or the folder's name in results/runs), or a ResNet's weights file"
-    one = verbs.add_parser("extract", help="write the descriptors of a folder of images")
+    one = verb("extract", "write the descriptors of a folder of images")
     one.add_argument("images", type=Path, help="a folder, or one image")
     one.add_argument("--model", required=True, help=model)
     one.add_argument("--output", type=Path, required=True, help="a .npz or .parquet file")
-    one = verbs.add_parser("search", help="list the images of a gallery that are nearest to a query")
+    one = verb("search", "list the images of a gallery that are nearest to a query")
     one.add_argument("query", type=Path, help="an image")
     one.add_argument("gallery", type=Path, help="a folder of images, or a file that extract wrote")
     one.add_argument("--model", required=True, help=model)
     one.add_argument("--top", type=int, default=10, help="length of the list")
-    one = verbs.add_parser("export", help="write a run's network as ONNX or TorchScript, and compare the outputs")
+    one = verb("export", "write a run's network as ONNX or TorchScript, and compare the outputs")
     one.add_argument("--model", required=True, help=model)
     one.add_argument("--output", type=Path, required=True, help="an .onnx or .pt file")
 
@@ -114,28 +160,54 @@ def _notebook(chosen: argparse.Namespace) -> bool:
     # Not on every machine that trains.
     from papermill import PapermillExecutionError, execute_notebook
 
-    from .files import check_writable, unfinished
     from .study.devices import gpus, one_gpu
 
+    kernel = _kernel(chosen.path)
     with one_gpu(gpus()) if chosen.gpu else nullcontext() as name:
         if name is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = name
         check_writable(chosen.output.parent)
         try:
             with unfinished(chosen.output) as place:
+                # The kernel stands where the user does, so that relative paths mean the same to both.
                 execute_notebook(
                     str(chosen.path),
                     str(place),
                     chosen.parameters,
-                    cwd=str(chosen.path.parent),
+                    kernel_name=kernel,
+                    language="python",
                     progress_bar=False,
                     stdout_file=sys.stdout,
                 )
         except PapermillExecutionError as error:
-            print(*error.traceback, sep="\n", file=sys.stderr)
+            kind = getattr(builtins, error.ename, None)
+            if "debug" in chosen or not (isinstance(kind, type) and issubclass(kind, MISTAKES)):
+                print(*error.traceback, sep="\n", file=sys.stderr)
             print(f"reidnb: {chosen.path.name} stopped, {error.ename}: {error.evalue}", file=sys.stderr)
             return True
     return False
+
+
+def _kernel(path: Path) -> str:
+    """The kernel that a notebook names where it is installed, otherwise that of this environment.
+
+    Raises FileNotFoundError or ValueError for a file that is missing or is no notebook.
+    """
+    import nbformat
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no notebook {path}")
+    try:
+        book = nbformat.read(path, as_version=4)
+        nbformat.validate(book)
+        named = book.metadata.get("kernelspec", {}).get("name", "python3")
+    except Exception as error:  # each version of the format has its own
+        raise ValueError(f"{path} is not a notebook: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+    if named in KernelSpecManager().find_kernel_specs():
+        return named
+    print(f"the kernel {named!r} of {path.name} is not installed: python3 executes it")
+    return "python3"
 
 
 RUN = {"paper": "wrcanet", "options": {}, "recipe": {}, "dataset": "street", "profile": "demo", "seed": 0}
@@ -153,13 +225,10 @@ def _run(chosen: argparse.Namespace) -> None:
     from .training.experiment import from_json
 
     given = chosen.parameters
-    if not isinstance(given, dict):
-        raise ValueError(f"run takes a JSON object of {', '.join(RUN)}, or an experiment, found {given!r}")
     if "backbone" in given:  # as experiment.json in a run's folder
         given = {"experiment": given}
-    if unknown := sorted(set(given) - set(RUN)):
-        raise ValueError(f"run has no parameter {unknown[0]!r}: it has {', '.join(RUN)}")
-    name, *row, root, written = (RUN | given).values()
+    check_names("run", given, RUN)
+    name, *row, root, written = checked_parameters(RUN | given, RUN).values()
     options, recipe, dataset, profile, *rest = row
     row = [options, recipe, catalog.resolve(dataset, root, profile), profile, *rest]
     experiment = checked(from_json(written)) if written else one_experiment(find_paper(name), *row)
@@ -194,14 +263,15 @@ def _report(chosen: argparse.Namespace) -> None:
     from .report.write import finished_tables
     from .results import all_runs, update_summary
     from .study import reproduction
-    from .study.plan import settings
+    from .study.plan import plan, settings
 
+    results, nothing_finished = results_dir(), False
+    check_writable(results)
     if chosen.study:
-        finished_tables(settings(chosen.study))
-
-    results = results_dir()
-    results.mkdir(parents=True, exist_ok=True)
-    update_summary(all_runs(results), results / "runs.csv")
+        asked = settings(chosen.study)
+        planned = {key for experiments in plan(asked).values() for key in experiments}
+        nothing_finished = finished_tables(asked) == len(planned)
+    update_summary(all_runs(results, log=print), results / "runs.csv")
     comparison = reproduction.compare(results, reference_dir())
     to_csv(comparison, results / "reproduction.csv")
     print(reproduction.in_a_line(comparison))
@@ -209,6 +279,8 @@ def _report(chosen: argparse.Namespace) -> None:
         to_csv(paper.ledger(), results / f"readings-{name}.csv")
         to_csv(paper.contradictions_table(), results / f"contradictions-{name}.csv")
     print(report.build(results))
+    if nothing_finished or not any((results / "tables").glob("*.csv")):
+        raise ValueError(f"the report has no table: nothing is finished in {results / 'runs'}")
     if chosen.publish:
         reproduction.publish(results, reference_dir())
         print(report.build(reference_dir()))

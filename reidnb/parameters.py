@@ -13,7 +13,9 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from .files import absolute
-from .weight_files import NAMED
+
+NAMED = ("", "imagenet", "street")
+"""Values of ``weights`` that are not a path: random, ImageNet's, and the demo's, pretrained on another street."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -64,11 +66,12 @@ def reranked(run: Run, data: ReidData) -> dict:
     if data.protocol == SINGLE_SHOT:
         return dict.fromkeys(run.metrics, math.nan)
     file = run.folder / "metrics-reranked.json"
-    if not file.exists():
+    per_query = run.folder / "queries-reranked.npz"
+    if not _is_kept(file) or (per_query.exists() and not _is_kept(per_query)):
         query, gallery = descriptors(run, data)
         k1, k2 = (min(k, len(gallery)) for k in NEIGHBOURS)
         scores = metrics.evaluate_distances(rerank(query, gallery, k1, k2), **labels_of(data))
-        save_queries(run.folder / "queries-reranked.npz", scores)
+        save_queries(per_query, scores)
         write_json(file, summarise(scores) | ({} if (k1, k2) == NEIGHBOURS else {"k1": k1, "k2": k2}))
     return {name: value for name, value in read_metrics(file).items() if name not in ("k1", "k2")}
 
@@ -88,7 +91,7 @@ def limited_reranking(run: Run) -> str:
 def cross_domain(run: Run, data: ReidData, other: ReidData) -> dict:
     """The metrics on ``other`` of a run that was trained on ``data``, cached in the run's folder."""
     file = run.folder / f"metrics-on-{other.name}-{digest('', other)[:8]}.json"
-    if not file.exists():
+    if not _is_kept(file):
         check_rankable(other)
         query, gallery = descriptors(run, data, other)
         write_json(file, evaluate(query, gallery, other))
@@ -101,7 +104,7 @@ def by_region(run: Run, data: ReidData) -> dict[str, dict]:
     The regions are the ``columns`` of the run's network.
     """
     file = run.folder / "metrics-regions.json"
-    if not file.exists():
+    if not _is_kept(file):
         columns = build(replace(run.experiment, weights=""), data.train_ids).columns
         query, gallery = descriptors(run, data)
         by_name = {
@@ -110,3 +113,18 @@ def by_region(run: Run, data: ReidData) -> dict[str, dict]:
         }
         write_json(file, by_name)
     return {name: nan_for_null(values) for name, values in json.loads(file.read_text()).items()}
+
+
+def _is_kept(file: Path) -> bool:
+    """Whether a file of derived metrics is there; one that is damaged is renamed, and derived again."""
+    if not file.exists():
+        return False
+    try:
+        if file.suffix == ".npz":
+            np.load(file, allow_pickle=False).close()
+        else:
+            json.loads(file.read_text()).items()
+    except (AttributeError, BadZipFile, EOFError, ValueError):
+        file.replace(file.with_name(f"{file.name}.damaged"))
+        return False
+    return True

@@ -1,12 +1,14 @@
 """Finished runs, one folder each in ``results/runs``, and the table of all runs."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors import safe_open
 
 from . import weight_files
 from .evaluation.scores import nan_for_null
@@ -22,8 +24,37 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is complete: its metrics are written last."""
+        """Whether the run is complete, since its metrics are written last, and undamaged."""
+        return self._was_finished and not self.damage
+
+    @property
+    def _was_finished(self) -> bool:
         return (self.folder / "metrics.json").exists()
+
+    @property
+    def damage(self) -> str:
+        """What is damaged of a run that was complete: its first such file and the reason; '' if there is none."""
+        for name, read in FILES.items() if self._was_finished else ():
+            file = self.folder / name
+            if name in OPTIONAL and not file.exists():
+                continue
+            try:
+                read(file)
+            except Exception as error:  # each reader raises its own exceptions for a damaged file
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+                return f"{file} is damaged ({type(error).__name__}: {reason})"
+        return ""
+
+    def set_aside(self) -> Path:
+        """Move the run's files into a new folder ``damaged-N`` beside them, so that it can be trained again."""
+        number = 1 + sum(1 for _ in self.folder.glob("damaged-*"))
+        aside = self.folder / f"damaged-{number}"
+        aside.mkdir()
+        # metrics.json first: without it the run counts as unfinished, whatever happens meanwhile.
+        for name in ("metrics.json", *sorted(path.name for path in self.folder.iterdir() if path.is_file())):
+            if name != "lock" and (self.folder / name).exists():
+                (self.folder / name).rename(aside / name)
+        return aside
 
     @property
     def checkpoint(self) -> Path:
@@ -71,6 +102,52 @@ class Run:
             return dict(file)
 
 
+def _check_metrics(file: Path) -> None:
+    values = read_metrics(file)
+    for name in ("map", "rank1"):
+        float(values[name])
+
+
+def _check_history(file: Path) -> None:
+    history = pd.read_csv(file)
+    if history.empty or not {"epoch", "loss", "seconds", "images_per_second"} <= set(history):
+        raise ValueError("it has no epochs")
+
+
+def _check_provenance(file: Path) -> None:
+    content = json.loads(file.read_text())
+    for name in ("device", "train_seconds", "evaluate_seconds", "commit"):
+        content[name]
+    content["packages"]["torch"]
+
+
+def _check_arrays(file: Path) -> None:
+    with np.load(file, allow_pickle=False) as arrays:
+        for name in arrays.files:
+            arrays[name]
+
+
+def _check_ends(file: Path) -> None:
+    # Reading all would take seconds; a file that was cut short lacks its directory, or is shorter than its header says.
+    with np.load(file, allow_pickle=False) if file.suffix == ".npz" else safe_open(file, "pt"):
+        pass
+
+
+FILES = {
+    "metrics.json": _check_metrics,
+    "experiment.json": lambda file: from_json(json.loads(file.read_text())),
+    "provenance.json": _check_provenance,
+    "history.csv": _check_history,
+    "rankings.npz": _check_arrays,
+    "queries.npz": _check_arrays,
+    "descriptors.npz": _check_ends,
+    "model.safetensors": _check_ends,
+}
+"""The files of a run that is kept, and the function that raises an exception for a damaged one."""
+OPTIONAL = ("rankings.npz", "queries.npz", "descriptors.npz", "model.safetensors")
+"""Those that a run may do without: by the single-shot protocol, by ``keep``, or among the committed runs."""
+
+
 def _per_query(file: Path) -> dict[str, np.ndarray]:
     if not file.exists():
         return {}
@@ -85,9 +162,13 @@ def weights_of(run: Run) -> weight_files.Source:
     return weight_files.Source(Path(run.experiment.weights).name)
 
 
-def all_runs(results: Path) -> list[Run]:
-    """The finished runs of a results folder."""
-    return [Run(path.parent) for path in sorted((results / "runs").glob("*/metrics.json"))]
+def all_runs(results: Path, log: Callable[[str], None] = lambda line: None) -> list[Run]:
+    """The finished runs of a results folder; ``log`` is told of each that is damaged and left out."""
+    runs = [Run(path.parent) for path in sorted((results / "runs").glob("*/metrics.json"))]
+    damaged = {run: damage for run in runs if (damage := run.damage)}
+    for damage in damaged.values():
+        log(f"left out: {damage}")
+    return [run for run in runs if run not in damaged]
 
 
 def summary(runs: list[Run]) -> pd.DataFrame:
@@ -116,13 +197,22 @@ def update_summary(runs: list[Run], file: Path) -> pd.DataFrame:
     """Update the table in ``file`` with the rows of ``summary``; rows of other runs are kept."""
     new = summary(runs)
     if file.exists():
-        old = pd.read_csv(file)
+        old = _rows_of(file)
         if "key" in old:
             new = pd.concat([old[~old.key.isin(new.get("key", []))], new])
     if len(new):
         new = new.sort_values(["dataset", "profile", "paper", "key"], ignore_index=True)
         write_atomically(file, lambda target: new.to_csv(target, index=False))
     return new
+
+
+def _rows_of(file: Path) -> pd.DataFrame:
+    """A table that was kept; one that cannot be read is renamed, and empty."""
+    try:
+        return pd.read_csv(file)
+    except ValueError:  # pandas' parser errors, and text that is not UTF-8
+        file.rename(file.with_name(f"{file.name}.damaged"))
+        return pd.DataFrame()
 
 
 def read_metrics(file: Path) -> dict:

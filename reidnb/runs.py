@@ -63,6 +63,8 @@ def run(
 ) -> Run:
     """The experiment's run: read from its folder if it is finished, otherwise trained or resumed now.
 
+    The files of a damaged run are set aside in its folder, and it is trained again.
+
     ``keep`` is one of ``KEEP``; ``step``, one of ``stepping.CHOICES``, affects the speed only and is not part of the
     key. ``after_epoch`` as in ``train``; if it raises, the next call resumes from there. The processes of ``accelerate
     launch`` or ``accelerate.notebook_launcher`` divide the work among them (``distributed``), and each returns the run.
@@ -87,6 +89,8 @@ def run(
             if not distributed.broadcast(result.is_finished, accelerator):
                 if accelerator.is_main_process:
                     clear(result.folder)
+                    if damage := result.damage:
+                        log(f"{damage}: its files are now in {result.set_aside()}, and it is trained again")
                 with (
                     tracking.tracked(accelerator, experiment, result.folder.name),
                     threads_for(experiment, accelerator),
@@ -97,12 +101,6 @@ def run(
         clear(result.folder, "metrics.json")
         result.checkpoint.unlink(missing_ok=True)
     return result
-
-
-def finished(experiment: Experiment, data: ReidData, results: Path | None = None) -> Run | None:
-    """The experiment's run if it is finished, otherwise None."""
-    result = run_of(experiment, data, results)
-    return result if result.is_finished else None
 
 
 def run_of(experiment: Experiment, data: ReidData, results: Path | None = None) -> Run:

@@ -23,10 +23,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from .files import write_atomically
+from .files import absolute, write_atomically
+from .parameters import NAMED
 
-NAMED = ("", "imagenet", "street")
-"""Values of ``weights`` that are not a path: random, ImageNet's, and the demo's, pretrained on another street."""
 CONTAINERS = ("state_dict", "model", "model_state_dict", "model_state", "net", "network")
 PREFIXES = ("module.", "model.", "backbone.", "base.", "encoder.")
 HEADS = ("fc.", "classifier.", "head.", "heads.", "bottleneck.", "bnneck.")
@@ -68,7 +67,7 @@ def record(weights: str | Path) -> dict[str, str]:
 
 def existing_file(weights: str | Path) -> Path:
     """The file as an absolute path. Raises FileNotFoundError when there is none."""
-    path = Path(weights).expanduser().absolute()
+    path = absolute(weights)
     if not path.is_file():
         raise FileNotFoundError(f"weights {weights}: no such file (or 'imagenet', 'street', or '' for random weights)")
     return path
@@ -250,7 +249,12 @@ def published_state(published: WeightsEnum, name: str, instead: str) -> dict[str
 def descriptions(results: Path) -> dict[str, dict[str, str]]:
     """The users' descriptions of weights files (``describe``), by SHA-256: ``name`` and ``description``."""
     file = results / "weights.json"
-    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+    try:
+        return json.loads(file.read_text("utf-8")) if file.exists() else {}
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is not readable JSON ({error}): mend it, or remove it to lose the descriptions"
+        ) from error
 
 
 def describe(weights: str | Path, description: str, results: Path) -> Path:

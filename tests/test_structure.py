@@ -11,8 +11,8 @@ from reidnb.papers import PAPERS
 PACKAGE = Path(reidnb.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 LEVELS = (
-    ("files",),
-    ("models.options", "models.output", "weight_files", "parameters", "data", "street", "pose"),
+    ("files", "parameters"),
+    ("models.options", "models.output", "weight_files", "data", "street", "pose"),
     ("models", "figures"),
     ("training", "evaluation"),
     ("papers",),

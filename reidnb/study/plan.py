@@ -13,7 +13,7 @@ from ..papers.experiments import experiments, key, test_set, train_set
 from ..papers.paper import Row
 from ..parameters import Kind, check_names, checked, take
 from ..results import Run
-from ..runs import finished
+from ..runs import run_of
 from ..training.experiment import Experiment
 from ..training.profiles import PROFILES
 
@@ -123,10 +123,11 @@ def finished_rows(paper: str, table: str, where: str, settings: Settings) -> tup
     """A table's finished runs; and of the others the keys, with their table and row."""
     runs, lacking = [], {}
     for row, experiment in rows(paper, table, where, settings):
-        if run := finished(experiment, data(experiment.dataset, settings.root)):
+        run = run_of(experiment, data(experiment.dataset, settings.root))
+        if run.is_finished:
             runs.append((row, run))
         else:
-            lacking[key(experiment, data(experiment.dataset, settings.root))] = f"{table}, {row.name}"
+            lacking[run.folder.name] = f"{table}, {row.name}" + (f": {run.damage}" if run.damage else "")
     return runs, lacking
 
 

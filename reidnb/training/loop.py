@@ -175,10 +175,31 @@ def _loader(
 
 
 def history_of(checkpoint: Path) -> pd.DataFrame:
-    """The history in a checkpoint; empty if there is none."""
-    if not checkpoint.exists():
+    """The history in a checkpoint; empty if there is none, or none that can be read."""
+    try:
+        return pd.DataFrame(_read(checkpoint, mmap=True)["history"]) if checkpoint.exists() else pd.DataFrame()
+    except Damaged:
         return pd.DataFrame()
-    return pd.DataFrame(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["history"])
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be read, with its path and the reason."""
+
+
+def _read(checkpoint: Path, needed: dict[str, Tensor] | None = None, **options) -> dict:
+    """What a checkpoint holds. Raises ``Damaged`` if it is not a checkpoint of a model with the arrays ``needed``."""
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, **options)
+        shapes = {name: value.shape for name, value in state["model"].items()}
+        lacking = [name for name in ("optimizer", "history") if not state[name]]
+    except (MemoryError, PermissionError):
+        raise
+    except Exception as error:  # torch raises exceptions of many kinds for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Damaged(f"{checkpoint} is damaged ({reason})") from error
+    if lacking or (needed is not None and shapes != {name: value.shape for name, value in needed.items()}):
+        raise Damaged(f"{checkpoint} is damaged (it holds no epoch of this training)")
+    return state
 
 
 class _Checkpoints:
@@ -203,10 +224,19 @@ class _Checkpoints:
 def _resume(
     checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int, log: Callable[[str], None]
 ) -> list[dict]:
-    """Load the checkpoint, if there is one, into model and optimiser; returns the history of its epochs."""
+    """Load the checkpoint, if there is one, into model and optimiser; returns the history of its epochs.
+
+    One that is damaged is renamed to ``checkpoint.pt.damaged``, and the training begins anew.
+    """
     if not checkpoint.exists():
         return []
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        state = _read(checkpoint, needed=model.state_dict())
+    except Damaged as error:
+        aside = checkpoint.with_name(f"{checkpoint.name}.damaged")
+        checkpoint.replace(aside)
+        log(f"{error}; it is now {aside.name}, and the training begins anew")
+        return []
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     history = state["history"]
