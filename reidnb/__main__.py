@@ -15,7 +15,7 @@ from zipfile import BadZipFile
 import pandas as pd
 
 from .data import catalog
-from .files import cache_dir, check_writable, fix_folders, unfinished
+from .files import absolute, cache_dir, check_writable, fix_folders, unfinished
 from .parameters import check_names, json_object
 from .parameters import checked as checked_parameters
 
@@ -134,13 +134,14 @@ def _data(chosen: argparse.Namespace) -> bool:
     """Print what was asked; whether anything is wrong with it."""
     from .data import check
 
+    root = str(absolute(chosen.root)) if chosen.root else None
     if chosen.look == "list":
-        table = check.present(chosen.root)
+        table = check.present(root)
         print(_lines(table) if len(table) else f"no known data set under {chosen.root}")
         return False
-    place = catalog.locate(chosen.dataset, chosen.root)
-    print(f"{catalog.resolve(chosen.dataset, chosen.root)} in {place}")
-    table = check.check(chosen.dataset, chosen.root)
+    place = catalog.locate(chosen.dataset, root)
+    print(f"{catalog.resolve(chosen.dataset, root)} in {place}")
+    table = check.check(chosen.dataset, root)
     print(_lines(table.assign(ok=table.ok.map({True: "", False: "<- wrong"}))))
     if notice := catalog.data_set(chosen.dataset).notice:
         print(f"note: {notice}")

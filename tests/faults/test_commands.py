@@ -1,0 +1,205 @@
+"""A user's mistake ends a command in one sentence with its true cause; relative paths start where the user stands."""
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from reidnb.__main__ import main
+from reidnb.files import absolute, cache_dir, fix_folders, results_dir
+from reidnb.study import plan as study
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = {"dataset": "street-small", "profile": "smoke"}
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch) -> Path:
+    """The user stands in a folder of his own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REIDNB_RESULTS", "results")
+    return tmp_path
+
+
+@pytest.fixture
+def told(capsys):
+    """Run a command that must fail: the sentence that it ends with."""
+
+    def run(*arguments: str) -> str:
+        assert main([str(each) for each in arguments]) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert not any("Traceback" in line for line in lines)
+        assert lines[-1].startswith("reidnb: ")
+        return lines[-1].removeprefix("reidnb: ")
+
+    return run
+
+
+def notebook(code: str, kernel: str | None = "python3") -> Path:
+    """A small notebook in the user's folder."""
+    book = new_notebook(cells=[new_code_cell("value = 0", metadata={"tags": ["parameters"]}), new_code_cell(code)])
+    if kernel:
+        book.metadata["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
+    Path("books").mkdir(exist_ok=True)
+    nbformat.write(book, "books/small.ipynb")
+    return Path("books/small.ipynb")
+
+
+def test_a_notebook_that_is_missing_or_none(told):
+    assert told("notebook", "gone.ipynb", "out.ipynb", "{}") == "there is no notebook gone.ipynb"
+    for content in ("{}", "# a page", ""):
+        Path("page.ipynb").write_text(content)
+        assert told("notebook", "page.ipynb", "out.ipynb", "{}").startswith("page.ipynb is not a notebook: ")
+    assert not Path("out.ipynb").exists()
+
+
+@pytest.mark.parametrize("kernel", ["torch310", None])
+def test_a_notebook_without_an_installed_kernel_is_executed_here_where_the_user_stands(kernel, somewhere):
+    path = notebook("import sys, pathlib\npathlib.Path('told').write_text(f'{value} {sys.executable}')", kernel)
+    assert main(["notebook", str(path), "out.ipynb", '{"value": 3}']) == 0
+    assert (somewhere / "told").read_text() == f"3 {sys.executable}"
+
+
+def test_a_cell_that_stops_is_named_in_a_sentence_and_debug_shows_where(told, capsys):
+    path = str(notebook("raise FileNotFoundError('no such set')"))
+    assert told("notebook", path, "out.ipynb", "{}") == "small.ipynb stopped, FileNotFoundError: no such set"
+    assert main(["notebook", path, "out.ipynb", "{}", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_debug_shows_where_and_a_fault_of_the_package_always_does(capsys, monkeypatch):
+    assert main(["weights", "gone.pth"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    for arguments in (["--debug", "weights", "gone.pth"], ["weights", "gone.pth", "--debug"]):
+        assert main(arguments) == 1
+        assert "Traceback" in capsys.readouterr().err
+    monkeypatch.setattr("reidnb.weight_files.existing_file", lambda path: {}["a fault"])
+    assert main(["weights", "gone.pth"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err and err.splitlines()[-1] == "reidnb: KeyError: 'a fault'"
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("{'seed': 3}", "the argument is no JSON"), ("[3]", "the argument=[3]: allowed is a JSON object")],
+)
+def test_an_argument_that_is_no_json_object(argument, message, capsys):
+    for arguments in (["run", argument], ["notebook", "a.ipynb", "b.ipynb", argument], ["report", "--study", argument]):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seed": "two"}, "seed='two': allowed is a whole number, at least 0"),
+        ({"recipe": {"epochs": 0}}, "epochs=0: allowed is a whole number, at least 1"),
+        ({"recipe": {"size": 64}}, "size=64: allowed is height and width, at least 16 pixels, as [256, 128]"),
+        ({"options": "strength"}, "options='strength': allowed is a JSON object"),
+        ({"experiment": {"paper": "dranet", "recipe": {}}}, "recipe={}: allowed is a recipe as"),
+    ],
+)
+def test_wrong_parameters_of_run(wrong, message, told):
+    assert told("run", json.dumps(SMOKE | wrong)).startswith(message)
+
+
+def test_a_loss_that_is_infinite(told, street_small):
+    sentence = told("run", json.dumps(SMOKE | {"recipe": {"lr": 1e30}}))
+    assert sentence.startswith("the loss ") and "epoch" in sentence and "step" in sentence
+
+
+def test_imagenet_weights_that_cannot_be_had(told, street_small, somewhere, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(somewhere / "torch"))
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    asked = json.dumps({"paper": "dranet", "dataset": "street-small", "profile": "paper"})
+    file = somewhere / "torch/hub/checkpoints/resnet50-0676ba61.pth"
+    sentence = told("run", asked)
+    assert "cannot be fetched" in sentence and f"put {file.name} at {file}" in sentence
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for content in (b"PK\3\4" + bytes(1000), b"<html>please log in</html>"):
+        file.write_bytes(content)
+        assert told("run", asked).startswith(f"{file} is not the published file")
+
+
+def test_no_home_directory(told, monkeypatch):
+    def unknown(user):
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("REIDNB_CACHE")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    sentence = told("run", json.dumps(SMOKE))
+    assert "HOME is not set" in sentence and "set REIDNB_CACHE" in sentence
+    assert "cannot find ~/reid" in told("data", "list", "--root", "~/reid")
+
+
+def test_a_cache_that_cannot_be_used(told, street_small, somewhere, monkeypatch):
+    (somewhere / "file").write_text("the user's own")
+    monkeypatch.setenv("REIDNB_CACHE", "file")
+    assert told("run", json.dumps(SMOKE)) == f"cannot write in {somewhere / 'file'}: it is a file"
+    shutil.copytree(street_small.root, somewhere / "cache/street-small")
+    monkeypatch.setenv("REIDNB_CACHE", "cache")
+    for content in (b"", b"PK\3\4"):
+        (somewhere / "cache/street-small/truth/query.npz").write_bytes(content)
+        sentence = told("run", json.dumps(SMOKE))
+        assert str(somewhere / "cache") in sentence and "python -m reidnb clean empties the cache" in sentence
+
+
+def test_a_report_without_a_table_is_a_failure(told, somewhere):
+    sentence = f"the report has no table: nothing is finished in {somewhere / 'results/runs'}"
+    assert told("report") == sentence
+    assert told("report", "--study", json.dumps({"profile": "smoke", "datasets": "street-small"})) == sentence
+    assert (somewhere / "results/index.html").exists()
+
+
+def test_paths_start_where_the_user_stands(somewhere, monkeypatch):
+    assert study.settings({"root": "mine", "weights": "w.pth"}).root == str(somewhere / "mine")
+    assert study.settings({"weights": "w.pth"}).weights == str(somewhere / "w.pth")
+    assert study.settings({"root": None, "weights": "None"}) == study.settings({})
+    monkeypatch.setenv("REIDNB_CACHE", "cache")
+    fix_folders()
+    monkeypatch.chdir("/")  # as a job that starts elsewhere
+    assert results_dir() == somewhere / "results"
+    assert cache_dir() == somewhere / "cache"
+    assert absolute("a") == Path("/a")
+
+
+@pytest.mark.slow
+def test_a_batch_study_from_another_folder_with_relative_paths(somewhere, street_small):
+    """First with a broken image, which the job's log names; then, the image mended, to its end."""
+    shutil.copytree(street_small.root, somewhere / "data/mine")
+    image = next((somewhere / "data/mine/bounding_box_train").glob("*.jpg"))
+    content = image.read_bytes()
+    call = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--retries", "0"]
+    call += ["--config", "profile=smoke", "papers=wrcanet", "tables=table1", "datasets=folder", "root=data/mine"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def snakemake() -> subprocess.CompletedProcess:
+        return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=600)
+
+    image.write_bytes(content[:20])
+    done = snakemake()
+    assert done.returncode == 1
+    (log,) = (somewhere / "results/notebooks/runs").glob("*.log")
+    last = log.read_text().splitlines()
+    assert any("run.ipynb stopped, ValueError: 1 of" in line for line in last) and "Traceback" not in log.read_text()
+    assert "the report has no table" in done.stdout + done.stderr
+
+    image.write_bytes(content)
+    done = snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (somewhere / "results/index.html").exists()
+    table = np.genfromtxt(next((somewhere / "results/tables").glob("wrcanet-table1-*.csv")), delimiter=",", dtype=str)
+    assert len(table) > 1
+    assert not (ROOT / "notebooks/results").exists()
