@@ -5,6 +5,7 @@ end of an epoch, and reaches the same result, bit for bit on a CPU. Several proc
 (``distributed``).
 """
 
+import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -98,7 +99,7 @@ def train(
         accelerator.log({name: value for name, value in row.items() if name != "epoch"}, step=epoch + 1)
         if len(history) == recipe.epochs or checkpoints.is_due:
             checkpoints.write(model, optimizer, history)
-        log(_summary_line(row, recipe.epochs))
+        log(_summary_line(history, recipe.epochs))
         try:
             if after_epoch:
                 after_epoch(model, epoch + 1)
@@ -110,9 +111,13 @@ def train(
     return table
 
 
-def _summary_line(row: dict[str, float], epochs: int) -> str:
+def _summary_line(history: list[dict], epochs: int) -> str:
+    """The last epoch in a line, and the time that the epochs to come take at the pace of those before."""
+    row = history[-1]
+    left = (epochs - len(history)) * statistics.median(epoch["seconds"] for epoch in history)
+    time_left = f"  about {left / 60:.0f} min left" if left >= 60 else f"  about {left:.0f} s left" if left else ""
     rates = f"lr {row['lr']:.1e}  {row['images_per_second']:.0f} images/s"
-    return f"epoch {row['epoch']:3d}/{epochs}  loss {row['loss']:.3f}  {rates}"
+    return f"epoch {row['epoch']:3d}/{epochs}  loss {row['loss']:.3f}  {rates}{time_left}"
 
 
 def train_one_epoch(

@@ -15,6 +15,7 @@ from reidnb.data.augment import Augmentation
 from reidnb.files import write_atomically
 from reidnb.models.output import Output
 from reidnb.papers.wrcanet.network import WRCANet
+from reidnb.training import loop
 from reidnb.training.extract import extract, has_room
 from reidnb.training.loop import history_of, make_accelerator, train
 from reidnb.training.recipe import (
@@ -210,6 +211,14 @@ class _Broken(WRCANet):
         self.steps += 1
         parts = super().loss(output, labels)
         return parts | {"id_gp": parts["id_gp"] * (float("nan") if self.steps >= 6 else 1.0)}
+
+
+def test_each_epoch_is_told_with_the_time_that_is_left():
+    row = {"epoch": 1, "loss": 2.0, "lr": 0.001, "images_per_second": 50.0}
+    history = [row | {"seconds": 600.0}, row | {"epoch": 2, "seconds": 60.0}, row | {"epoch": 3, "seconds": 60.0}]
+    assert loop._summary_line(history, 8) == "epoch   3/8  loss 2.000  lr 1.0e-03  50 images/s  about 5 min left"
+    assert loop._summary_line([row | {"seconds": 4.0}], 3).endswith("50 images/s  about 8 s left")
+    assert loop._summary_line(history, 3).endswith("50 images/s")
 
 
 def test_nan_loss_names_epoch_step_and_part(tmp_path):
