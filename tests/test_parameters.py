@@ -1,14 +1,28 @@
 """What people give as parameters: what is taken as meant, and what is refused in one sentence."""
 
 import math
+from inspect import signature
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reidnb.papers import PAPERS
-from reidnb.papers.experiments import key, one_experiment
-from reidnb.parameters import COUNT, FLAG, NUMBER, OBJECT, POSITIVE, POSITIVE_OR_NONE, TEXT, check_names, checked, take
+from reidnb.papers.experiments import checked as checked_experiment
+from reidnb.papers.experiments import experiments, key, one_experiment, option_kinds
+from reidnb.parameters import (
+    COUNT,
+    FLAG,
+    NUMBER,
+    OBJECT,
+    POSITIVE,
+    POSITIVE_OR_NONE,
+    TEXT,
+    check_names,
+    checked,
+    require,
+    take,
+)
 from reidnb.training.experiment import from_json
 from reidnb.training.recipe import SIZE
 
@@ -135,12 +149,24 @@ def test_options_as_text_give_the_same_key(street_small):
         ({"gp": "perhaps"}, {}, "gp='perhaps': allowed is true or false"),
         ({"strength": -1}, {}, "strength=-1: allowed is a number from 0 to 1"),
         ({"margin": "wide"}, {}, "margin='wide': allowed is a number, at least 0"),
-        ({"fusion_kernel": 1.5}, {}, "fusion_kernel=1.5: allowed is a whole number"),
+        ({"fusion_kernel": 1.5}, {}, "fusion_kernel=1.5: allowed is an odd whole number"),
+        ({"fusion_kernel": 2}, {}, "fusion_kernel=2: allowed is an odd whole number"),
     ],
 )
 def test_wrong_recipes_and_options_are_one_clear_sentence(options, recipe, message):
     with pytest.raises(ValueError, match=message):
         one_experiment(PAPERS["wrcanet"], options, recipe, "street-small", "smoke")
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=PAPERS)
+def test_every_option_of_a_network_has_a_kind_that_its_default_is_of(paper):
+    for name, kind in option_kinds(paper.name).items():
+        default = signature(paper.network).parameters[name].default
+        assert kind is not None, f"{paper.name}'s option {name} is of a type without a kind"
+        require(name, default, kind)
+    for table in (*paper.tables, paper.table("readings")):
+        for _, experiment in experiments(paper, table.name, next(iter(table.datasets), "street"), "smoke"):
+            assert checked_experiment(experiment) == experiment
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,10 @@ SUPPLIED = {"identities", "size", "backbone", "weights"}
 """Parameters of a network that other fields of the experiment supply; they are not among its options."""
 
 KINDS = {bool: FLAG, int: COUNT, float: NOT_NEGATIVE, str: TEXT}
-FRACTIONS = ("dropout", "drop_height", "drop_width", "smoothing", "strength")
-"""What a network's options can be: by their type, and which numbers are fractions. Networks check what is narrower."""
+"""What a network's options can be, by their type; the networks check what is narrower."""
+ODD = Kind(int, "an odd whole number", lambda value: value > 0 and value % 2 == 1)
+KINDS_BY_NAME = dict.fromkeys(("dropout", "drop_height", "drop_width", "smoothing", "strength"), FRACTION)
+KINDS_BY_NAME |= dict.fromkeys(("fusion_kernel", "sam_kernel"), ODD)
 
 
 def experiments(
@@ -124,7 +126,7 @@ def checked(experiment: Experiment) -> Experiment:
 def option_kinds(paper: str) -> dict[str, Kind | None]:
     """What each option of a paper's network can be; None where its type does not say."""
     hints = get_type_hints(find_paper(paper).network.__init__)
-    return {name: FRACTION if name in FRACTIONS else KINDS.get(hints.get(name)) for name in _defaults(paper)}
+    return {name: KINDS_BY_NAME.get(name) or KINDS.get(hints.get(name)) for name in _defaults(paper)}
 
 
 def by_pose(experiment: Experiment) -> bool:
