@@ -13,7 +13,7 @@ from ..evaluation.scores import labels_of
 from ..papers import PAPERS
 from ..rescoring import descriptors
 from ..results import Run, all_runs
-from ..runs import finished
+from ..runs import run_of
 
 
 def best_runs(data: ReidData, results: Path) -> list[Run]:
@@ -21,7 +21,8 @@ def best_runs(data: ReidData, results: Path) -> list[Run]:
     best = {}
     for run in all_runs(results):
         has_descriptors = any((run.folder / name).exists() for name in ("model.safetensors", "descriptors.npz"))
-        if has_descriptors and run.experiment.dataset == data.name and finished(run.experiment, data, results):
+        is_of_data = run.experiment.dataset == data.name and run_of(run.experiment, data, results).folder == run.folder
+        if has_descriptors and is_of_data:
             name = run.experiment.paper
             if name not in best or run.metrics["map"] > best[name].metrics["map"]:
                 best[name] = run

@@ -5,10 +5,12 @@ import io
 import json
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import papermill
 import pytest
 from miniatures import SPLITS, market_like
+from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 from reidnb.files import results_dir
@@ -113,3 +115,22 @@ def test_wrong_parameters_are_one_clear_sentence(tmp_path, wrong, message):
             parameters={**SMOKE, **wrong},
             progress_bar=False,
         )
+
+
+@pytest.mark.parametrize(("given", "told"), [({}, "3 1 "), ({"seed": "7"}, "7 1 "), ({"seed": "x"}, "")])
+def test_parameters_are_set_to_what_is_meant(tmp_path, monkeypatch, given, told):
+    """With and without a cell that papermill injects."""
+    monkeypatch.chdir(tmp_path)
+    book = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    book.cells = [
+        new_code_cell('seed = "3"\nseeds = 1  # trainings\ndata_root = "here"', metadata={"tags": ["parameters"]}),
+        new_code_cell("from reidnb.report import show\nshow.check_parameters()"),
+        new_code_cell("from pathlib import Path\nPath('told').write_text(f'{seed} {seeds} {data_root}')"),
+    ]
+    nbformat.write(book, "book.ipynb")
+    if not told:
+        with pytest.raises(papermill.PapermillExecutionError, match="seed='x': allowed is a whole number, at least 0"):
+            papermill.execute_notebook("book.ipynb", "out.ipynb", given, progress_bar=False)
+        return
+    papermill.execute_notebook("book.ipynb", "out.ipynb", given, progress_bar=False)
+    assert (tmp_path / "told").read_text() == f"{told}{tmp_path / 'here'}"
