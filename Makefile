@@ -1,6 +1,8 @@
 # make study | make test | make lab; each sets up its own environment in .venv when there is none.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that share the tests, each with a thread.
+WORKERS ?= 2
 .PHONY: study test lab lint lock clean
 
 study: .venv/ready
@@ -9,7 +11,7 @@ study: .venv/ready
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term:skip-covered
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
