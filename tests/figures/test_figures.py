@@ -59,9 +59,19 @@ def test_a_figure_is_saved_atomically_closed_and_reproducible(tmp_path):
 
     first, second = (style.save(draw(), tmp_path / "new" / f"{name}.webp") for name in "ab")
     assert first.read_bytes() == second.read_bytes()
-    assert sorted(p.name for p in first.parent.iterdir()) == ["a.webp", "b.webp"]  # no partial file
+    assert sorted(p.name for p in first.parent.iterdir()) == ["a.pdf", "a.webp", "b.pdf", "b.webp"]  # no partial file
+    assert first.with_suffix(".pdf").read_bytes() == second.with_suffix(".pdf").read_bytes()
     assert Image.open(first).size[0] > 200
     assert not plt.get_fignums()
+
+
+def test_a_figures_pdf_has_vectors_and_fonts_that_publishers_take(tmp_path):
+    style.use()
+    figure, axes = plt.subplots()
+    axes.plot([0, 1], label="one")
+    pdf = style.save(figure, tmp_path / "a.webp").with_suffix(".pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf and b"/Subtype /Image" not in pdf
 
 
 def test_a_figure_is_only_saved_as_webp(tmp_path):

@@ -2,10 +2,12 @@
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from reidnb.__main__ import main
+from reidnb.figures import style
 from reidnb.study import reproduction
 
 
@@ -57,6 +59,7 @@ def test_report_compares_and_replaces_only_when_asked(tmp_path, monkeypatch, cap
             csv.with_suffix(".json").write_text(json.dumps(about))
             frame = pd.read_csv(csv).assign(kind="run", dataset="street", published_map=np.nan, seeds=1)
             frame.to_csv(csv, index=False)
+    style.save(plt.figure(figsize=(1, 1)), new / "figures" / "street-x.webp")
     before = {path.name: path.read_bytes() for path in old.rglob("*.csv")}
     monkeypatch.setenv("REIDNB_RESULTS", str(new))
     monkeypatch.setattr("reidnb.files.reference_dir", lambda: old)
@@ -68,3 +71,4 @@ def test_report_compares_and_replaces_only_when_asked(tmp_path, monkeypatch, cap
     assert pd.read_csv(old / "tables" / "wrcanet-table2-street-demo.csv").ours_map[0] == 51
     assert pd.read_csv(old / "tables" / "wrcanet-table2-market1501-demo.csv").ours_map[0] == 20
     assert (old / "index.html").exists()
+    assert (old / "figures" / "street-x.webp").exists() and not list(old.rglob("*.pdf"))
