@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     weights = verb("weights", "say what a file of initial weights holds, and which networks it fits")
     weights.add_argument("file", help="a .safetensors file or a checkpoint of torch")
     weights.add_argument("--describe", metavar="TEXT", help="what captions call it from now on (results/weights.json)")
-    report = verb("report", "write results/index.html from the tables and figures in results/")
+    report = verb("report", "write results/index.html and pages of the executed notebooks")
     report.add_argument(
         "--publish", action="store_true", help="then replace the committed tables and figures, in results/reference"
     )
@@ -259,7 +259,8 @@ def _study(chosen: argparse.Namespace) -> bool:
 def _report(chosen: argparse.Namespace) -> None:
     from .files import reference_dir, results_dir
     from .papers import PAPERS
-    from .report import page as report  # matplotlib and jinja2 are not on every machine that trains
+    from .report import notebooks  # matplotlib, jinja2 and nbconvert are not on every machine that trains
+    from .report import page as report
     from .report.tables import to_csv
     from .report.write import finished_tables
     from .results import all_runs, update_summary
@@ -279,6 +280,7 @@ def _report(chosen: argparse.Namespace) -> None:
     for name, paper in PAPERS.items():
         to_csv(paper.ledger(), results / f"readings-{name}.csv")
         to_csv(paper.contradictions_table(), results / f"contradictions-{name}.csv")
+    notebooks.write_pages(results)
     print(report.build(results))
     if nothing_finished or not any((results / "tables").glob("*.csv")):
         raise ValueError(f"the report has no table: nothing is finished in {results / 'runs'}")
