@@ -188,6 +188,7 @@ def summary(runs: list[Run]) -> pd.DataFrame:
                 **{name: run.metrics[name] for name in ("map", "rank1")},
                 **{name: provenance[name] for name in ("device", "train_seconds", "evaluate_seconds", "commit")},
                 "torch": provenance["packages"]["torch"],
+                "finished": provenance.get("finished"),
             }
         )
     return pd.DataFrame(rows)

@@ -88,7 +88,8 @@ def save(figure: Figure, path: str | Path) -> Path:
         raise ValueError(f"figures must be saved as .webp, got {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {"dpi": 150, "bbox_inches": "tight", "pad_inches": 0.08}
-    webp = options | {"format": "webp", "pil_kwargs": {"quality": QUALITY, "method": 6}}
+    has_pictures = any(axes.images for axes in figure.axes)  # lines and text alone are smaller without losses
+    webp = options | {"format": "webp", "pil_kwargs": {"quality": QUALITY, "method": 6, "lossless": not has_pictures}}
     pdf = options | {"format": "pdf", "metadata": {"CreationDate": None}}  # else no two are the same
     try:
         write_atomically(path, lambda file: figure.savefig(file, **webp))

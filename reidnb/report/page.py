@@ -8,39 +8,29 @@
 What is missing does not appear. The page needs nothing but this folder: its style is inside it, links are relative.
 """
 
-import json
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 from PIL import Image
 
-from ..figures import style
 from ..files import write_atomically
 from ..papers import PAPERS
 from ..papers.experiments import train_set
 from ..study import claims, reproduction
-from . import tables
+from . import headline, tables
+from . import saved as kept
+from .saved import Saved, nearest_first, save_figure
 
+__all__ = ["build", "save_figure"]
 SECONDS = ["train_seconds", "evaluate_seconds"]
 """What a run takes, in ``runs.csv``."""
-PICTURES = (".webp", ".png")
-"""Figures that a report shows; earlier versions saved PNG."""
-
-
-def save_figure(figure: Figure, results: Path, name: str, *, title: str, caption: str) -> Path:
-    """Keep a figure for the report as ``figures/<name>.webp`` with title and caption beside it; returns the path."""
-    if not title.strip():
-        raise ValueError(f"the figure {name!r} needs a title")
-    path = style.save(figure, Path(results) / "figures" / f"{name}.webp")
-    about = json.dumps({"title": title, "caption": caption}, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path.with_suffix(".json"), lambda file: file.write_text(about, "utf-8"))
-    return path
+SENTENCES = re.compile(r"(?<=\.) (?=[A-Z]|mAP)")
 
 
 def build(results: str | Path) -> Path:
@@ -52,28 +42,21 @@ def build(results: str | Path) -> Path:
     results = Path(results)
     if not results.is_dir():
         raise FileNotFoundError(f"there is no results folder {results}")
-    kept, figures = _tables(results), _figures(results)
-    runs = _csv(results / "runs.csv") if (results / "runs.csv").exists() else pd.DataFrame()
-    by_paper: dict[str, list[dict]] = {}
-    for saved in kept:
-        by_paper.setdefault(str(saved.about["paper"]), []).append(_table(saved))
-    names = [name for name in (*PAPERS, *by_paper) if name in by_paper or figures.get(name)]
+    saved = kept.tables(results)
+    headline.draw(saved, results)
+    figures, runs = _figures(results), _runs_table(results)
+    by_paper = {name: [each for each in saved if each.paper == name] for name in [each.paper for each in saved]}
+    names = dict.fromkeys(name for name in (*PAPERS, *by_paper) if name in by_paper or figures.get(name))
     content = {
-        "sections": [
-            {
-                "id": f"paper-{name}",
-                "title": _heading(name),
-                "tables": by_paper.get(name, []),
-                "contradictions": _contradictions(results / f"contradictions-{name}.csv"),
-                "figures": figures.get(name, []),
-            }
-            for name in dict.fromkeys(names)
-        ],
-        "overview": _overview(kept, runs),
-        "figures": figures.get("", []),
+        "cards": headline.cards(saved, runs, results),
+        "claims": figures.get("claims", []),
+        "overview": _overview(saved, runs),
+        "sections": [_section(name, by_paper.get(name, []), figures, results) for name in names],
+        "figures": _by_caption(figures.get("", [])),
         "reproduction": _reproduction(results),
         "readings": [_readings(path) for path in sorted(results.glob("readings*.csv"))],
         "runs": _runs(runs),
+        "pages": headline.pages(results, ""),
     }
     if not any(content.values()):
         raise ValueError(
@@ -87,48 +70,61 @@ def build(results: str | Path) -> Path:
     return path
 
 
-@dataclass(frozen=True)
-class _Saved:
-    """A table of ``tables.save`` as it was read back."""
-
-    path: Path
-    about: dict
-    frame: pd.DataFrame
-
-
 def _heading(paper: str) -> str:
     return PAPERS[paper].short if paper in PAPERS else paper
 
 
+def _section(name: str, saved: Sequence[Saved], figures: dict[str, list[dict]], results: Path) -> dict:
+    """A paper's part of the page: slope charts, tables by data set and profile, contradictions, figures."""
+    settings = sorted({each.setting for each in saved}, key=nearest_first)
+    return {
+        "id": f"paper-{name}",
+        "title": _heading(name),
+        "citation": PAPERS[name].citation if name in PAPERS else "",
+        "slopes": figures.get(f"{name}-slope", []),
+        "groups": [_group([each for each in saved if each.setting == setting], setting) for setting in settings],
+        "contradictions": _contradictions(results / f"contradictions-{name}.csv"),
+        "figures": _by_caption(figures.get(name, [])),
+    }
+
+
+def _group(saved: Sequence[Saved], setting: tuple[str, str]) -> dict:
+    """The tables of one data set and profile; what all their captions say is said once, above them."""
+    dataset, profile = setting
+    captions = [_sentences(each) for each in saved]
+    shared = [text for text in captions[0] if len(saved) > 1 and all(text in other for other in captions)]
+    rest = [" ".join(text for text in caption if text not in shared) for caption in captions]
+    return {
+        "title": ", ".join(filter(None, (dataset, profile and f"{profile} profile"))) or "other tables",
+        "count": len(saved),
+        "note": " ".join(shared),
+        "tables": [_table(each, caption, bool(shared)) for each, caption in zip(saved, rest, strict=True)],
+    }
+
+
+def _sentences(saved: Saved) -> list[str]:
+    """A table's caption in sentences, without the paper's title and the table's, which are its headings."""
+    sentences = SENTENCES.split(str(saved.about.get("caption", "")))
+    title = PAPERS[saved.paper].title if saved.paper in PAPERS else ""
+    return [text for text in sentences if text and not (title and text.startswith(f"{title}, "))]
+
+
 def _contradictions(path: Path) -> Markup | str:
     """What a paper says twice and differently; '' where nothing is known of it."""
-    frame = _csv(path) if path.exists() else pd.DataFrame()
+    frame = kept.read_csv(path) if path.exists() else pd.DataFrame()
     return _html(tables.prose(frame), path.stem) if len(frame) else ""
 
 
-def _tables(results: Path) -> list[_Saved]:
-    paths = sorted((results / "tables").glob("*.csv"), key=_claims_first)
-    return [_Saved(path, _about(path), _csv(path)) for path in paths]
-
-
-def _claims_first(path: Path) -> tuple:
-    """A paper's claims, then its own tables by number, then the others by name."""
-    paper, table, *_ = [*path.stem.split("-"), ""]
-    number = table.removeprefix("table")
-    return (paper, table != "claims", not number.isdigit(), int(number) if number.isdigit() else 0, path.stem)
-
-
-def _overview(saved: list[_Saved], runs: pd.DataFrame) -> Markup | str:
+def _overview(saved: Sequence[Saved], runs: pd.DataFrame) -> Markup | str:
     """A line for each paper, data set and profile: what is finished, which claims hold, how long it took."""
     parts: dict[tuple[str, str, str], dict[str, pd.DataFrame]] = {}
     for table in saved:
         about = table.about
         if about["paper"] in PAPERS and {"dataset", "profile"} <= about.keys():
-            dataset = about["dataset"].replace("-to-", "->")
-            parts.setdefault((about["paper"], dataset, about["profile"]), {})[about["table"]] = table.frame
+            parts.setdefault((table.paper, *table.setting), {})[table.table] = table.frame
     lines = []
     for (paper, dataset, profile), by_table in sorted(
-        parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), *part[0])
+        parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), nearest_first(part[0][1:]))
     ):
         planned = {table.name: len(table.rows) for table in PAPERS[paper].tables_for(dataset)}
         done = {name: int((frame.seeds > 0).sum()) for name, frame in by_table.items() if name in planned}
@@ -165,7 +161,7 @@ def _reproduction(results: Path) -> dict[str, str]:
     path = results / "reproduction.csv"
     if not path.exists():
         return {}
-    comparison = _csv(path)
+    comparison = kept.read_csv(path)
     if comparison.empty:
         return {}
     return {
@@ -175,24 +171,47 @@ def _reproduction(results: Path) -> dict[str, str]:
 
 
 def _figures(results: Path) -> dict[str, list[dict]]:
-    """The figures of each paper, by their names' beginning; '' for those of none."""
-    by_paper: dict[str, list[dict]] = {}
-    for path in sorted(path for path in (results / "figures").glob("*") if path.suffix in PICTURES):
-        paper = path.stem.split("-")[0]
-        by_paper.setdefault(paper if paper in PAPERS else "", []).append(_figure(path, results))
-    return by_paper
+    """The figures by their place: 'claims', '<paper>-slope', a paper's name, or '' for the others."""
+    places: dict[str, list[dict]] = {}
+    for path in kept.pictures(results):
+        paper, kind, *_ = [*path.stem.split("-"), ""]
+        place = paper if paper in (*PAPERS, "claims") else ""
+        places.setdefault(f"{place}-slope" if place and kind == "slope" else place, []).append(_figure(path, results))
+    drawn = {tuple(figure["name"].replace("-to-", "->").rsplit("-", 1)): figure for figure in places.get("claims", [])}
+    if drawn:
+        order = sorted(drawn, key=nearest_first)
+        on_street = nearest_first(order[0])[0]
+        # At once visible are those on real data, or where there are none, the first.
+        for setting in order:
+            drawn[setting]["first"] = setting == order[0] or not (on_street or nearest_first(setting)[0])
+        places["claims"] = [drawn[setting] for setting in order]
+    return places
 
 
-def _table(saved: _Saved) -> dict:
+def _by_caption(figures: Sequence[dict]) -> list[dict]:
+    """The figures, those of the same caption together, under it once."""
+    captions = [figure["caption"] for figure in figures]
+    together = {text: [figure for figure in figures if figure["caption"] == text] for text in captions}
+    single = [figure for members in together.values() if len(members) == 1 for figure in members]
+    groups = [
+        {"note": text, "figures": [figure | {"caption": ""} for figure in members]}
+        for text, members in together.items()
+        if len(members) > 1
+    ]
+    return groups + ([{"note": "", "figures": single}] if single else [])
+
+
+def _table(saved: Saved, caption: str, is_noted: bool) -> dict:
     path, about, frame = saved.path, saved.about, saved.frame
-    caption = str(about.get("caption", ""))
     try:
         # A table whose origin is lost says so.
         needed = "Ours: profile, seeds and weights not recorded." if tables.needs_caption(frame) else ""
         styler = tables.styled(frame, caption=caption or needed)
+        if is_noted and not caption:
+            styler.set_caption("")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    title = ". ".join(part for part in (_spoken(str(about["table"])), str(about.get("title", ""))) if part) or path.stem
+    title = ". ".join(part for part in (_spoken(saved.table), str(about.get("title", ""))) if part) or path.stem
     where = [str(about["dataset"])] if about.get("dataset") else []
     where += [f"{about['profile']} profile"] if about.get("profile") else []
     return {
@@ -207,15 +226,21 @@ def _table(saved: _Saved) -> dict:
 
 
 def _figure(path: Path, results: Path) -> dict:
-    about = _about(path)
+    about = kept.read_about(path)
     try:
         with Image.open(path) as image:
             width, height = image.size
     except OSError as error:
         raise ValueError(f"{path} is not a readable picture") from error
     return {
+        "name": path.stem.removeprefix("claims-"),
         "url": quote(path.relative_to(results).as_posix()),
+        "pdf": quote(path.relative_to(results).with_suffix(".pdf").as_posix())
+        if path.with_suffix(".pdf").exists()
+        else "",
         "id": f"figure-{path.stem}",
+        # Only there borders tell matches from other people.
+        "ranking": "-rankings-" in f"{path.stem}-",
         "title": str(about.get("title") or path.stem),
         "caption": str(about.get("caption", "")),
         # Made at 150 dots an inch, shown at 96.
@@ -225,13 +250,18 @@ def _figure(path: Path, results: Path) -> dict:
 
 
 def _readings(path: Path) -> dict:
-    frame = _csv(path, dtype=str)
+    frame = kept.read_csv(path, dtype=str)
     paper = path.stem.removeprefix("readings").removeprefix("-")
     try:
         html = _html(tables.readings(frame), path.stem)
         return {"title": _heading(paper), "html": html, "count": len(frame)}
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _runs_table(results: Path) -> pd.DataFrame:
+    path = results / "runs.csv"
+    return kept.read_csv(path) if path.exists() else pd.DataFrame()
 
 
 def _runs(frame: pd.DataFrame) -> dict | None:
@@ -245,29 +275,6 @@ def _runs(frame: pd.DataFrame) -> dict | None:
     if seconds:
         facts["computing time"] = _duration(float(frame[seconds].sum().sum()))
     return {"facts": facts, "html": _html(tables.plain(frame), "runs")}
-
-
-def _about(path: Path) -> dict:
-    """What is known of a table or figure: from its JSON file, and otherwise from its name."""
-    paper, table, *_ = [*path.stem.split("-"), ""]
-    known = {"paper": paper, "table": table} if path.suffix == ".csv" else {}
-    side = path.with_suffix(".json")
-    if not side.exists():
-        return known
-    try:
-        about = json.loads(side.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{side} is not readable JSON: {error}") from error
-    if not isinstance(about, dict):
-        raise ValueError(f"{side} holds no JSON object")
-    return known | about
-
-
-def _csv(path: Path, **options) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, **options)
-    except ValueError as error:  # pandas' parser errors, and text that is not UTF-8
-        raise ValueError(f"{path} is not a readable table: {error}") from error
 
 
 def _html(styler: Styler, name: str) -> Markup:

@@ -57,7 +57,8 @@ VERDICT_CLASSES = {
 _CLAIMS = [
     {"selector": "th, td", "props": "text-align: left; vertical-align: top;"},
     {"selector": "td.claim", "props": "white-space: normal; min-width: 13em; max-width: 22em;"},
-    {"selector": "td.rows", "props": "white-space: normal; min-width: 14em;"},
+    {"selector": "td.rows", "props": "white-space: normal; min-width: 12em;"},
+    {"selector": "td.place", "props": "white-space: normal; min-width: 6em;"},
     {"selector": "td.first", "props": "border-top: 1px solid rgba(128, 128, 128, 0.3);"},
 ]
 
@@ -109,7 +110,7 @@ def claims(frame: pd.DataFrame, *, caption: str) -> Styler:
     """The claims of a paper (``study.claims.checklist``), each with its verdict in a word and its interval."""
     text = _claims_text(frame)
     classes = pd.DataFrame("", index=text.index, columns=text.columns)
-    classes["claim"], classes["rows compared"] = "claim", "rows"
+    classes["claim"], classes["rows compared"], classes["where"] = "claim", "rows", "place"
     classes["verdict"] = [VERDICT_CLASSES.get(verdict, "") for verdict in frame.verdict]
     classes["ours"] = "ours"
     first = text.claim.ne("").to_numpy()
@@ -294,9 +295,8 @@ def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
 
 
 def _styled(text: pd.DataFrame, caption: str) -> Styler:
-    styler = (
-        text.style.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
-    )
+    styler = Styler(text, cell_ids=False)  # an id for each cell is a third of the report
+    styler.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
     return styler.set_caption(_escaped(caption)) if caption else styler
 
 
