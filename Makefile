@@ -1,9 +1,9 @@
-# make study | make test | make lab; each sets up its own environment in .venv when there is none.
+# make study | make test | make lab | make site; each sets up its own environment in .venv when there is none.
 PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests, each with a thread.
 WORKERS ?= 2
-.PHONY: study test lab lint lock clean
+.PHONY: study test lab site lint lock clean
 
 study: .venv/ready
 	$(BIN)/snakemake
@@ -15,6 +15,17 @@ test: .venv/ready
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
+
+# A site in build/site: README, docs, the committed report, and the pages of notebooks that the last study executed on
+# the synthetic street. The report is copied once more, since its tables in Markdown are files there and no pages.
+site: .venv/ready
+	rm -rf build/pages build/site
+	mkdir -p build/pages/results
+	cp -r README.md LICENSE CITATION.cff docs notebooks build/pages
+	cp -r results/reference build/pages/results
+	$(BIN)/python -c 'from reidnb.report import notebooks; notebooks.publish("results", "build/pages/results/reference")'
+	$(BIN)/mkdocs build --quiet --strict
+	cp -r build/pages/results build/site
 
 # The versions of requirements.lock, which were tested together, then this checkout itself. Compiled, since each of a
 # study's many processes would else compile PyTorch for itself where Python is told to write no bytecode.

@@ -1,5 +1,6 @@
 """Executed notebooks as pages that need nothing but themselves: equations as MathML, figures and style inside."""
 
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -10,7 +11,10 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
+from ..data import catalog
 from ..files import write_atomically
+from ..papers.experiments import test_set, train_set
+from . import page as report
 
 
 def write_pages(results: Path) -> list[Path]:
@@ -20,6 +24,21 @@ def write_pages(results: Path) -> list[Path]:
     """
     paths = [*results.glob("notebooks/*.ipynb"), *results.glob("notebooks/runs/*.ipynb")]
     return [_write_page(path) for path in sorted(paths) if path.is_file()]  # one being written lies in a hidden folder
+
+
+def publish(results: str | Path, reference: str | Path) -> list[Path]:
+    """Copy the pages of notebooks that were executed on the street beside the committed report, and link them.
+
+    Any other notebook may show people, so it stays where it is. Returns the copies; FileNotFoundError if there is none.
+    """
+    chosen = [path for path in write_pages(Path(results)) if path.parent.name == "notebooks" and _is_synthetic(path)]
+    if not chosen:
+        raise FileNotFoundError(f"no notebook executed on the street in {results}/notebooks: run a study first")
+    folder = Path(reference) / "notebooks"
+    folder.mkdir(exist_ok=True)
+    copies = [Path(shutil.copy(path, folder)) for path in chosen]
+    report.build(reference)
+    return copies
 
 
 def page(notebook: nbformat.NotebookNode, name: str) -> str:
@@ -65,6 +84,13 @@ class _Exporter(HTMLExporter):
         attachments = context.get("cell", {}).get("attachments", {})
         renderer = _Renderer(escape=False, attachments=attachments, exclude_anchor_links=True)
         return MarkdownWithMath(renderer=renderer).render(source)
+
+
+def _is_synthetic(path: Path) -> bool:
+    """Whether the notebook of a page says that papermill ran it on the street alone."""
+    metadata = nbformat.read(path.with_suffix(".ipynb"), as_version=4).metadata
+    dataset = metadata.get("papermill", {}).get("parameters", {}).get("dataset", "")
+    return {train_set(dataset), test_set(dataset)} <= set(catalog.STREETS)
 
 
 def _write_page(path: Path) -> Path:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import nbformat.v4 as new
 import pytest
+from saved_tables import CAPTION, frame
 
-from reidnb.report import notebooks
+from reidnb.report import notebooks, tables
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 PNG = base64.b64encode(b"\x89PNG picture").decode()
@@ -89,3 +90,29 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"bad\.ipynb is not a readable notebook"):
         notebooks.write_pages(tmp_path)
     assert notebooks.write_pages(tmp_path / "none") == []
+
+
+def test_only_pages_of_the_street_are_published(tmp_path):
+    results, reference = tmp_path / "results", tmp_path / "reference"
+    tables.save(frame(), "wrcanet", "table2", "street", "demo", caption=CAPTION, results=reference)
+    for name, dataset in {
+        "start": "street",
+        "wrcanet-street->street-other-demo": "street->street-other",
+        "wrcanet-street->market1501-demo": "street->market1501",
+        "wrcanet-market1501-demo": "market1501",
+        "unknown": None,
+    }.items():
+        notebook = executed()
+        if dataset:
+            notebook["metadata"]["papermill"] = {"parameters": {"dataset": dataset}}
+        write(results / "notebooks" / f"{name}.ipynb", notebook)
+    copies = notebooks.publish(results, reference)
+    assert {path.name for path in copies} == {"start.html", "wrcanet-street->street-other-demo.html"}
+    assert set(copies) == set(reference.rglob("notebooks/*"))
+    text = (reference / "index.html").read_text("utf-8")
+    assert 'href="notebooks/start.html"' in text and 'href="notebooks/wrcanet-street-%3Estreet-other-demo.html"' in text
+
+
+def test_without_a_study_nothing_is_published(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run a study first"):
+        notebooks.publish(tmp_path, tmp_path)
