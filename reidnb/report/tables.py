@@ -147,7 +147,8 @@ def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
     """Any other table as it is: words left, numbers right, to three decimals at most."""
     text, words = _text(frame)
     left = [{"selector": f".col{n}", "props": "text-align: left;"} for n in words]
-    return _styled(text, caption).set_table_styles(left, overwrite=False)
+    heads = [{"selector": "th", "props": "white-space: normal; min-width: 3em;"}]
+    return _styled(text, caption).set_table_styles(left, overwrite=False).set_table_styles(heads, overwrite=False)
 
 
 def to_markdown(frame: pd.DataFrame, *, caption: str) -> str:

@@ -53,11 +53,14 @@ def in_a_line(comparison: pd.DataFrame) -> str:
 
 
 def publish(results: Path, reference: Path) -> None:
-    """Put what ``results`` has into the committed results, PDFs apart; what those have besides stays."""
+    """Put what ``results`` has into the committed results; what those have besides stays.
+
+    PDFs stay out, as those with pictures are large; the report draws its few again.
+    """
     for folder in COPIED:
         if (results / folder).is_dir():
-            small = shutil.ignore_patterns("*.pdf")  # as large as all others together
-            shutil.copytree(results / folder, reference / folder, dirs_exist_ok=True, ignore=small)
+            without = shutil.ignore_patterns("*.pdf")
+            shutil.copytree(results / folder, reference / folder, dirs_exist_ok=True, ignore=without)
     for file in [*results.glob("readings-*.csv"), *results.glob("contradictions-*.csv")]:
         shutil.copy(file, reference / file.name)
     update_summary(all_runs(results), reference / "runs.csv")
