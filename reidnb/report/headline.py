@@ -94,17 +94,15 @@ def pages(results: Path, paper: str) -> list[dict[str, str]]:
 def draw(saved: Sequence[Saved], results: Path) -> None:
     """Draw the claims of each data set and profile, and each main table, into ``results/figures``."""
     style.use()
-    settings = sorted({each.setting for each in saved if each.table == "claims"}, key=nearest_first)
-    for setting in settings:
-        _draw_claims([each for each in saved if each.table == "claims" and each.setting == setting], results)
+    decided = [each for paper in PAPERS.values() for each in _of(saved, paper, "claims")]
+    for setting in {each.setting for each in decided}:
+        _draw_claims([each for each in decided if each.setting == setting], results)
     for paper in PAPERS.values():
         _draw_slopes(paper, [each for each in _of(saved, paper, paper.main) if _measured(each.frame)], results)
 
 
 def _draw_claims(saved: Sequence[Saved], results: Path) -> None:
-    frames = [each.frame.assign(group=PAPERS[each.paper].short) for each in saved if each.paper in PAPERS]
-    frames = sorted(frames, key=lambda frame: [paper.short for paper in PAPERS.values()].index(frame.group.iloc[0]))
-    every = pd.concat(frames) if frames else pd.DataFrame({"verdict": []})
+    every = pd.concat([each.frame.assign(group=PAPERS[each.paper].short) for each in saved])
     drawn = every[every.verdict != claims.NOT_RUN]
     if drawn.empty:
         return
@@ -153,7 +151,9 @@ def _draw_slopes(paper: Paper, saved: Sequence[Saved], results: Path) -> None:
 
 
 def _of(saved: Sequence[Saved], paper: Paper, table: str) -> list[Saved]:
-    return [each for each in saved if each.paper == paper.name and each.table == table]
+    """A paper's tables of this name, of all data sets and profiles; of claims those with verdicts."""
+    named = [each for each in saved if each.paper == paper.name and each.table == table]
+    return [each for each in named if table != "claims" or "verdict" in each.frame]
 
 
 def _rows(frame: pd.DataFrame) -> pd.DataFrame:
