@@ -42,6 +42,7 @@ def test_pictures_of_a_real_data_set_are_withheld(name, dataset):
 
 @pytest.mark.parametrize("dataset", ["street", "street->street-other"])
 def test_the_street_is_always_shown(dataset):
+    plt.close("all")  # those of other tests
     figure = FIGURES["people"][0]()
     assert show.displayed(figure, dataset) is figure and not plt.get_fignums()
 
