@@ -10,6 +10,7 @@ import json
 import shlex
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from reidnb.files import check_writable, fix_folders, results_dir
 from reidnb.study import plan as study
@@ -77,7 +78,8 @@ def trained(name):
 
 
 SHOWN = [f"{DONE}/runs/{job}.csv" for job in JOBS] if SHARES else [f"{DONE}/runs/{key}.ipynb" for key in EXPERIMENTS]
-SHOWN += [f"{DONE}/{name}.ipynb" for name in NAMES]
+# The comparison networks have no notebook of their own.
+SHOWN += [f"{DONE}/{name}.ipynb" for name, (paper, _) in NAMES.items() if Path(f"notebooks/{paper}.ipynb").exists()]
 if "street" in SETTINGS.datasets:
     SHOWN.append(f"{DONE}/start.ipynb")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import reidnb
-from reidnb.papers import PAPERS
+from reidnb.papers import KNOWN
 
 PACKAGE = Path(reidnb.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
@@ -69,13 +69,13 @@ def test_functions_and_files_stay_short(path):
     assert not long
 
 
-@pytest.mark.parametrize("paper", PAPERS.values(), ids=PAPERS)
+@pytest.mark.parametrize("paper", KNOWN.values(), ids=KNOWN)
 def test_a_paper_is_one_folder(paper):
     folder = PACKAGE / "papers" / paper.name
     assert {"__init__.py", "network.py", "tables.py", "published.csv"} <= {path.name for path in folder.iterdir()}
     assert paper.network.__module__ == f"reidnb.papers.{paper.name}.network"
     assert paper.main in {table.name for table in paper.tables}
-    others = set(PAPERS) - {paper.name}
+    others = set(KNOWN) - {paper.name}
     used = {module.split(".")[1] for path in folder.glob("*.py") for module in imported(path) if module.count(".")}
     assert not used & others
 

@@ -125,9 +125,9 @@ class Paper:
     tables: tuple[Table, ...]
     main: str
     """The table that the notebook reproduces."""
-    claims: tuple[Claim, ...]
-    readings: tuple[Reading, ...]
-    baseline: dict
+    claims: tuple[Claim, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    baseline: dict = field(default_factory=dict)
     """The options with which the network is the baseline."""
     contradictions: tuple[Contradiction, ...] = ()
     """What the paper says twice and differently."""

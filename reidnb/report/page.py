@@ -20,7 +20,7 @@ from pandas.io.formats.style import Styler
 from PIL import Image
 
 from ..files import write_atomically
-from ..papers import PAPERS
+from ..papers import KNOWN
 from ..papers.experiments import train_set
 from ..study import claims, reproduction
 from . import headline, tables
@@ -46,7 +46,7 @@ def build(results: str | Path) -> Path:
     headline.draw(saved, results)
     figures, runs = _figures(results), _runs_table(results)
     by_paper = {name: [each for each in saved if each.paper == name] for name in [each.paper for each in saved]}
-    names = dict.fromkeys(name for name in (*PAPERS, *by_paper) if name in by_paper or figures.get(name))
+    names = dict.fromkeys(name for name in (*KNOWN, *by_paper) if name in by_paper or figures.get(name))
     content = {
         "cards": headline.cards(saved, runs, results),
         "claims": figures.get("claims", []),
@@ -71,7 +71,7 @@ def build(results: str | Path) -> Path:
 
 
 def _heading(paper: str) -> str:
-    return PAPERS[paper].short if paper in PAPERS else paper
+    return KNOWN[paper].short if paper in KNOWN else paper
 
 
 def _section(name: str, saved: Sequence[Saved], figures: dict[str, list[dict]], results: Path) -> dict:
@@ -80,7 +80,7 @@ def _section(name: str, saved: Sequence[Saved], figures: dict[str, list[dict]], 
     return {
         "id": f"paper-{name}",
         "title": _heading(name),
-        "citation": PAPERS[name].citation if name in PAPERS else "",
+        "citation": KNOWN[name].citation if name in KNOWN else "",
         "slopes": figures.get(f"{name}-slope", []),
         "groups": [_group([each for each in saved if each.setting == setting], setting) for setting in settings],
         "contradictions": _contradictions(results / f"contradictions-{name}.csv"),
@@ -105,7 +105,7 @@ def _group(saved: Sequence[Saved], setting: tuple[str, str]) -> dict:
 def _sentences(saved: Saved) -> list[str]:
     """A table's caption in sentences, without the paper's title and the table's, which are its headings."""
     sentences = SENTENCES.split(str(saved.about.get("caption", "")))
-    title = PAPERS[saved.paper].title if saved.paper in PAPERS else ""
+    title = KNOWN[saved.paper].title if saved.paper in KNOWN else ""
     return [text for text in sentences if text and not (title and text.startswith(f"{title}, "))]
 
 
@@ -120,18 +120,18 @@ def _overview(saved: Sequence[Saved], runs: pd.DataFrame) -> Markup | str:
     parts: dict[tuple[str, str, str], dict[str, pd.DataFrame]] = {}
     for table in saved:
         about = table.about
-        if about["paper"] in PAPERS and {"dataset", "profile"} <= about.keys():
+        if about["paper"] in KNOWN and {"dataset", "profile"} <= about.keys():
             parts.setdefault((table.paper, *table.setting), {})[table.table] = table.frame
     lines = []
     for (paper, dataset, profile), by_table in sorted(
-        parts.items(), key=lambda part: (list(PAPERS).index(part[0][0]), nearest_first(part[0][1:]))
+        parts.items(), key=lambda part: (list(KNOWN).index(part[0][0]), nearest_first(part[0][1:]))
     ):
-        planned = {table.name: len(table.rows) for table in PAPERS[paper].tables_for(dataset)}
+        planned = {table.name: len(table.rows) for table in KNOWN[paper].tables_for(dataset)}
         done = {name: int((frame.seeds > 0).sum()) for name, frame in by_table.items() if name in planned}
         counts = claims.counts(by_table.get("claims", pd.DataFrame({"claim": [], "verdict": []})))
         lines.append(
             {
-                "paper": PAPERS[paper].short,
+                "paper": KNOWN[paper].short,
                 "data set": dataset,
                 "profile": profile,
                 "tables": f"{sum(done[name] == planned[name] for name in done)} of {len(planned)}",
@@ -175,7 +175,7 @@ def _figures(results: Path) -> dict[str, list[dict]]:
     places: dict[str, list[dict]] = {}
     for path in kept.pictures(results):
         paper, kind, *_ = [*path.stem.split("-"), ""]
-        place = paper if paper in (*PAPERS, "claims") else ""
+        place = paper if paper in (*KNOWN, "claims") else ""
         places.setdefault(f"{place}-slope" if place and kind == "slope" else place, []).append(_figure(path, results))
     drawn = {tuple(figure["name"].replace("-to-", "->").rsplit("-", 1)): figure for figure in places.get("claims", [])}
     if drawn:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..files import results_dir
 from ..models.options import check
-from ..papers import PAPERS
+from ..papers import find_paper
 from ..papers.experiments import key
 from ..papers.paper import Row
 from ..results import Run
@@ -56,7 +56,7 @@ def in_order_of_value(settings: study.Settings) -> list[Piece]:
     pieces: dict[str, Piece] = {}
     for seed in range(settings.seeds):
         for paper, dataset in study.pairs(settings):
-            main = PAPERS[paper].main
+            main = find_paper(paper).main
             for table, where in sorted(study.planned(paper, dataset, settings), key=lambda shown: shown[0] != main):
                 for row, experiment in _most_telling_first(study.rows(paper, table, where, settings, [seed])):
                     name = key(experiment, study.data(experiment.dataset, settings.root))
@@ -149,7 +149,7 @@ def _row(piece: Piece, kept: Run, failure: str) -> dict:
     history = kept.history if kept.is_finished else history_of(kept.folder / "checkpoint.pt")
     ours = dict.fromkeys(METRICS, math.nan)
     if kept.is_finished:
-        ours = by_definition(PAPERS[experiment.paper].table(piece.table), kept.metrics, METRICS)
+        ours = by_definition(find_paper(experiment.paper).table(piece.table), kept.metrics, METRICS)
     stopped = f"stopped at epoch {len(history)} of {epochs}" if len(history) else "not begun"
     return {
         "paper": experiment.paper,
@@ -169,7 +169,7 @@ def _row(piece: Piece, kept: Run, failure: str) -> dict:
 
 def _published(piece: Piece) -> dict[str, float]:
     """What the paper prints for the piece's row on its data set; NaN where it prints nothing."""
-    printed = PAPERS[piece.experiment.paper].published(piece.table)
+    printed = find_paper(piece.experiment.paper).published(piece.table)
     lines = printed[
         (printed.row == piece.row) & (printed.dataset == piece.experiment.dataset) & (printed.kind == "run")
     ]

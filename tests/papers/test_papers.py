@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reidnb.papers import PAPERS, find_paper
-from reidnb.papers.experiments import experiments
+from reidnb.papers import COMPARISONS, KNOWN, PAPERS, find_paper
+from reidnb.papers.experiments import all_options, build, experiments
 from reidnb.report import tables
 from reidnb.study import claims
+from reidnb.study import plan as study
 from reidnb.study.comparison import beside_published, caption, run_table
 
 
@@ -45,10 +46,10 @@ def test_no_published_number_exceeds_a_hundred():
             assert not (paper.published(table.name)[["rank1", "map"]] > 100).any(axis=None)
 
 
-@pytest.mark.parametrize("name", PAPERS)
+@pytest.mark.parametrize("name", KNOWN)
 def test_every_printed_row_of_kind_run_is_in_the_table(name):
-    for table in PAPERS[name].tables:
-        printed = PAPERS[name].published(table.name)
+    for table in KNOWN[name].tables:
+        printed = KNOWN[name].published(table.name)
         names = {row.name for row in table.rows}
         assert set(printed.row[printed.kind == "run"]) <= names
         assert set(printed.dataset) == set(table.datasets)
@@ -112,3 +113,38 @@ def test_contradictions_quote_the_published_numbers():
     table4 = PAPERS["hybrid_attention"].published("table4")
     detected = table4[table4.dataset == "cuhk03np-detected"].set_index("row").rank1
     assert detected["Ours"] == 77.5 < detected["GCP"] == 77.9
+
+
+def test_the_study_covers_comparison_networks_only_where_they_are_named():
+    assert not set(COMPARISONS) & set(study.settings({}).papers)
+    assert study.settings({"papers": "pcb"}).papers == ("pcb",)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_comparison_network_runs_beside_its_published_numbers(name):
+    paper = COMPARISONS[name]
+    runs = run_table(paper, paper.main, "street-small", "smoke", log=lambda line: None, cpu=True)
+    frame = beside_published(paper, paper.main, "street-small", runs)
+    trained = frame[frame.kind == "run"]
+    assert trained.ours_map.between(5, 100).all() and trained.published_map.notna().all()
+    assert paper.title in caption(paper, paper.main, runs)
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_comparison_networks_readings_are_options_or_recipe_fields(name):
+    paper = COMPARISONS[name]
+    for row, experiment in experiments(paper, "readings", "street-small", "smoke"):
+        build(experiment, 4)
+        changed = set(row.options) | set(row.recipe)
+        assert row.name == "default" or len(changed) == 1
+    (_, stated), *_ = experiments(paper, "readings", "market1501", "paper")
+    for reading in paper.readings:
+        written = all_options(stated) if reading.of == "network" else vars(stated.recipe)
+        assert written[reading.option] == reading.default
+
+
+def test_comparison_networks_numbers_are_those_that_the_papers_cite():
+    cited = PAPERS["dranet"].published("table1").set_index("row").loc["PCB"]
+    ours = COMPARISONS["pcb"].published("table2")
+    ours = ours[(ours.row == "PCB, G") & (ours.dataset == "market1501")].iloc[0]
+    assert all(ours[m] == cited[m] for m in ("rank1", "rank5", "rank10", "map"))

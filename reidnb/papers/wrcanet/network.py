@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...data.augment import MEAN, STD
 from ...models.backbone import Backbone
-from ...models.layers import same_parameters
+from ...models.layers import bnneck, classifier, same_parameters
 from ...models.losses import batch_hard_triplet
 from ...models.losses import id_loss as losses_of_identity
 from ...models.options import check
@@ -235,8 +235,8 @@ class WRCANet(nn.Module):
         if not self.described:
             raise ValueError("descriptor='branches' needs a branch: gp or ms")
         necks = {*softmax, *self.described} if neck == "bnneck" else set()
-        self.necks = nn.ModuleDict({name: _neck(widths[name]) for name in widths if name in necks})
-        self.classifiers = nn.ModuleDict({name: _classifier(widths[name], identities) for name in softmax})
+        self.necks = nn.ModuleDict({name: bnneck(widths[name]) for name in widths if name in necks})
+        self.classifiers = nn.ModuleDict({name: classifier(widths[name], identities) for name in softmax})
 
     @property
     def second(self) -> nn.Module:
@@ -306,16 +306,3 @@ class WRCANet(nn.Module):
         for name, x in output.embeddings.items():
             parts[f"triplet_{name}"] = anchors * batch_hard_triplet(x, labels, self.margin)
         return parts
-
-
-def _neck(width: int) -> nn.BatchNorm1d:
-    neck = nn.BatchNorm1d(width)
-    neck.bias.requires_grad_(False)  # as in Luo et al. 2019
-    return neck
-
-
-def _classifier(width: int, identities: int) -> nn.Linear:
-    head = nn.Linear(width, identities)
-    nn.init.normal_(head.weight, std=0.001)
-    nn.init.zeros_(head.bias)
-    return head
