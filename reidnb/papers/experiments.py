@@ -7,7 +7,7 @@ the user's overrides.
 import hashlib
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import get_type_hints
 
@@ -20,7 +20,7 @@ from ..models.backbone import street_identity
 from ..parameters import COUNT, FLAG, FRACTION, NOT_NEGATIVE, OBJECT, TEXT, Kind, require, take
 from ..training.experiment import Experiment, to_json
 from ..training.profiles import at_profile
-from ..training.recipe import SIZE, as_meant, with_changes
+from ..training.recipe import SIZE, Recipe, as_meant, with_changes
 from . import find_paper
 from .paper import Paper, Row
 
@@ -87,6 +87,25 @@ def one_experiment(
     meant = {name: take(name, value, kinds[name]) if kinds.get(name) else value for name, value in options.items()}
     sized = _experiment(paper, Row(""), Row("", meant), dataset, profile, seed, weights)
     return replace(sized, recipe=with_changes(sized.recipe, as_meant(take("recipe", recipe, OBJECT))))
+
+
+def full_networks(
+    papers: Iterable[Paper],
+    dataset: str,
+    profile: str,
+    *,
+    seed: int = 0,
+    weights: str | None = None,
+    recipe: Recipe | None = None,
+) -> dict[str, Experiment]:
+    """The full network of each paper by the paper's short name, under its recipe, or all of them under ``recipe``.
+
+    ``recipe`` is one as a paper states it, at the paper's size; the profile is applied to it as to the papers'.
+    """
+    stated = {paper.short: paper.experiment({}, dataset, seed) for paper in papers}
+    if recipe:
+        stated = {name: replace(experiment, recipe=recipe) for name, experiment in stated.items()}
+    return {name: checked(at_profile(experiment, profile, weights)) for name, experiment in stated.items()}
 
 
 def train_set(dataset: str) -> str:

@@ -135,9 +135,20 @@ def people(data: catalog.ReidData, count: int = 10) -> Figure:
     return heatmaps.grid(rows, [f"camera {c}" for c in cameras], [f"id {p}" for p in chosen])
 
 
-def rankings(runs: Mapping[str, Run], data: catalog.ReidData, count: int = 4, top: int = 10) -> Figure:
-    """Ranking lists of a few queries: a row a query for one run, a row a run and query for several."""
-    queries = distinct_queries(data, count)
+def rankings(
+    runs: Mapping[str, Run],
+    data: catalog.ReidData,
+    count: int = 4,
+    top: int = 10,
+    queries: Sequence[int] | None = None,
+    titles: Sequence[str] | None = None,
+) -> Figure:
+    """Ranking lists of a few queries: a row a query for one run, a row a run and query for several.
+
+    ``queries`` are rows of the data set's table, ``count`` of different identities by default; with several runs,
+    ``titles`` are headings of the queries.
+    """
+    queries = distinct_queries(data, count) if queries is None else np.asarray(queries)
     lists = {}
     for name, run in runs.items():
         order, matches = run.rankings["top"][queries, :top], run.rankings["right"][queries, :top]
@@ -146,7 +157,7 @@ def rankings(runs: Mapping[str, Run], data: catalog.ReidData, count: int = 4, to
     images = read_images(data.query, queries)
     if len(lists) == 1:
         return ranking.ranking_list(images, *next(iter(lists.values())))
-    return ranking.compare_rankings(images, lists)
+    return ranking.compare_rankings(images, lists, titles=titles)
 
 
 def attention(

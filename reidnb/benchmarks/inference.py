@@ -1,0 +1,68 @@
+"""What it costs to describe an image: parameters, multiply-adds, and time on this machine (``compare.ipynb``)."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..papers.experiments import build, by_pose
+from ..training.experiment import Experiment
+from ..training.loop import make_accelerator
+from .training import BOXES
+
+
+def costs(networks: Mapping[str, Experiment], *, batch: int = 32, rounds: int = 5) -> pd.DataFrame:
+    """A row for each network, untrained, at its experiment's image size:
+
+    parameters     in millions, without the classifiers' (one identity is counted); parts that only training uses count
+    multiply_adds  in billions for one image at test time: half the FLOPs of ``torch.utils.flop_counter``
+    milliseconds   for one image in a batch of ``batch`` in the experiment's precision, the median over ``rounds``
+
+    The networks take turns, so that other load on the machine affects all of them alike.
+    """
+    runners = {name: _runner(experiment, batch) for name, experiment in networks.items()}
+    for run in runners.values():
+        run()  # kernels are selected
+    seconds = pd.DataFrame([{name: run() for name, run in runners.items()} for _ in range(rounds)])
+    frame = pd.DataFrame({name: size(experiment) for name, experiment in networks.items()}).T
+    frame["milliseconds"] = 1000 * seconds.median() / batch
+    return frame.rename_axis("network")
+
+
+def size(experiment: Experiment) -> dict[str, float]:
+    """The ``parameters`` and ``multiply_adds`` of ``costs``."""
+    model, counter = _network(experiment), FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        model(torch.zeros(1, 3, *experiment.recipe.size), **_boxes(experiment, 1))
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"parameters": parameters / 1e6, "multiply_adds": counter.get_total_flops() / 2e9}
+
+
+def _network(experiment: Experiment) -> nn.Module:
+    return build(replace(experiment, weights=""), identities=1).eval()
+
+
+def _runner(experiment: Experiment, batch: int) -> Callable[[], float]:
+    """A function that describes a batch of random images and returns the seconds that it took."""
+    accelerator = make_accelerator(experiment.recipe.precision)
+    device = accelerator.device
+    model = _network(experiment).to(device=device, memory_format=torch.channels_last)
+    images = torch.rand(batch, 3, *experiment.recipe.size, device=device).to(memory_format=torch.channels_last)
+    boxes = {name: value.to(device) for name, value in _boxes(experiment, batch).items()}
+
+    def run() -> float:
+        start = time.perf_counter()
+        with torch.inference_mode(), accelerator.autocast():
+            model(images, **boxes).descriptor.float().cpu()  # the copy waits for the GPU
+        return time.perf_counter() - start
+
+    return run
+
+
+def _boxes(experiment: Experiment, batch: int) -> dict[str, torch.Tensor]:
+    """The regions R0 to R4 of every image, for a network that crops regions."""
+    return {"boxes": torch.tensor(BOXES).expand(batch, -1, -1)} if by_pose(experiment) else {}
