@@ -83,7 +83,8 @@ def against(queries: Queries, base: str) -> pd.DataFrame:
             row["p_value"] = paired_test(queries.ap[name], queries.ap[base]).p_value
         row |= {"better": int((change > 0).sum()), "equal": int((change == 0).sum()), "worse": int((change < 0).sum())}
         rows[name] = row | {"gained": int((ranked > 0).sum()), "lost": int((ranked < 0).sum())}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    # The base has no difference, so the columns are those of the other runs.
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=max(rows.values(), key=len))
 
 
 def by_camera(queries: Queries, base: str, other: str) -> pd.DataFrame:
