@@ -167,7 +167,7 @@ class Paper:
 
     def ledger(self) -> pd.DataFrame:
         """The ledger of readings: option, place, printed, readings, default, why."""
-        return pd.DataFrame(
+        rows = [
             {
                 "option": r.option,
                 "place": r.place,
@@ -177,7 +177,8 @@ class Paper:
                 "why": r.why,
             }
             for r in self.readings
-        )
+        ]
+        return pd.DataFrame(rows, columns=["option", "place", "printed", "readings", "default", "why"])
 
 
 def recipe_readings(recipe: Recipe, place: str, printed: str, why: str, *names: str) -> tuple[Reading, ...]:

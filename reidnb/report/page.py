@@ -54,7 +54,7 @@ def build(results: str | Path) -> Path:
         "sections": [_section(name, by_paper.get(name, []), figures, results) for name in names],
         "figures": _by_caption(figures.get("", [])),
         "reproduction": _reproduction(results),
-        "readings": [_readings(path) for path in sorted(results.glob("readings*.csv"))],
+        "readings": [ledger for path in sorted(results.glob("readings*.csv")) if (ledger := _readings(path))["count"]],
         "runs": _runs(runs),
         "pages": headline.pages(results, ""),
     }

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from reidnb.models.backbone import WEIGHTS, Backbone
-from reidnb.papers import PAPERS
+from reidnb.papers import KNOWN
 from reidnb.papers.attention_driven.network import PRETRAINED, AttentionDriven, variant
 from reidnb.papers.experiments import experiments, one_experiment
 from reidnb.study import street_weights
@@ -47,11 +47,11 @@ def test_only_narrow_networks_have_them():
         Backbone("resnet50", "street")
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", KNOWN)
 def test_every_row_of_the_demo_on_the_street_starts_from_them(paper, street_small):
-    for table in PAPERS[paper].tables:
+    for table in KNOWN[paper].tables:
         where = "street-small->street-other" if table.is_cross_domain else "street-small"
-        for _, experiment in experiments(PAPERS[paper], table.name, where, "demo"):
+        for _, experiment in experiments(KNOWN[paper], table.name, where, "demo"):
             assert experiment.weights == "street"
             assert experiment.backbone in {backbone for _, backbone, *_ in street_weights.LEARNT.values()}
 
