@@ -258,7 +258,7 @@ def _study(chosen: argparse.Namespace) -> bool:
 
 def _report(chosen: argparse.Namespace) -> None:
     from .files import reference_dir, results_dir
-    from .papers import PAPERS
+    from .papers import PAPERS, find_paper
     from .report import notebooks  # matplotlib, jinja2 and nbconvert are not on every machine that trains
     from .report import page as report
     from .report.tables import to_csv
@@ -267,19 +267,20 @@ def _report(chosen: argparse.Namespace) -> None:
     from .study import reproduction
     from .study.plan import plan, settings
 
-    results, nothing_finished = results_dir(), False
+    results, nothing_finished, papers = results_dir(), False, dict.fromkeys(PAPERS)
     check_writable(results)
     if chosen.study:
         asked = settings(chosen.study)
         planned = {key for experiments in plan(asked).values() for key in experiments}
         nothing_finished = finished_tables(asked) == len(planned)
+        papers |= dict.fromkeys(asked.papers)  # comparison networks are reported where they are named
     update_summary(all_runs(results, log=print), results / "runs.csv")
     comparison = reproduction.compare(results, reference_dir())
     to_csv(comparison, results / "reproduction.csv")
     print(reproduction.in_a_line(comparison))
-    for name, paper in PAPERS.items():
-        to_csv(paper.ledger(), results / f"readings-{name}.csv")
-        to_csv(paper.contradictions_table(), results / f"contradictions-{name}.csv")
+    for paper in map(find_paper, papers):
+        to_csv(paper.ledger(), results / f"readings-{paper.name}.csv")
+        to_csv(paper.contradictions_table(), results / f"contradictions-{paper.name}.csv")
     notebooks.write_pages(results)
     print(report.build(results))
     if nothing_finished or not any((results / "tables").glob("*.csv")):

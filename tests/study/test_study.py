@@ -345,6 +345,24 @@ def test_snakefile_says_what_is_wrong_in_a_sentence():
     assert "the study has no parameter 'profil'" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
+def test_a_study_of_a_comparison_network_has_no_notebook_of_it():
+    done = _snakemake("profile=smoke", "datasets=street-small", "papers=pcb")
+    assert done.returncode == 0 and "pcb-street-small-smoke-0.csv" in done.stdout
+    assert "pcb-street-small-smoke.ipynb" not in done.stdout
+
+
+def test_the_report_covers_comparison_networks_where_they_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
+    asked = {"profile": "smoke", "datasets": "street-small", "papers": "ide"}
+    session.train(study.settings(asked), cpu=True, log=lambda line: None)
+    assert main(["report"]) == 0
+    assert not list(tmp_path.glob("*-ide.csv")) and "Identity embedding" not in (tmp_path / "index.html").read_text()
+    assert main(["report", "--study", json.dumps(asked)]) == 0
+    page = (tmp_path / "index.html").read_text()
+    assert (tmp_path / "readings-ide.csv").exists() and "IDE as trained by Sun et al. 2018" in page
+
+
 def test_a_table_across_data_sets_goes_to_each_other_one_of_the_study(monkeypatch):
     named = study.settings({"papers": "hybrid_attention", "datasets": "dukemtmc,market1501", "tables": "table8"})
     assert study.main_table("hybrid_attention", "dukemtmc", named) == ("table8", "dukemtmc->market1501")
