@@ -1,7 +1,7 @@
 """The strong baseline of Luo et al. 2019 (its tables are in ``tables``).
 
 ResNet-50 with global average pooling: the feature f_t goes to the triplet loss, and through the batch normalisation
-neck (BNNeck, section 3.5), as f_i, to the classifier. Input 256x128; with the last stride removed (section 3.4) stage 4
+neck (BNNeck), as f_i, to the classifier. Input 256x128; with the last stride removed stage 4
 gives 2048x16x8.
 """
 
@@ -16,15 +16,15 @@ from ...models.output import Output
 
 
 class StrongBaseline(nn.Module):
-    """The network of section 3; its options, with the recipe, give every row of table 1 but the last.
+    """The network; its options, with the recipe, give every row of table 1 but the last.
 
     identities   training identities
     size         (H, W) of the images; nothing in the network depends on it
-    last_stride  of stage 4: 1 (section 3.4) or 2 (the standard baseline)
-    neck         whether BNNeck stands between f_t and the classifier, which then has no bias (section 3.5)
+    last_stride  of stage 4: 1 or 2 (the standard baseline)
+    neck         whether BNNeck stands between f_t and the classifier, which then has no bias
     descriptor   the test feature: 'f_i', after BNNeck, or 'f_t', before it; without BNNeck they are the same
-    smoothing    label smoothing of the ID loss (section 3.3)
-    margin       of the triplet loss (section 2)
+    smoothing    label smoothing of the ID loss
+    margin       of the triplet loss
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class StrongBaseline(nn.Module):
         return Output(descriptor, {"id": self.classifier(f_i)}, {"triplet": f_t}, {"stage4": stage4})
 
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
-        """L = L_ID + L_Triplet (eq. 5 without the centre loss) by name; labels (B,) are 0..identities-1."""
+        """L = L_ID + L_Triplet (without the centre loss) by name; labels (B,) are 0..identities-1."""
         return {
             "id": id_loss(output.id_logits["id"], labels, self.smoothing),
             "triplet": batch_hard_triplet(output.embeddings["triplet"], labels, self.margin),

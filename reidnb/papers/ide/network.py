@@ -2,7 +2,7 @@
 
 A convolutional network is trained to classify the training identities; at test time the activation before the
 classifier is the descriptor, compared by Euclidean distance (Zheng et al. 2016). The layers after 'pool5' are those of
-Sun et al. 2018 (section 4.1), whose printed numbers stand beside ours.
+Sun et al. 2018 beside PCB.
 """
 
 import torch.nn.functional as F

@@ -17,6 +17,5 @@ PAPER = Paper(
     experiment=tables.experiment,
     tables=tables.TABLES,
     main=tables.MAIN,
-    claims=tables.CLAIMS,
     readings=tables.READINGS,
 )

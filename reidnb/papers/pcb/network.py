@@ -1,7 +1,7 @@
 """PCB: the part-based convolutional baseline (its tables are in ``tables``).
 
 Stage 4's map T is cut into p horizontal stripes; the average of each stripe is a column vector g (2048), which a 1x1
-convolution reduces to h (256); each h is classified by its classifier (Sun et al. 2018, section 3.2). Input 384x128,
+convolution reduces to h (256); each h is classified by its classifier (Sun et al. 2018). Input 384x128,
 ResNet-50 with the last down-sampling removed, so that T is 2048x24x8 and a stripe 4x8.
 """
 
@@ -17,7 +17,7 @@ from ...models.output import Output
 
 
 class PCB(nn.Module):
-    """The network of section 3.2, without refined part pooling.
+    """The network, without refined part pooling.
 
     identities   training identities
     size         (H, W) of the images; nothing in the network depends on it
@@ -25,7 +25,7 @@ class PCB(nn.Module):
     parts        p, the horizontal stripes
     width        channels of h
     reductions   the 1x1 convolutions: one for all stripes ('shared') or one each ('own')
-    classifiers  of the stripes: one each ('own'), or one for all ('shared', variant 2 of section 4.3)
+    classifiers  of the stripes: one each ('own'), or one for all ('shared')
     descriptor   the test feature: G, the g of all stripes ('g', p*2048), or H, their h ('h', p*256)
     """
 
@@ -82,7 +82,7 @@ class PCB(nn.Module):
         )
 
     def loss(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
-        """The sum of the stripes' cross-entropy losses (section 3.2); labels (B,) are 0..identities-1."""
+        """The sum of the stripes' cross-entropy losses; labels (B,) are 0..identities-1."""
         return {"id": sum(id_loss(logits, labels, smoothing=0.0) for logits in output.id_logits.values())}
 
 
