@@ -53,6 +53,11 @@ def read(paths: list[str], size: tuple[int, int]) -> np.ndarray:
     return images
 
 
+def resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Images (n, H, W, 3) uint8 at ``size`` (H, W), resized as ``read`` resizes files."""
+    return np.stack([np.asarray(_resized(Image.fromarray(image), size)) for image in images])
+
+
 def upload(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """Values on ``device``; the copy to a GPU goes through pinned memory, so that it is asynchronous."""
     tensor = torch.as_tensor(values)

@@ -19,6 +19,17 @@ def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.divide(inside, total, out=np.full(len(maps), np.nan), where=total > 0)
 
 
+def pointing(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The pointing game (Zhang et al. 2018): whether the maximum of each map lies inside its mask, 0 or 1 (N,).
+
+    ``maps`` (N, H, W) and ``masks`` (N, H, W) bool as of ``share_inside``. Of equal maxima the fraction that lies
+    inside counts, so an even map scores what a random place would. NaN for a map that is zero everywhere.
+    """
+    maps = _validated(maps, masks)
+    highest = maps.max((1, 2), keepdims=True)
+    return share_inside((maps == highest) & (highest > 0), masks)
+
+
 def evenness(maps: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
     """Normalised entropy (N,) of each map (N, H, W), from 0 (all in one pixel) to 1 (a uniform map).
 

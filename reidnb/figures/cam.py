@@ -16,6 +16,7 @@ def cam(
     *,
     target: Callable[[Tensor], Tensor] | None = None,
     forward: Callable[[Tensor], Tensor] | None = None,
+    resized: bool = True,
 ) -> np.ndarray:
     """LayerCAM (Jiang et al. 2021) of the descriptor at a layer, (B, H, W) in [0, 1], by grad-cam.
 
@@ -26,6 +27,7 @@ def cam(
                 descriptor of an empty image (zeros, the channel means). The similarity to the image's own descriptor
                 cannot be used: it is at its maximum, so its gradient is zero
     forward     images -> descriptors (B, D), for a model that returns them in another way
+    resized     to the images' size, bilinearly; False leaves the layer's cells, (B, h, w)
 
     The model's modes are restored and its gradients cleared. Raises ValueError if the layer does not contribute to the
     descriptor or its output is not a map.
@@ -38,6 +40,7 @@ def cam(
         # of tiny maps on several CPU threads where the images were channels-last and the weights were not.
         images = images.detach().clone(memory_format=torch.contiguous_format).requires_grad_(True)
         with _LastRun(wrapped, [layer]) as explain:
+            explain.resized = resized
             if target is None:
                 with torch.no_grad():
                     empty = wrapped(torch.zeros_like(images[:1]).to(explain.device))[0]
@@ -62,6 +65,11 @@ class _Described(nn.Module):
 
 class _LastRun(LayerCAM):
     """LayerCAM at the layer's last run in a forward pass, since WRCANet's features are those of the second stream."""
+
+    resized = True
+
+    def get_target_width_height(self, images: Tensor) -> tuple[int, int] | None:
+        return super().get_target_width_height(images) if self.resized else None
 
     def compute_cam_per_layer(self, *arguments) -> list[np.ndarray]:
         recorded = self.activations_and_grads

@@ -7,13 +7,25 @@ from .body import JOINTS
 
 PARTS = ("head", "upper body", "upper legs", "lower legs")
 BONES = {
-    "head": (("neck", "nose"), ("nose", "right eye"), ("nose", "left eye"), ("right eye", "right ear"))
-    + (("left eye", "left ear"),),
-    "upper body": (("neck", "right shoulder"), ("neck", "left shoulder"), ("right shoulder", "right elbow"))
-    + (("left shoulder", "left elbow"), ("right elbow", "right wrist"), ("left elbow", "left wrist"))
-    + (("neck", "right hip"), ("neck", "left hip")),
-    "upper legs": (("right hip", "right knee"), ("left hip", "left knee")),
-    "lower legs": (("right knee", "right ankle"), ("left knee", "left ankle")),
+    "head": [
+        ("neck", "nose"),
+        ("nose", "right eye"),
+        ("nose", "left eye"),
+        ("right eye", "right ear"),
+        ("left eye", "left ear"),
+    ],
+    "upper body": [
+        ("neck", "right shoulder"),
+        ("neck", "left shoulder"),
+        ("right shoulder", "right elbow"),
+        ("left shoulder", "left elbow"),
+        ("right elbow", "right wrist"),
+        ("left elbow", "left wrist"),
+        ("neck", "right hip"),
+        ("neck", "left hip"),
+    ],
+    "upper legs": [("right hip", "right knee"), ("left hip", "left knee")],
+    "lower legs": [("right knee", "right ankle"), ("left knee", "left ankle")],
 }
 """The pairs of joints that the bones of each part connect."""
 OFF = -1

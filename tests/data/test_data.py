@@ -259,3 +259,10 @@ def test_a_decompression_bomb_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"1 of 1 images cannot be decoded:\n.*bomb.png \(Image size .* exceeds limit"):
         pixels.decode([str(tmp_path / "bomb.png")], (8, 4), tmp_path)
+
+
+def test_images_in_memory_are_resized_as_files_are(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (40, 20, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    resized = pixels.resize(image[None], (16, 8))
+    assert np.array_equal(resized, pixels.read([str(tmp_path / "a.png")], (16, 8)))

@@ -5,13 +5,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidnb.evaluation.activation import MEASURES, compare, evenness, share_inside
+from reidnb.evaluation.activation import MEASURES, compare, evenness, pointing, share_inside
 
 
 def test_share_inside_by_hand():
     maps = np.array([[[1, 2], [3, 4]], [[0, 0], [5, 0]], [[0, 0], [0, 0]]])
     masks = np.array([[[True, False], [False, True]], [[True, True], [False, True]], [[True, True], [True, True]]])
     np.testing.assert_array_equal(share_inside(maps, masks), [0.5, 0.0, np.nan])
+
+
+def test_pointing_by_hand():
+    mask = np.array([[True, True], [False, False]])
+    maps = np.array([[[1, 3], [2, 2]], [[1, 2], [3, 0]], [[5, 0], [5, 5]], [[0, 0], [0, 0]]])
+    np.testing.assert_allclose(pointing(maps, np.stack([mask] * 4)), [1, 0, 1 / 3, np.nan])
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000))
+def test_pointing_is_that_of_the_largest_pixel(seed):
+    random = np.random.default_rng(seed)
+    maps, masks = random.random((4, 5, 3)), random.random((4, 5, 3)) < 0.5
+    direct = [mask[np.unravel_index(one.argmax(), one.shape)] for one, mask in zip(maps, masks, strict=True)]
+    np.testing.assert_array_equal(pointing(maps, masks), np.array(direct, float))
 
 
 def test_evenness_by_hand():

@@ -281,6 +281,24 @@ def axes_of(figure) -> dict[str, plt.Axes]:
     return {axes.get_title(loc="left") or axes.get_title(): axes for axes in figure.axes}
 
 
+def test_cam_keeps_the_cells_of_the_layer():
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(3, 4, 3, stride=4, padding=1)
+    model, x = torch.nn.Sequential(layer, torch.nn.ReLU()), torch.randn(2, 3, 16, 8)
+
+    def forward(images):
+        return model(images).mean((2, 3))
+
+    cells, full = (cam(model, layer, x, forward=forward, resized=resized) for resized in (False, True))
+    assert cells.shape == (2, 4, 2) and full.shape == (2, 16, 8)
+    activations = layer(x).detach().requires_grad_(True)
+    empty = forward(torch.zeros_like(x[:1])).detach()
+    (-torch.nn.functional.cosine_similarity(activations.relu().mean((2, 3)), empty)).sum().backward()
+    direct = (activations.grad.relu() * activations).detach().sum(1).relu()  # LayerCAM, eq. 6 and 7
+    low, high = (direct.amin((1, 2), keepdim=True), direct.amax((1, 2), keepdim=True))
+    np.testing.assert_allclose(cells, (direct - low) / (high - low), atol=1e-5)
+
+
 def test_a_history_shows_loss_parts_and_rate():
     style.use()
     axes = axes_of(curves.history(trained()))
