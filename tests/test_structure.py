@@ -18,7 +18,7 @@ LEVELS = (
     ("papers",),
     ("runs", "results", "rescoring", "search", "export"),
     ("study", "benchmarks", "papers.figures", "papers.analysis"),
-    ("report", "explore"),
+    ("report", "explore", "teaching"),
     ("__main__", "__init__"),
 )
 """Where a part of the package stands: it imports from its own level and those before it."""
