@@ -55,7 +55,7 @@ def read(paths: list[str], size: tuple[int, int]) -> np.ndarray:
 
 def resize(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Images (n, H, W, 3) uint8 at ``size`` (H, W), resized as ``read`` resizes files."""
-    return np.stack([np.asarray(_resized(Image.fromarray(image), size)) for image in images])
+    return np.stack([resized(Image.fromarray(image), size) for image in images])
 
 
 def upload(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
