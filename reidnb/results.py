@@ -171,6 +171,11 @@ def all_runs(results: Path, log: Callable[[str], None] = lambda line: None) -> l
     return [run for run in runs if run not in damaged]
 
 
+def options_text(experiment: Experiment) -> str:
+    """The experiment's options as the table of all runs shows them."""
+    return ", ".join(f"{name}={value!r}" for name, value in experiment.options.items()) or "–"
+
+
 def summary(runs: list[Run]) -> pd.DataFrame:
     """A row per run: its experiment, main metrics, device and times."""
     rows = []
@@ -180,7 +185,7 @@ def summary(runs: list[Run]) -> pd.DataFrame:
             {
                 "key": run.folder.name,
                 "paper": experiment.paper,
-                "options": ", ".join(f"{k}={v!r}" for k, v in experiment.options.items()) or "–",
+                "options": options_text(experiment),
                 "dataset": experiment.dataset,
                 "profile": experiment.profile,
                 "weights": str(weights_of(run)),

@@ -23,7 +23,7 @@ from safetensors.torch import load_model as load_weights
 from safetensors.torch import save_model as save_weights
 from torch import nn
 
-from . import __version__, pose, weight_files
+from . import __version__, estimates, pose, weight_files
 from .data import pixels
 from .data.catalog import PART
 from .data.dataset import SINGLE_SHOT, ReidData, of_little_use
@@ -147,6 +147,7 @@ def _train_and_evaluate(
         boxes = boxes_of(experiment, data)
     if accelerator.is_main_process:
         write_json(folder / "experiment.json", asdict(experiment))
+        log(estimates.in_a_line(experiment, device_name(accelerator), folder.parent.parent))
     history = train(
         model,
         images["train"],
@@ -251,10 +252,15 @@ def extract_descriptors(
     return extract(model, images, accelerator=accelerator, boxes=boxes, **options)
 
 
+def device_name(accelerator: Accelerator) -> str:
+    """The GPU's name, or 'CPU' with the number of threads."""
+    threads = torch.get_num_threads()
+    is_gpu = accelerator.device.type == "cuda"
+    return torch.cuda.get_device_name() if is_gpu else f"CPU, {threads} thread{'s' * (threads > 1)}"
+
+
 def _provenance(accelerator: Accelerator, step: str, seconds: dict[str, float]) -> dict:
-    cuda = accelerator.device.type == "cuda"
-    threads, processes = torch.get_num_threads(), accelerator.num_processes
-    device = torch.cuda.get_device_name() if cuda else f"CPU, {threads} thread{'s' * (threads > 1)}"
+    device, processes = device_name(accelerator), accelerator.num_processes
     plugin = accelerator.state.dynamo_plugin  # set by ACCELERATE_DYNAMO_BACKEND
     dynamo = "" if plugin.backend == DynamoBackend.NO else f", {plugin.backend.value}, {plugin.mode}"
     packages = ("torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")

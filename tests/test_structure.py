@@ -16,7 +16,7 @@ LEVELS = (
     ("models", "figures"),
     ("training", "evaluation"),
     ("papers",),
-    ("runs", "results", "rescoring", "search", "export"),
+    ("runs", "results", "estimates", "rescoring", "search", "export"),
     ("study", "benchmarks", "papers.figures", "papers.analysis"),
     ("report", "explore", "teaching"),
     ("__main__", "__init__"),
@@ -82,7 +82,7 @@ def test_a_paper_is_one_folder(paper):
 
 @pytest.mark.parametrize("path", [p for p in MODULES if "figures" in p.parts or p.stem == "figures"], ids=names)
 def test_figures_neither_train_nor_load_a_run(path):
-    loading = ("runs", "results", "rescoring", "training", "papers.experiments")
+    loading = ("runs", "results", "estimates", "rescoring", "training", "papers.experiments")
     drawn_from = [module for module in imported(path) if f"{module}.".startswith(tuple(f"{name}." for name in loading))]
     assert not drawn_from
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from .. import estimates
 from ..files import results_dir
 from ..models.options import check
 from ..papers import find_paper
 from ..papers.experiments import key
 from ..papers.paper import Row
 from ..results import Run
-from ..runs import KEEP, run
+from ..runs import KEEP, device_name, run
 from ..training import distributed
 from ..training.experiment import Experiment
 from ..training.loop import history_of, make_accelerator
@@ -109,11 +110,14 @@ def train(
     if distributed.is_distributed():
         raise ValueError("a study trains in one process: start it without accelerate launch")
     check("keep", keep, KEEP)
-    choose(step, make_accelerator(cpu=cpu))
+    accelerator = make_accelerator(cpu=cpu)
+    choose(step, accelerator)
     deadline = clock() + 60 * (float("inf") if minutes is None else minutes)
     pieces = [piece for piece in in_order_of_value(settings) if only is None or piece.key in only]
     if only is not None and (changed := set(only) - {piece.key for piece in pieces}):
         raise ValueError(f"the study has no experiment {min(changed)}: have its images changed since it was planned?")
+    to_do = [piece.experiment for piece in pieces if not Run(results_dir() / "runs" / piece.key).is_finished]
+    log(estimates.of_several(to_do, device_name(accelerator)))
     rows = []
     for number, piece in enumerate(pieces, 1):
         experiment, kept = piece.experiment, Run(results_dir() / "runs" / piece.key)
