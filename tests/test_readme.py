@@ -14,6 +14,7 @@ import yaml
 
 from reidnb.__main__ import main
 from reidnb.papers import PAPERS
+from reidnb.papers.experiments import experiments
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -127,6 +128,29 @@ def test_verbs_parse(page, monkeypatch):
         if papers and asked and "$" not in papers + asked:
             for name in asked.split(","):
                 assert any(_has_table(paper, name) for paper in papers.split(",")), f"{page.name}: {line}"
+
+
+def tables_in(text: str) -> set[str]:
+    """The tables that a text names: 'table3 to table5' and '"table3" .. "table5"' are three of them."""
+    text = text.replace('"', "")
+    numbers = [range(int(a), int(b) + 1) for a, b in re.findall(r"table(\d+) (?:to|\.\.) table(\d+)", text)]
+    ranges = {f"table{number}" for several in numbers for number in several}
+    return ranges | set(re.findall(r"\b(table\d+|rcam|boxes|readings)\b", text))
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=PAPERS)
+def test_advertised_tables_are_those_that_can_be_run(paper):
+    """The notebook's parameter and docs/running.md name the same tables, and each has a plan."""
+    known = {table.name for table in (*paper.tables, *paper.beyond)} | {"readings"}
+    cells = json.loads((ROOT / "notebooks" / f"{paper.name}.ipynb").read_text("utf-8"))["cells"]
+    parameters = "".join(next(c["source"] for c in cells if "parameters" in c["metadata"].get("tags", [])))
+    (line,) = re.findall(r"^table = .*", parameters, re.M)
+    running = (ROOT / "docs" / "running.md").read_text("utf-8")
+    (listed,) = re.findall(rf"^\| `table` .*`{paper.name}`: ([^.]*)\.", running, re.M)
+    assert tables_in(line) == tables_in(listed) | {"readings"} == known
+    for table in known:
+        dataset = "street->street-other" if paper.table(table).is_cross_domain else "street"
+        assert experiments(paper, table, dataset, "smoke", [0]), table
 
 
 def test_loop_of_readme_names_the_main_tables():
