@@ -7,6 +7,8 @@ import shutil
 import tempfile
 import time
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +80,15 @@ def create_once(target: Path, name: str = "*") -> Iterator[bool]:
         if missing:
             clear(target.parent, name)
         yield missing
+
+
+@contextmanager
+def reporting_damage(file: Path, remedy: str) -> Iterator[None]:
+    """Read a file of arrays. Raises ValueError that names the file and the remedy for whatever shows its damage."""
+    try:
+        yield
+    except (EOFError, LookupError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{file} is damaged ({str(error).splitlines()[0]}): {remedy}") from error
 
 
 def clear(folder: Path, name: str = "*", older_than: float = 0) -> None:

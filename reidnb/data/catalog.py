@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import cache_dir, create_once
+from ..files import cache_dir, create_once, reporting_damage
 from . import cuhk03, market, msmt17, own
 from .dataset import DISTRACTOR, JUNK, Counts, ReidData, check_counts, of_little_use, part_of
 
@@ -73,14 +73,20 @@ def _street(name: str) -> DataSet:
 
 
 def _read_street(name: str, folder: Path) -> ReidData:
-    """The street's tables. Raises FileNotFoundError when an image was deleted after the street was made."""
+    """The street's tables.
+
+    Raises FileNotFoundError when a file was deleted after the street was made, ValueError for a damaged one.
+    """
+    remedy = f"delete {folder} to have it made again"
     for split in market.SPLITS:
-        with np.load(folder / "truth" / f"{split}.npz", allow_pickle=False) as truth:
+        file = folder / "truth" / f"{split}.npz"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing; {remedy}")
+        with reporting_damage(file, remedy), np.load(file, allow_pickle=False) as truth:
             missing = [image for image in truth["names"] if not (folder / split / image).is_file()]
         if missing:
             raise FileNotFoundError(
-                f"{len(missing)} images of {name} are missing, the first is {folder / split / missing[0]};"
-                f" delete {folder} to have it made again"
+                f"{len(missing)} images of {name} are missing, the first is {folder / split / missing[0]}; {remedy}"
             )
     return market.read(name, folder)
 

@@ -16,7 +16,7 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from ..files import cache_dir, create_once, write_atomically
+from ..files import cache_dir, create_once, reporting_damage, write_atomically
 from ..progress import with_progress
 
 PIECE = 1024
@@ -33,15 +33,19 @@ def decode(paths: list[str], size: tuple[int, int], cache: Path | None = None) -
     """The images of ``paths`` as one read-only uint8 array (N, H, W, 3), memory-mapped from the cache.
 
     ``size`` is (H, W) in pixels; images are resized bilinearly. The cache identifies a file by path, size and
-    modification time, so a changed image is decoded again. Raises ValueError that names every corrupt file, and
-    FileNotFoundError that names the first missing one.
+    modification time, so a changed image is decoded again. Raises ValueError that names every corrupt file or the
+    damaged array, and FileNotFoundError that names the first missing image.
     """
     folder = (cache or cache_dir()) / "pixels"
     target = folder / f"{_key(paths, size)}.npy"
     with create_once(target) as missing:
         if missing:
             write_atomically(target, lambda file: _decode_all(paths, size, file))
-    return np.load(target, mmap_mode="r")
+    with reporting_damage(target, "delete it, and the images are decoded again"):
+        store = np.load(target, mmap_mode="r")
+        if store.shape != (len(paths), *size, 3):
+            raise ValueError(f"it is of shape {store.shape}")
+    return store
 
 
 def read(paths: list[str], size: tuple[int, int]) -> np.ndarray:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..data.catalog import ReidData
 from ..data.pixels import BROKEN, upright_size
-from ..files import cache_dir, create_once, write_atomically
+from ..files import cache_dir, create_once, reporting_damage, write_atomically
 from .canonical import THRESHOLD, fill, typical
 from .files import FOLDERS, read_npz, read_openpose
 from .skeleton import JOINTS
@@ -74,7 +74,8 @@ def load(
                 result = Split(joints, _sizes(paths))
                 _check(result, f"the joints of {name} for {data.name} {split}", paths)
                 write_atomically(target, lambda file, result=result: _save(file, result))
-        with np.load(target, allow_pickle=False) as file:
+        remedy = "delete it, and the joints are read again"
+        with reporting_damage(target, remedy), np.load(target, allow_pickle=False) as file:
             splits[split] = Split(file["joints"], file["sizes"])
     return Poses(name, **splits)
 

@@ -14,7 +14,7 @@ import numpy as np
 from loky import ProcessPoolExecutor
 from tqdm import tqdm
 
-from ..files import unfinished
+from ..files import reporting_damage, unfinished
 from .camera import Camera, cameras, compress
 from .identity import Identity, people
 from .moments import draw_moment, draw_passage, spoil
@@ -101,14 +101,14 @@ def make(
 def truth(folder: str | Path, split: str) -> Truth:
     """The ground truth of the images of ``split``, in the order of their names.
 
-    Raises ValueError for an unknown split, FileNotFoundError if ``folder`` holds no street.
+    Raises ValueError for an unknown split and a damaged file, FileNotFoundError if ``folder`` holds no street.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: known are {', '.join(SPLITS)}")
     path = Path(folder).expanduser() / "truth" / f"{split}.npz"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {folder} is not a synthetic street")
-    with np.load(path) as data:
+    with reporting_damage(path, f"delete {folder} to have it made again"), np.load(path) as data:
         names, joints, bits, size = data["names"], data["joints"], data["masks"], data["size"]
     masks = np.unpackbits(bits, axis=1, count=int(size.prod())).reshape(len(bits), *size).astype(bool)
     return Truth(names, joints, masks)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from reidnb import street
 from reidnb.data import catalog, pixels
 from reidnb.data.augment import MEAN, STD, Augmentation, apply, augment, draw, mirror, move, normalise
 from reidnb.data.sampler import pk_batches, shuffled_batches
@@ -266,3 +267,31 @@ def test_images_in_memory_are_resized_as_files_are(tmp_path):
     Image.fromarray(image).save(tmp_path / "a.png")
     resized = pixels.resize(image[None], (16, 8))
     assert np.array_equal(resized, pixels.read([str(tmp_path / "a.png")], (16, 8)))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"<html>", None], ids=["empty", "cut", "page", "half"])
+def test_damaged_decoded_images_are_named_with_their_path(content, tmp_path):
+    paths = [str(tmp_path / "one.png")]
+    Image.new("RGB", (8, 16)).save(paths[0])
+    pixels.decode(paths, (16, 8), tmp_path)
+    (file,) = (tmp_path / "pixels").glob("*.npy")
+    file.write_bytes(file.read_bytes()[:-40] if content is None else content)
+    with pytest.raises(ValueError, match=f"{file} is damaged .*: delete it, and the images are decoded again"):
+        pixels.decode(paths, (16, 8), tmp_path)
+    file.unlink()
+    assert pixels.decode(paths, (16, 8), tmp_path).shape == (1, 16, 8, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", None], ids=["empty", "page", "half"])
+def test_a_damaged_truth_of_the_street_is_named_with_its_path(content, street_small, tmp_path, monkeypatch):
+    folder = tmp_path / "street-small"
+    shutil.copytree(street_small.root, folder)
+    monkeypatch.setenv("REIDNB_CACHE", str(tmp_path))
+    file = folder / "truth" / "query.npz"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2] if content is None else content)
+    for read in (lambda: catalog.load("street-small"), lambda: street.truth(folder, "query")):
+        with pytest.raises(ValueError, match=f"{file} is damaged .*: delete {folder} to have it made again"):
+            read()
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match=f"{file} is missing; delete {folder} to have it made again"):
+        catalog.load("street-small")
