@@ -23,6 +23,7 @@ from ..files import results_dir
 from ..papers.paper import Paper
 from ..results import Run
 from ..runs import load_model
+from ..training.profiles import check_profile
 from . import page as report
 
 WITHHELD = "*Pictures of real people are not kept in this notebook; with the parameter `show_people=True` they are.*"
@@ -32,8 +33,8 @@ WITHHELD = "*Pictures of real people are not kept in this notebook; with the par
 def check_parameters() -> None:
     """Check the notebook's parameters and set them to what is meant (``parameters.checked``): "3" to 3, paths absolute.
 
-    Raises ValueError for a parameter that the notebook does not have, of which papermill itself only warns, and for a
-    value that cannot be meant: a long run would reveal either at its end.
+    Raises ValueError for a parameter that the notebook does not have, of which papermill itself only warns, for a value
+    that cannot be meant, and for an unknown profile: a long run would reveal them at its end.
     """
     shell = get_ipython()
     if shell is None:
@@ -43,7 +44,10 @@ def check_parameters() -> None:
     defaults = _assigned(cells[injected[0] - 1 if injected else 1])
     for number in injected:
         parameters.check_names("this notebook", _assigned(cells[number]), defaults)
-    shell.user_ns |= parameters.checked({name: shell.user_ns[name] for name in defaults}, defaults)
+    meant = parameters.checked({name: shell.user_ns[name] for name in defaults}, defaults)
+    if "profile" in meant:
+        check_profile(meant["profile"])
+    shell.user_ns |= meant
 
 
 def _assigned(cell: str) -> dict[str, object]:

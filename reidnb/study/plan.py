@@ -15,7 +15,7 @@ from ..parameters import Kind, check_names, checked, take
 from ..results import Run
 from ..runs import run_of
 from ..training.experiment import Experiment
-from ..training.profiles import PROFILES
+from ..training.profiles import check_profile
 
 NAMES = Kind(str, "names by commas")
 ELSEWHERE = {"street": "street-other"}
@@ -49,8 +49,7 @@ def settings(config: Mapping[str, object]) -> Settings:
     lists = {name: _several(name, config[name]) for name in ("datasets", "papers", "tables") if config.get(name)}
     rest = {name: value for name, value in config.items() if name not in ("datasets", "papers", "tables")}
     result = Settings(**checked(rest, asdict(Settings())), **lists)
-    if result.profile not in PROFILES:
-        raise ValueError(f"unknown profile {result.profile!r}: known are {', '.join(PROFILES)}")
+    check_profile(result.profile)
     printed = {name for paper in result.papers for name in _tables(paper)}
     for name in result.tables:
         if name not in printed:

@@ -26,6 +26,12 @@ def fast_precision() -> str:
     return "bf16" if fast else "no"
 
 
+def check_profile(name: str) -> None:
+    """Raise ValueError that names an unknown profile and those that there are."""
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}: known are {', '.join(PROFILES)}")
+
+
 def at_profile(experiment: Experiment, profile: str, weights: str | None = None) -> Experiment:
     """The experiment as its paper states it, brought to the size of ``profile``; ``weights`` replaces the profile's.
 
@@ -47,8 +53,7 @@ def at_profile(experiment: Experiment, profile: str, weights: str | None = None)
             width, weights pretrained on another street's people: a quarter of a minute
     smoke   a tiny ResNet, tiny images, two epochs: seconds, for tests. ``catalog.resolve`` takes a part of a real set
     """
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: known are {', '.join(PROFILES)}")
+    check_profile(profile)
     sized = replace(SIZED[profile](experiment), profile=profile)
     sized = sized if weights is None else replace(sized, weights=weights)
     if profile == "quick":

@@ -117,6 +117,19 @@ def test_wrong_parameters_are_one_clear_sentence(tmp_path, wrong, message):
         )
 
 
+@pytest.mark.notebook
+@pytest.mark.parametrize("name", ["start", "data"])
+def test_a_wrong_profile_is_refused_before_data_are_loaded(name, tmp_path, monkeypatch):
+    """A street would be drawn, and its folder made, in an empty cache."""
+    monkeypatch.setenv("REIDNB_CACHE", str(tmp_path / "cache"))
+    path = next(p for p in NOTEBOOKS if p.stem == name)
+    with pytest.raises(papermill.PapermillExecutionError, match="unknown profile 'fast': known are paper, quick"):
+        papermill.execute_notebook(
+            str(path), str(tmp_path / "out.ipynb"), SMOKE | {"profile": "fast"}, progress_bar=False
+        )
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.parametrize(("given", "told"), [({}, "3 1 "), ({"seed": "7"}, "7 1 "), ({"seed": "x"}, "")])
 def test_parameters_are_set_to_what_is_meant(tmp_path, monkeypatch, given, told):
     """With and without a cell that papermill injects."""
