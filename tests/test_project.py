@@ -3,9 +3,14 @@
 import re
 import subprocess
 import tomllib
+from datetime import date
+from importlib import metadata
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
+
+import reidnb
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,11 +26,11 @@ def test_conda_environment_is_pyprojects():
 
 
 def test_lock_pins_every_dependency_within_its_range():
-    from packaging.requirements import Requirement
-
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]  # not that for a cluster, which few install
-    wanted = project["dependencies"] + extras["study"] + extras["dev"]
+    wanted = project["dependencies"] + [
+        each for name in ("notebooks", "study", "export", "dev") for each in extras[name]
+    ]
     pins = {}
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         if match := re.match(r"([a-zA-Z0-9_.-]+)(?:\[.*\])?==([^ ;]+)", line):
@@ -35,6 +40,32 @@ def test_lock_pins_every_dependency_within_its_range():
             continue
         assert requirement.name.lower() in pins, f"{requirement.name} is not in requirements.lock: make lock"
         assert all(v in requirement.specifier for v in pins[requirement.name.lower()])
+
+
+def test_colab_keeps_its_torch():
+    """What docs/colab.md installs, and all that this needs in turn, accepts the PyTorch of Colab and Kaggle."""
+    page = (ROOT / "docs" / "colab.md").read_text()
+    (command,) = re.findall(r"^%pip install (.*)", page, re.M)
+    assert command == '--quiet --constraint /tmp/installed.txt --editable ".[notebooks]"'
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    direct = project["dependencies"] + project["optional-dependencies"]["notebooks"]
+    all_needed = [("reidnb", Requirement(line)) for line in direct]
+    for _, needed in list(all_needed):
+        all_needed += [(needed.name, below) for below in map(Requirement, metadata.requires(needed.name) or [])]
+    given = dict(re.findall(r"(torch|torchvision) (\d+\.\d+)", page))
+    assert set(given) == {"torch", "torchvision"}
+    asked = [(by, needed) for by, needed in all_needed if needed.name in given and by not in given]
+    assert {"reidnb", "accelerate", "grad-cam"} <= {by for by, _ in asked}
+    for by, needed in asked:
+        assert needed.specifier.contains(f"{given[needed.name]}.0"), f"{by} asks for {needed}"
+
+
+def test_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation), "what the format requires"
+    assert citation["version"] == reidnb.__version__
+    assert citation["license"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"]
+    assert isinstance(citation["date-released"], date)
 
 
 def test_files_stay_small():

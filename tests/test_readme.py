@@ -54,6 +54,14 @@ def test_readme_is_short():
     assert len(README.read_text("utf-8").split()) < 900
 
 
+def test_commands_of_readme_come_after_the_environment_is_activated():
+    """Python and what lies beside it are not on the path of a fresh shell."""
+    shell = [line for language, block in text_and_code(README)[1] if not language for line in block.splitlines()]
+    activated = next(n for n, line in enumerate(shell) if line.startswith("source .venv/bin/activate"))
+    needing = [n for n, line in enumerate(shell) if re.search(r"\b(python|papermill|snakemake|voila|jupyter)\b", line)]
+    assert needing and min(needing) > activated
+
+
 def test_python_of_readme_runs(tmp_path):
     """As a plain script with an empty cache, on the small street in the smallest profile."""
     (code,) = (block for language, block in text_and_code(README)[1] if language == "python")
