@@ -26,7 +26,7 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: Playwright's event loop runs in this thread, and papermill has its own
 def chromium():
     """Debian's Chromium; a test that asks for it is skipped where there is none."""
     if not CHROMIUM:
@@ -47,7 +47,7 @@ def screenshot(tmp_path):
     return lambda page, name: page.screenshot(path=folder / f"{name}.png")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(chromium, notebooks, tmp_path_factory) -> Iterator[str]:
     """The address of a JupyterLab on a folder of copies of the notebooks, which have the parameters ``SMOKE``."""
     home = tmp_path_factory.mktemp("lab")
@@ -59,6 +59,7 @@ def lab(chromium, notebooks, tmp_path_factory) -> Iterator[str]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content))
     places = {"JUPYTER_CONFIG_DIR": home / "config", "JUPYTER_RUNTIME_DIR": home / "runtime"}
+    places |= {"REIDNB_RESULTS": home / "results"}  # the explorer lists all runs that there are
     token, log = secrets.token_hex(8), home / "log"
     command = [
         sys.executable,
