@@ -125,7 +125,9 @@ def distances_figure(pairs: Pairs, threshold: float) -> Figure:
     used = np.flatnonzero(pairs.matches + pairs.others)
     left.set(xlim=(pairs.edges[used[0]], pairs.edges[used[-1] + 1]), ylim=(0, None), yticks=[])
     left.set(xlabel="distance of the descriptors", ylabel="fraction of the pairs", title="Distances")
-    left.legend(loc="upper left", fontsize=style.SIZE - 2)
+    # On white, as the threshold may pass behind it.
+    box = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 1}
+    left.legend(loc="upper left", fontsize=style.SIZE - 2, **box)
     left.set_ylim(0, left.get_ylim()[1] * 1.3)  # room for the legend
     right.plot(curve.accepted_others, curve.accepted_matches, color=style.PALETTE[0])
     right.plot([0, 1], [0, 1], color=style.MUTED, lw=1, linestyle=":")
