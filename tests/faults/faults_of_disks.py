@@ -43,9 +43,12 @@ def disks(folder: Path, repeats: int) -> Iterator[Outcome]:
     place, found = Place(folder / "full-study", calm.cache), Outcome("full disk, under snakemake", tried=1)
     with disk(place.results, "40m"):
         process = place.snakemake(STUDY)
-        while not any(place.results.glob("runs/*/checkpoint.pt")) and process.poll() is None:
+        # Not the checkpoint, which a short training removes before anyone looks.
+        while not any(place.results.glob("runs/*/experiment.json")) and process.poll() is None:
             time.sleep(0.01)
-        _fill(place.results / "ballast")
+        while process.poll() is None:  # a training gives back the space of its checkpoint, and the next one fits in
+            _fill(place.results / "ballast")
+            time.sleep(0.02)
         code = process.wait()
         found.equal, found.torn = code != 0, place.torn()
         said = (place.results.parent / "said").read_text()
@@ -90,7 +93,7 @@ def _fill_after_an_epoch(ballast: Path) -> None:
 
 def _fill(ballast: Path) -> None:
     """Take all the space that is left, even while others take some and give it back."""
-    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+    with ballast.open("ab", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(65536))
 
