@@ -8,7 +8,7 @@ import torch
 
 from reidnb import export, search
 from reidnb.__main__ import main
-from reidnb.data import pixels
+from reidnb.data import augment, pixels
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
 from reidnb.runs import run
@@ -54,6 +54,13 @@ def test_the_file_gives_the_descriptors_of_extract(flip, street_small, tmp_path)
     images = pixels.read(paths, network.recipe.size)
     described = torch.jit.load(tmp_path / "net.pt")(torch.from_numpy(images))
     assert np.allclose(described.numpy(), search.extract(paths, network), atol=1e-4)
+
+
+def test_the_first_export_of_a_process_is_checked_too(street_small, tmp_path):
+    needs(".onnx")
+    network = describer("wrcanet", street_small)
+    augment._statistics.cache_clear()  # as in a new process
+    assert export.export(network, tmp_path / "net.onnx") < export.TOLERANCE
 
 
 def test_a_file_that_disagrees_is_not_kept(street_small, tmp_path, monkeypatch):
