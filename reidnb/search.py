@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from . import pose, weight_files
 from .data import pixels
-from .files import results_dir, write_atomically
+from .files import absolute, results_dir, write_atomically
 from .models.backbone import SHAPES, Backbone, resnet
 from .models.output import Output
 from .papers.experiments import all_options, by_pose
@@ -60,7 +61,11 @@ def describer(model: Run | str | Path) -> Describer:
     recipe = Recipe(size=(256, 128), normalise_test=True)
     if str(model) in ("imagenet", "street"):
         return Describer(_Pooled({"imagenet": "resnet50", "street": "resnet10-quarter"}[str(model)], model), recipe)
-    path = weight_files.existing_file(model)
+    path = absolute(model)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"model {model}: no such file, and no finished run of this name in {results_dir() / 'runs'}"
+        )
     state = weight_files.read_state(path)
     fitting = [name for name in SHAPES if not weight_files.match(resnet(name), state, skip=("fc.",)).missing]
     if not fitting:
@@ -127,11 +132,15 @@ def search(
     """The ``top`` nearest gallery images of one query image: rank, path and Euclidean distance, nearest first.
 
     ``gallery`` is a folder, a list of files, or a file of ``save``, which spares their extraction. Raises as
-    ``extract``, and ValueError for descriptors of another network.
+    ``extract``, and ValueError for a query that is a folder, a ``top`` below 1, and descriptors of another network.
     """
+    if top < 1:
+        raise ValueError(f"top={top}: the list has at least 1 image")
+    if Path(query).expanduser().is_dir():
+        raise ValueError(f"the query {query} is a folder: it has to be one image")
     network = model if isinstance(model, Describer) else describer(model)
+    one = extract([query], network)  # before the gallery, which may take long
     files, descriptors = described(gallery, network)
-    one = extract([query], network)
     if one.shape[1] != descriptors.shape[1]:
         raise ValueError(
             f"the gallery's descriptors have {descriptors.shape[1]} dimensions, this network's {one.shape[1]}:"
@@ -184,7 +193,7 @@ def load(file: str | Path) -> tuple[list[str], np.ndarray]:
             return arrays["paths"].tolist(), arrays["descriptors"]
     except ImportError as error:
         raise ValueError(f"{file.name} needs the package pyarrow: pip install pyarrow, or write .npz") from error
-    except (KeyError, OSError, ValueError, AttributeError) as error:
+    except (KeyError, OSError, ValueError, AttributeError, EOFError, BadZipFile) as error:
         raise ValueError(f"{file} holds no descriptors with paths: write it by python -m reidnb extract") from error
 
 

@@ -79,7 +79,7 @@ def test_bad_files_are_one_sentence(street_small, tmp_path, monkeypatch, capsys)
     with pytest.raises(ValueError, match=r"net\.onnx needs the packages of ONNX: pip install 'reidnb\[export\]'"):
         export.export(network, tmp_path / "net.onnx")
     assert main(["export", "--model", "no-such-run", "--output", str(tmp_path / "net.pt")]) == 1
-    assert "weights no-such-run: no such file" in capsys.readouterr().err
+    assert "model no-such-run: no such file, and no finished run of this name" in capsys.readouterr().err
 
 
 def test_the_verb_says_the_difference(street_small, tmp_path, capsys):

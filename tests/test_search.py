@@ -138,6 +138,18 @@ def test_bad_input_is_one_sentence(finished, photos, tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(2))
     with pytest.raises(ValueError, match=r"other.npz holds no descriptors with paths: write it by python -m reidnb"):
         search.search(photos / "a.jpg", tmp_path / "other.npz", finished)
+    with pytest.raises(ValueError, match=r"top=0: the list has at least 1 image"):
+        search.search(photos / "a.jpg", photos, finished, top=0)
+    with pytest.raises(ValueError, match=r"the query .*photos is a folder: it has to be one image"):
+        search.search(photos, photos, finished)
+
+
+@pytest.mark.parametrize("length", [0, 300])
+def test_a_damaged_file_of_descriptors_is_named(length, tmp_path):
+    file = search.save(tmp_path / "x.npz", ["a"] * 9, np.random.default_rng(0).random((9, 40)))
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"x\.npz holds no descriptors with paths"):
+        search.load(file)
 
 
 def test_verbs_extract_and_search(finished, photos, tmp_path, capsys):
