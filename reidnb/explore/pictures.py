@@ -187,8 +187,8 @@ def bars(values: Mapping[str, pd.Series], x: str, y: str) -> Figure:
     return figure
 
 
-def found(query: str, paths: Sequence[str], distances: Sequence[float], is_shown: bool) -> Figure:
-    """A query image and the images found for it, nearest first, with their distances; grey cards where not shown."""
+def search_result(query: str, paths: Sequence[str], distances: Sequence[float], is_shown: bool) -> Figure:
+    """A query image and the images of its list, nearest first, with their distances; grey cards where not shown."""
     images = pixels.read([query, *paths], SHOWN) if is_shown else np.stack([HIDDEN] * (1 + len(paths)))
     titles = ["query", *(f"{distance:.3f}" for distance in distances)]
     figure = heatmaps.grid([list(images)], None, titles, width=0.72)

@@ -43,10 +43,15 @@ class Truth:
     parts: np.ndarray
 
 
+def check_street(dataset: str) -> None:
+    """Raise ValueError for a data set whose ground truth is not known."""
+    if dataset not in catalog.STREETS:
+        raise ValueError(f"{dataset} has no person masks: only a synthetic street has them")
+
+
 def truth_of(data: catalog.ReidData) -> Truth:
     """The ground truth of a street's queries. Raises ValueError for any other data set."""
-    if data.name not in catalog.STREETS:
-        raise ValueError(f"{data.name} has no person masks: only a synthetic street has them")
+    check_street(data.name)
     truth = street.truth(data.root, "query")
     row = {name: number for number, name in enumerate(truth.names)}
     rows = [row[path.rpartition("/")[2]] for path in data.query.path]

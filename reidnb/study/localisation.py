@@ -1,14 +1,12 @@
 """Where do trained networks look, and how much of that is the person?"""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from .. import street
 from ..data import catalog
 from ..data.augment import normalise
 from ..data.samples import read_images
@@ -16,6 +14,7 @@ from ..evaluation import activation
 from ..figures.cam import cam
 from ..results import Run
 from ..runs import load_model
+from .attention import truth_of
 
 BATCH = 32
 
@@ -33,11 +32,7 @@ def where_they_look(runs: Mapping[str, Run], data: catalog.ReidData) -> pd.DataF
     Computed over all queries of a synthetic street, whose ground truth has the person's mask. Raises ValueError for any
     other data set.
     """
-    if data.name not in catalog.STREETS:
-        raise ValueError(f"{data.name} has no person masks: only a synthetic street has them")
-    truth = street.truth(data.root, "query")
-    mask_of = dict(zip(truth.names, truth.masks, strict=True))
-    people = np.stack([mask_of[Path(path).name] for path in data.query.path])
+    people = truth_of(data).masks
     activations = {}
     for name, run in runs.items():
         images = read_images(data.query, data.query.index.to_numpy(), run.experiment.recipe.size)

@@ -188,7 +188,9 @@ def test_agreement_is_of_the_pair(paper, street_small):
 
 def test_found_images_are_grey_unless_shown(street_small):
     paths = list(street_small.gallery.path[:3])
-    shown, hidden = (pictures.found(street_small.query.path[0], paths, [0.1, 0.2, 0.3], flag) for flag in (True, False))
+    shown, hidden = (
+        pictures.search_result(street_small.query.path[0], paths, [0.1, 0.2, 0.3], flag) for flag in (True, False)
+    )
     for figure, is_grey in ((shown, False), (hidden, True)):
         drawn = [axes.images[0].get_array() for axes in figure.axes]
         assert len(drawn) == 4 and all((np.ptp(np.asarray(image)) == 0) == is_grey for image in drawn)
