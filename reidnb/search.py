@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import pose, weight_files
 from .data import pixels
+from .data.market import SUFFIXES
 from .files import absolute, results_dir, write_atomically
 from .models.backbone import SHAPES, Backbone, resnet
 from .models.output import Output
@@ -19,9 +20,6 @@ from .results import Run
 from .runs import extract_descriptors, load_model
 from .training.loop import make_accelerator
 from .training.recipe import Recipe
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-"""Files of a folder that are taken for images."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def photos(tmp_path, street_small):
     """A folder of three images of different sizes and kinds, one of them in a folder of its own."""
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
-    for place, row in (("a.jpg", 0), ("b.PNG", 4), ("more/c.webp", 9)):
+    for place, row in (("a.jpg", 0), ("b.PNG", 4), ("more/c.TIF", 9)):
         with Image.open(street_small.gallery.path[row]) as image:
             image.resize((50 + row, 90)).save(folder / place)
     (folder / "notes.txt").write_text("no image")

@@ -97,7 +97,9 @@ class Distances(Panel):
         matches, others = self.pairs.matches.sum(), self.pairs.others.sum()
         right, wrong = at.accepted_matches * matches, at.accepted_others * others
         precision = (
-            f"{100 * right / (right + wrong):.1f} % of the pairs called the same are" if right + wrong else "no pair"
+            f"{100 * right / (right + wrong):.1f} % of the pairs below it are matches"
+            if right + wrong
+            else "no pair is below it"
         )
         self.text.value = (
             f"Below the threshold: <b>{100 * at.accepted_matches:.1f} %</b> of the matches and"
