@@ -248,6 +248,8 @@ def _study(chosen: argparse.Namespace) -> bool:
     asked = chosen.settings or {field.name: getattr(chosen, field.name) for field in fields(Settings)}
     given = {name: value for name, value in asked.items() if value is not None}
     only = chosen.only.split(",") if chosen.only else None
+    if chosen.minutes is not None and not chosen.minutes >= 0:
+        raise ValueError(f"minutes={chosen.minutes}: allowed is a number, at least 0")
     stand = session.train(settings(given), chosen.minutes, chosen.keep, step=chosen.step, only=only)
     print(_lines(stand))
     failed = stand.state.str.startswith("failed").any()

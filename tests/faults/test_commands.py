@@ -113,6 +113,11 @@ def test_wrong_parameters_of_run(wrong, message, told):
     assert told("run", json.dumps(SMOKE | wrong)).startswith(message)
 
 
+@pytest.mark.parametrize("minutes", ["-3", "nan"])
+def test_a_time_that_is_none(minutes, told):
+    assert told("study", "--minutes", minutes).endswith("allowed is a number, at least 0")
+
+
 def test_a_loss_that_is_infinite(told, street_small):
     sentence = told("run", json.dumps(SMOKE | {"recipe": {"lr": 1e30}}))
     assert sentence.startswith("the loss ") and "epoch" in sentence and "step" in sentence
