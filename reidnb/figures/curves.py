@@ -35,7 +35,7 @@ def history(frame: pd.DataFrame) -> Figure:
     )
     total = panels["total"]
     total.plot(frame.epoch, frame.loss, color=style.INK, linewidth=3)
-    total.set(title="Loss", ylim=(0, None))
+    total.set(title="Loss", ylim=(0, 1.05 * frame.loss.max()))
     if len(parts) > 1:
         _parts(panels["parts"], frame.epoch, parts)
         total.tick_params(labelbottom=False)

@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from ..figures import comparison, style
+from ..figures import style
+from ..figures.published import forest, slope
 from ..papers import PAPERS
 from ..papers.experiments import train_set
 from ..papers.paper import Paper
@@ -117,7 +118,7 @@ def _draw_claims(saved: Sequence[Saved], results: Path) -> None:
     if left_out:
         caption += f" Not drawn: {left_out} claims whose rows have not been trained."
     save_figure(
-        comparison.forest(drawn, panels),
+        forest(drawn, panels),
         results,
         f"claims-{dataset.replace('->', '-to-')}-{profile}",
         title=f"What the papers claim, and what came out on {dataset} ({profile} profile)",
@@ -142,7 +143,7 @@ def _draw_slopes(paper: Paper, saved: Sequence[Saved], results: Path) -> None:
         printed, _, metric = key.rpartition(" ")
         number = paper.main.removeprefix("table")
         save_figure(
-            comparison.slope(pd.DataFrame(by_place)),
+            slope(pd.DataFrame(by_place)),
             results,
             f"{paper.name}-slope-{printed}",
             title=f"Table {number}: published and ours, {METRICS[metric]} in percent",

@@ -87,7 +87,7 @@ CLAIMS = (
         "wrcanet",
         "'eliminate background-bias'",
         "section 1",
-        "grad-cam on the person: full - baseline",
+        "grad-cam on the person: full − baseline",
         _grad_cam("on the person"),
     ),
     Claim(
@@ -101,21 +101,21 @@ CLAIMS = (
         "dranet",
         "D = B (1 - H): what B looks at is taken away, so other places must serve",
         "figure 3",
-        "entropy of grad-cam on the person: full - baseline",
+        "entropy of grad-cam on the person: full − baseline",
         _grad_cam("entropy on the person"),
     ),
     Claim(
         "dranet",
         "'invariant to [...] hard examples with complex deformation, occlusion'",
         "slide 'Challenge'",
-        "mAP kept with 30 % of the person hidden: full - baseline",
+        "mAP kept with 30 % of the person hidden: full − baseline",
         _keeps_more,
     ),
     Claim(
         "hybrid_attention",
         "'our model can focus on more discriminative regions than the baseline'",
         "section 4.4",
-        "grad-cam points at the person: full - baseline",
+        "grad-cam points at the person: full − baseline",
         _grad_cam("points at the person"),
     ),
     Claim(
@@ -136,7 +136,7 @@ CLAIMS = (
         "attention_driven",
         "global attention is 'suboptimal' under 'local occlusion'; the network 'addresses' it",
         "section 2.3",
-        "mAP kept with 30 % of the person hidden: full - baseline",
+        "mAP kept with 30 % of the person hidden: full − baseline",
         _keeps_more,
     ),
 )

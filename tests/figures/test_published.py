@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reidnb.figures import comparison, style
+from reidnb.figures import published, style
 
 METRICS = {"map": "mAP (points)", "rank1": "rank-1 (points)"}
 NAN = np.nan
@@ -39,7 +39,7 @@ def claims() -> pd.DataFrame:
 
 
 def test_a_claim_has_its_published_difference_ours_and_its_interval_on_one_line():
-    figure = comparison.forest(claims(), METRICS)
+    figure = published.forest(claims(), METRICS)
     left, right = figure.axes
     assert [axes.get_xlabel() for axes in figure.axes] == list(METRICS.values())
     first = left.get_lines()[:3]
@@ -52,12 +52,12 @@ def test_a_claim_has_its_published_difference_ours_and_its_interval_on_one_line(
 
 
 def test_outcomes_differ_without_colour():
-    looks = [(look["marker"], look.get("markerfacecolor")) for _, look in comparison.OUTCOMES.values()]
+    looks = [(look["marker"], look.get("markerfacecolor")) for _, look in published.OUTCOMES.values()]
     assert len(set(looks)) == len(looks)
 
 
 def test_the_forests_texts_stay_in_the_figure_and_apart():
-    figure = comparison.forest(claims(), METRICS)
+    figure = published.forest(claims(), METRICS)
     figure.canvas.draw()
     boxes = [text.get_window_extent() for text in figure.texts]
     assert len(boxes) == 2 + 3
@@ -65,20 +65,20 @@ def test_the_forests_texts_stay_in_the_figure_and_apart():
         assert below.y1 <= above.y0 and below.x0 >= 0 and below.x1 <= figure.bbox.x1
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "published",
-        *(label for label, _ in comparison.OUTCOMES.values()),
+        *(label for label, _ in published.OUTCOMES.values()),
     ]
 
 
 def test_a_forest_needs_claims_with_known_outcomes():
     with pytest.raises(ValueError, match="no claim to draw"):
-        comparison.forest(claims()[:0], METRICS)
+        published.forest(claims()[:0], METRICS)
     with pytest.raises(ValueError, match="got 'maybe'"):
-        comparison.forest(claims().assign(outcome="maybe"), METRICS)
+        published.forest(claims().assign(outcome="maybe"), METRICS)
 
 
 def test_a_slope_shows_gains_and_writes_values():
     values = pd.DataFrame({"published": [70.0, 80.0, 85.0], "ours": [40.0, 45.5, NAN]}, index=["Base", "+ a", "+ b"])
-    figure = comparison.slope(values)
+    figure = published.slope(values)
     lines = [list(line.get_ydata()) for line in figure.axes[0].get_lines()[:3]]
     assert lines == [[0, 0], [10, 5.5], [15]]
     texts = [text.get_text() for text in figure.axes[0].texts]
@@ -88,7 +88,7 @@ def test_a_slope_shows_gains_and_writes_values():
 def test_a_slopes_labels_do_not_overlap():
     names = ["Baseline", "a name of a row that needs a second line", "Baseline + one", "Baseline + two"]
     values = pd.DataFrame({"published": [70.0, 70.1, 70.2, 70.3], "ours": [40.0, 45.5, 45.4, 45.3]}, index=names)
-    figure = comparison.slope(values)
+    figure = published.slope(values)
     figure.canvas.draw()
     texts = figure.axes[0].texts
     for column in (texts[:4], texts[4:]):
@@ -100,13 +100,13 @@ def test_a_slope_needs_two_columns_and_the_first_row():
     values = pd.DataFrame({"published": [70.0, 80.0], "ours": [NAN, 45.5]})
     for wrong in (values, values[["published"]]):
         with pytest.raises(ValueError, match="a slope chart needs two columns"):
-            comparison.slope(wrong)
+            published.slope(wrong)
 
 
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(0.1, 5)), min_size=1, max_size=12))
 def test_labels_are_moved_apart_in_order_and_no_further_than_needed(pairs):
     values, sizes = map(np.array, zip(*pairs, strict=True))
-    heights = comparison.apart(values, sizes)
+    heights = published.apart(values, sizes)
     order = np.argsort(values, kind="stable")
     gaps = (sizes[order][1:] + sizes[order][:-1]) / 2
     assert (np.diff(heights[order]) >= gaps - 1e-9).all()
