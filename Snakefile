@@ -79,7 +79,8 @@ def trained(name):
 
 SHOWN = [f"{DONE}/runs/{job}.csv" for job in JOBS] if SHARES else [f"{DONE}/runs/{key}.ipynb" for key in EXPERIMENTS]
 # The comparison networks have no notebook of their own.
-SHOWN += [f"{DONE}/{name}.ipynb" for name, (paper, _) in NAMES.items() if Path(f"notebooks/{paper}.ipynb").exists()]
+BOOKS = {path.stem for path in Path(workflow.basedir, "notebooks").glob("*.ipynb")}
+SHOWN += [f"{DONE}/{name}.ipynb" for name, (paper, _) in NAMES.items() if paper in BOOKS]
 if "street" in SETTINGS.datasets:
     SHOWN.append(f"{DONE}/start.ipynb")
 

@@ -17,7 +17,7 @@ from torch import nn
 from .. import pose, weight_files
 from ..data.dataset import ReidData
 from ..models.backbone import street_identity
-from ..parameters import COUNT, FLAG, FRACTION, NOT_NEGATIVE, OBJECT, TEXT, Kind, require, take
+from ..parameters import COUNT, FLAG, FRACTION, NOT_NEGATIVE, NUMBER, OBJECT, TEXT, Kind, require, take
 from ..training.experiment import Experiment, to_json
 from ..training.profiles import at_profile
 from ..training.recipe import SIZE, Recipe, as_meant, with_changes
@@ -31,7 +31,7 @@ KINDS = {bool: FLAG, int: COUNT, float: NOT_NEGATIVE, str: TEXT}
 """What a network's options can be, by their type; the networks check what is narrower."""
 ODD = Kind(int, "an odd whole number", lambda value: value > 0 and value % 2 == 1)
 KINDS_BY_NAME = dict.fromkeys(("dropout", "drop_height", "drop_width", "smoothing", "strength"), FRACTION)
-KINDS_BY_NAME |= dict.fromkeys(("fusion_kernel", "sam_kernel"), ODD)
+KINDS_BY_NAME |= dict.fromkeys(("fusion_kernel", "sam_kernel"), ODD) | {"hidden": NUMBER}
 
 
 def experiments(

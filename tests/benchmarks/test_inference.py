@@ -8,7 +8,7 @@ from reidnb.papers.experiments import full_networks, one_experiment
 
 
 def test_size_of_resnet50_by_hand():
-    plain = one_experiment(KNOWN["ide"], {"width": 0}, {"size": (224, 224)}, "market1501", "paper")
+    plain = one_experiment(KNOWN["ide"], {"hidden": 0}, {"size": (224, 224)}, "market1501", "paper")
     size = inference.size(plain)
     # torchvision's ResNet-50 has 25.56 M parameters and 4.09 G multiply-adds, 2.05 M each in its 1000-way layer.
     assert size["parameters"] == pytest.approx((25_557_032 - 2_049_000 + 2049) / 1e6)

@@ -182,14 +182,20 @@ def test_paths_start_where_the_user_stands(somewhere, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_batch_study_from_another_folder_with_relative_paths(somewhere, street_small):
-    """First with a broken image, which the job's log names; then, the image mended, to its end."""
-    shutil.copytree(street_small.root, somewhere / "data/mine")
-    image = next((somewhere / "data/mine/bounding_box_train").glob("*.jpg"))
+def test_a_batch_study_in_an_awkward_place_with_relative_paths(somewhere, street_small, monkeypatch):
+    """First with a broken image, which the job's log names; then, the image mended, to its end. Paths are relative to a
+    folder whose name has spaces, a quote and an umlaut, and a stranger's file of a part of its name is kept."""
+    home = somewhere / "it's a place, für alle"
+    home.mkdir()
+    (somewhere / "it's").write_text("not ours")
+    monkeypatch.chdir(home)
+    shutil.copytree(street_small.root, home / "data/mine")
+    image = next((home / "data/mine/bounding_box_train").glob("*.jpg"))
     content = image.read_bytes()
     call = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", "--retries", "0"]
-    call += ["--config", "profile=smoke", "papers=wrcanet", "tables=table1", "datasets=folder", "root=data/mine"]
+    call += ["--config", "profile=smoke", "papers=dranet", "tables=table1", "datasets=folder", "root=data/mine"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment |= {"REIDNB_RESULTS": "my results", "REIDNB_CACHE": "cache {0}"}
 
     def snakemake() -> subprocess.CompletedProcess:
         return subprocess.run(call, env=environment, capture_output=True, text=True, timeout=600)
@@ -197,7 +203,7 @@ def test_a_batch_study_from_another_folder_with_relative_paths(somewhere, street
     image.write_bytes(content[:20])
     done = snakemake()
     assert done.returncode == 1
-    (log,) = (somewhere / "results/notebooks/runs").glob("*.log")
+    (log,) = (home / "my results/notebooks/runs").glob("*.log")
     last = log.read_text().splitlines()
     assert any("run.ipynb stopped, ValueError: 1 of" in line for line in last) and "Traceback" not in log.read_text()
     assert "the report has no table" in done.stdout + done.stderr
@@ -205,7 +211,10 @@ def test_a_batch_study_from_another_folder_with_relative_paths(somewhere, street
     image.write_bytes(content)
     done = snakemake()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (somewhere / "results/index.html").exists()
-    table = np.genfromtxt(next((somewhere / "results/tables").glob("wrcanet-table1-*.csv")), delimiter=",", dtype=str)
+    results = home / "my results"
+    assert (results / "index.html").exists() and list((results / "notebooks").glob("dranet-*.ipynb"))
+    table = np.genfromtxt(next((results / "tables").glob("dranet-table1-*.csv")), delimiter=",", dtype=str)
     assert len(table) > 1
     assert not (ROOT / "notebooks/results").exists()
+    assert (somewhere / "it's").read_text() == "not ours"
+    assert sorted(path.name for path in somewhere.iterdir()) == ["it's", home.name]

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
 import threading
@@ -388,20 +387,3 @@ def test_a_table_across_data_sets_trains_nothing_of_its_own(street_small):
     assert planned == [("table6", "street-small"), ("table8", "street-small->street-other")]
     rows = {table: study.rows("hybrid_attention", table, where, both) for table, where in planned}
     assert [e for _, e in rows["table6"]] == [e for _, e in rows["table8"]]
-
-
-@pytest.mark.slow
-def test_a_study_in_a_place_with_spaces_and_quotes_leaves_others_files_alone(tmp_path):
-    home = tmp_path / "it's a place, für alle"
-    home.mkdir()
-    stranger = tmp_path / "it's"
-    stranger.write_text("not ours")
-    places = {"REIDNB_RESULTS": str(home / "my results"), "REIDNB_CACHE": str(home / "cache {0}")}
-    call = [sys.executable, "-m", "snakemake", "--cores", "1", "--config", "profile=smoke", "papers=dranet"]
-    call += ["datasets=street-small", "tables=table1"]
-    done = subprocess.run(call, cwd=ROOT, env=os.environ | places, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (home / "my results" / "index.html").exists()
-    assert (home / "my results" / "notebooks" / "dranet-street-small-smoke.ipynb").exists()
-    assert stranger.read_text() == "not ours"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["it's", "it's a place, für alle"]

@@ -22,7 +22,7 @@ class IDE(nn.Module):
     size         (H, W) of the images; nothing in the network depends on it
     last_stride  of stage 4: 2 as in ResNet, or 1
     dropout      of 'pool5'
-    width        units of FC; 0 leaves it out, so that 'pool5' is classified
+    hidden       units of FC; 0 leaves it out, so that 'pool5' is classified
     descriptor   the test feature: 'pool5' or 'fc'
     smoothing    label smoothing of the ID loss
     """
@@ -35,22 +35,22 @@ class IDE(nn.Module):
         weights: str = "",
         last_stride: int = 2,
         dropout: float = 0.5,
-        width: int = 256,
+        hidden: int = 256,
         descriptor: str = "pool5",
         smoothing: float = 0.0,
     ):
         super().__init__()
         check("last_stride", last_stride, (1, 2))
         check("descriptor", descriptor, ("pool5", "fc"))
-        if descriptor == "fc" and not width:
-            raise ValueError("descriptor='fc' needs the layer FC: width=0 leaves it out")
+        if descriptor == "fc" and not hidden:
+            raise ValueError("descriptor='fc' needs the layer FC: hidden=0 leaves it out")
         self.backbone = Backbone(backbone, weights, last_stride=last_stride)
         self.described, self.smoothing = descriptor, smoothing
         channels = self.backbone.channels[-1]
         self.dropout = nn.Dropout(dropout)
-        layers = [nn.Linear(channels, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()] if width else []
+        layers = [nn.Linear(channels, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()] if hidden else []
         self.fc = nn.Sequential(*layers)
-        self.classifier = classifier(width or channels, identities)
+        self.classifier = classifier(hidden or channels, identities)
 
     @property
     def last_stage(self) -> nn.Module:

@@ -22,7 +22,7 @@ def test_shapes_are_the_papers():
 
 def test_layers_and_loss_by_hand():
     torch.manual_seed(0)
-    model = IDE(4, backbone="resnet10-eighth", width=5, descriptor="fc").eval()
+    model = IDE(4, backbone="resnet10-eighth", hidden=5, descriptor="fc").eval()
     torch.nn.init.normal_(model.classifier.weight)
     with torch.no_grad():
         output = model(torch.randn(3, 3, 64, 32))
@@ -49,11 +49,11 @@ def test_dropout_is_for_training_and_not_in_pool5():
     assert torch.equal(model(images).id_logits["id"], model(images).id_logits["id"])
 
 
-def test_width_0_classifies_pool5():
-    model = IDE(4, backbone="resnet10-eighth", width=0)
+def test_hidden_0_classifies_pool5():
+    model = IDE(4, backbone="resnet10-eighth", hidden=0)
     assert model.classifier.in_features == model.backbone.channels[-1]
     with pytest.raises(ValueError, match="descriptor='fc' needs the layer FC"):
-        IDE(4, backbone="resnet10-eighth", width=0, descriptor="fc")
+        IDE(4, backbone="resnet10-eighth", hidden=0, descriptor="fc")
     with pytest.raises(ValueError, match="descriptor='pool4': allowed are 'pool5', 'fc'"):
         IDE(4, backbone="resnet10-eighth", descriptor="pool4")
 
