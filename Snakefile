@@ -35,8 +35,8 @@ JOBS = {
     for (paper, dataset), jobs in (session.shared_jobs(SETTINGS) if SHARES else {}).items()
     for number, pieces in enumerate(jobs)
 }
-MAIN = {name: study.main_table(*pair, SETTINGS)[0] for name, pair in NAMES.items()}
-FIRST = {job for job, pieces in JOBS.items() if pieces[0].table == MAIN[job.rpartition("-")[0]]}
+MAIN = {name: study.main_table(*pair, SETTINGS) for name, pair in NAMES.items()}
+FIRST = {job for job, pieces in JOBS.items() if pieces[0].table == MAIN[job.rpartition("-")[0]][0]}
 RESULTS = str(results_dir())
 DONE = RESULTS + "/notebooks"
 if workflow.nodes is None:  # jobs run here
@@ -65,7 +65,7 @@ def parameters(**values):
 
 def paper_parameters(name):
     """Of a paper's notebook, which shows one of the tables with its figures."""
-    table, where = study.main_table(*NAMES[name], SETTINGS)
+    table, where = MAIN[name]
     shared = {"profile": SETTINGS.profile, "seeds": SETTINGS.seeds, "weights": SETTINGS.weights}
     return parameters(table=table, dataset=where, **shared)
 

@@ -203,9 +203,7 @@ WORK: dict[str, Callable[[Problem], float]] = {
     "scores from distances": lambda p: evaluate_distances(p.distances, **p.labels).map,
     "evaluation": lambda p: evaluate(p.query, p.gallery, **p.labels).map,
     "re-ranking": lambda p: evaluate_distances(rerank(p.query, p.gallery), **p.labels).map,
-    "re-ranking by graph": lambda p: (
-        evaluate_distances(rerank_by_graph(p.query, p.gallery, **_smaller(p)), **p.labels).map
-    ),
+    "re-ranking by graph": lambda p: evaluate_distances(rerank_by_graph(p.query, p.gallery), **p.labels).map,
 }
 
 
@@ -254,11 +252,6 @@ def _file(pattern: str) -> Path | None:
     if spec is None or spec.origin is None:
         return None
     return next(iter(sorted(Path(spec.origin).parent.rglob(pattern))), None)
-
-
-def _smaller(p: Problem) -> dict[str, int]:
-    """k1 of re-ranking by graph for the small problems with which a measurement warms up."""
-    return {"k1": min(26, len(p.query) + len(p.gallery))}
 
 
 def _needed(size: Size, task: str, package: str) -> float:

@@ -11,7 +11,7 @@ from ..evaluation.rerank import rerank
 from ..evaluation.rerank_by_graph import rerank_by_graph
 from ..evaluation.scores import labels_of
 from ..papers import PAPERS
-from ..rescoring import descriptors
+from ..rescoring import NEIGHBOURS, descriptors
 from ..results import Run, all_runs
 from ..runs import run_of
 
@@ -38,7 +38,9 @@ def compare_reranking(runs: list[Run], data: ReidData) -> pd.DataFrame:
         size = {"k1": min(26, len(query) + len(gallery))}
         ways = {
             "by distance": lambda q, g: metrics.evaluate(q, g, **labels),
-            "k-reciprocal": lambda q, g: metrics.evaluate_distances(rerank(q, g, min(20, len(g))), **labels),
+            "k-reciprocal": lambda q, g: metrics.evaluate_distances(
+                rerank(q, g, *(min(k, len(g)) for k in NEIGHBOURS)), **labels
+            ),
             "by graph": lambda q, g, size=size: metrics.evaluate_distances(rerank_by_graph(q, g, **size), **labels),
         }
         for name, scored in ways.items():
