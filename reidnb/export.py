@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data.augment import normalise
+from .data.augment import mirror, normalise
 from .files import write_atomically
+from .models.output import output_of
 from .pose import strips
 from .search import Describer
 
@@ -36,17 +37,11 @@ class Described(nn.Module):
 
     def forward(self, images: Tensor, boxes: Tensor | None = None) -> Tensor:
         x = normalise(images)
-        result = self._describe(x, boxes)
+        result = output_of(self.model, x, boxes).descriptor.float()
         if self.recipe.flip_test:
-            # Left and right edges change places: x0, y0, x1, y1 become 1 - x1, y0, 1 - x0, y1.
-            turned = None
-            if boxes is not None:
-                turned = torch.stack([1 - boxes[..., 2], boxes[..., 1], 1 - boxes[..., 0], boxes[..., 3]], -1)
-            result = result + self._describe(x.flip(3), turned)
+            mirrored = None if boxes is None else mirror(boxes)
+            result = result + output_of(self.model, x.flip(3), mirrored).descriptor.float()
         return F.normalize(result) if self.recipe.normalise_test else result
-
-    def _describe(self, x: Tensor, boxes: Tensor | None) -> Tensor:
-        return (self.model(x) if boxes is None else self.model(x, boxes=boxes)).descriptor.float()
 
 
 def export(describer: Describer, file: str | Path) -> float:

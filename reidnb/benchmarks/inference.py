@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..models.output import output_of
 from ..papers.experiments import build, by_pose
 from ..training.experiment import Experiment
 from ..training.loop import make_accelerator
@@ -37,7 +38,7 @@ def size(experiment: Experiment) -> dict[str, float]:
     """The ``parameters`` and ``multiply_adds`` of ``costs``."""
     model, counter = _network(experiment), FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
-        model(torch.zeros(1, 3, *experiment.recipe.size), **_boxes(experiment, 1))
+        output_of(model, torch.zeros(1, 3, *experiment.recipe.size), _boxes(experiment, 1))
     parameters = sum(p.numel() for p in model.parameters())
     return {"parameters": parameters / 1e6, "multiply_adds": counter.get_total_flops() / 2e9}
 
@@ -52,17 +53,17 @@ def _runner(experiment: Experiment, batch: int) -> Callable[[], float]:
     device = accelerator.device
     model = _network(experiment).to(device=device, memory_format=torch.channels_last)
     images = torch.rand(batch, 3, *experiment.recipe.size, device=device).to(memory_format=torch.channels_last)
-    boxes = {name: value.to(device) for name, value in _boxes(experiment, batch).items()}
+    boxes = _boxes(experiment, batch, device)
 
     def run() -> float:
         start = time.perf_counter()
         with torch.inference_mode(), accelerator.autocast():
-            model(images, **boxes).descriptor.float().cpu()  # the copy waits for the GPU
+            output_of(model, images, boxes).descriptor.float().cpu()  # the copy waits for the GPU
         return time.perf_counter() - start
 
     return run
 
 
-def _boxes(experiment: Experiment, batch: int) -> dict[str, torch.Tensor]:
-    """The regions R0 to R4 of every image, for a network that crops regions."""
-    return {"boxes": torch.tensor(BOXES).expand(batch, -1, -1)} if by_pose(experiment) else {}
+def _boxes(experiment: Experiment, batch: int, device: torch.device | str = "cpu") -> torch.Tensor | None:
+    """The regions R0 to R4 (B, 5, 4) of every image; None for a network that takes none."""
+    return torch.tensor(BOXES, device=device).expand(batch, -1, -1) if by_pose(experiment) else None

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 from ..data import pixels
 from ..data.augment import normalise
 from ..data.samples import SHOWN
 from ..figures import heatmaps, style
+from ..models.output import output_of
 from .distances import Pairs, area, roc
 
 HIDDEN = np.full((*SHOWN, 3), 214, np.uint8)
@@ -67,36 +68,18 @@ def pair_maps(model: nn.Module, images: np.ndarray, boxes: np.ndarray | None = N
     """
     from ..figures.cam import cam  # its import takes seconds
 
-    inputs = {} if boxes is None else {"boxes": torch.from_numpy(np.array(boxes))}
-    batch = normalise(torch.from_numpy(images))
-
-    def describe(x: Tensor) -> Tensor:
-        # Grad-cam also describes a single empty image, which gets the regions of the first.
-        return model(x, **{name: value[: len(x)] for name, value in inputs.items()}).descriptor
-
+    batch, regions = normalise(torch.from_numpy(images)), None if boxes is None else torch.from_numpy(np.array(boxes))
     with torch.inference_mode():
-        output = model.eval()(batch, **inputs)
-    fixed = output.descriptor.clone()
-    result = {"heat": cam(model, model.last_stage, batch, forward=describe)}
-    swapped = {name: value.flip(0) for name, value in inputs.items()}
-    result["agreement"] = np.concatenate(
-        [_agreement(model, cam, batch[n : n + 1], fixed[1 - n], inputs if n == 0 else swapped) for n in range(2)]
-    )
+        output = output_of(model.eval(), batch, regions)
+    result = {"heat": cam(model, model.last_stage, batch, regions), "agreement": []}
+    for one, other in ((0, 1), (1, 0)):
+        similarity = partial(F.cosine_similarity, output.descriptor[other].clone(), dim=0)
+        its_regions = None if regions is None else regions[[one]]
+        result["agreement"].append(cam(model, model.last_stage, batch[[one]], its_regions, target=similarity))
+    result["agreement"] = np.concatenate(result["agreement"])
     spatial = {name: x for name, x in output.maps.items() if x.ndim == 4 and x.shape[1] == 1 and x.shape[2] > 1}
     # The body's masks lie over its box, not over the image.
-    return result | {name: x[:, 0].float().numpy() for name, x in spatial.items() if not inputs and name != "mu"}
-
-
-def _agreement(model: nn.Module, cam, image: Tensor, other: Tensor, inputs: dict[str, Tensor]) -> np.ndarray:
-    """The heat map (1, H, W) of one image's similarity to another's descriptor (D,)."""
-    own = {name: value[:1] for name, value in inputs.items()}
-    return cam(
-        model,
-        model.last_stage,
-        image,
-        forward=lambda x: model(x, **own).descriptor,
-        target=lambda descriptor: F.cosine_similarity(descriptor, other, dim=0),
-    )
+    return result | {name: x[:, 0].float().numpy() for name, x in spatial.items() if boxes is None and name != "mu"}
 
 
 def pair_figure(images: np.ndarray, maps: dict[str, np.ndarray], names: Sequence[str] = ("query", "result")) -> Figure:

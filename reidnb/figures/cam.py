@@ -8,31 +8,33 @@ import torch.nn.functional as F
 from pytorch_grad_cam import LayerCAM
 from torch import Tensor, nn
 
+from ..models.output import output_of
+
 
 def cam(
     model: nn.Module,
     layer: nn.Module,
     images: Tensor,
+    boxes: Tensor | None = None,
     *,
     target: Callable[[Tensor], Tensor] | None = None,
-    forward: Callable[[Tensor], Tensor] | None = None,
     resized: bool = True,
 ) -> np.ndarray:
     """LayerCAM (Jiang et al. 2021) of the descriptor at a layer, (B, H, W) in [0, 1], by grad-cam.
 
-    model       called as ``model(images, None)`` in evaluation mode; its ``.descriptor`` (B, D) is explained
+    model       called by ``output_of`` in evaluation mode; its ``.descriptor`` (B, D) is explained
     layer       a module of the model whose output is (B, C, h, w); if it runs twice, its last run is used
     images      (B, 3, H, W) float, as the model takes them
+    boxes       (B, n, 4), the regions of a model that takes some; an empty image has those of the first image
     target      the scalar of a descriptor (D,) that is explained; by default minus its cosine similarity to the
                 descriptor of an empty image (zeros, the channel means). The similarity to the image's own descriptor
                 cannot be used: it is at its maximum, so its gradient is zero
-    forward     images -> descriptors (B, D), for a model that returns them in another way
     resized     to the images' size, bilinearly; False leaves the layer's cells, (B, h, w)
 
     The model's modes are restored and its gradients cleared. Raises ValueError if the layer does not contribute to the
     descriptor or its output is not a map.
     """
-    wrapped = _Described(model, forward or (lambda x: model(x, None).descriptor))
+    wrapped = _Described(model, boxes)
     modes = {module: module.training for module in model.modules()}
     with torch.inference_mode(False), torch.enable_grad():
         # Gradients with respect to the images reach the layer even where all parameters are frozen.
@@ -55,12 +57,13 @@ def cam(
 class _Described(nn.Module):
     """A model that returns only the descriptor, as grad-cam requires."""
 
-    def __init__(self, model: nn.Module, forward: Callable[[Tensor], Tensor]):
+    def __init__(self, model: nn.Module, boxes: Tensor | None):
         super().__init__()
-        self.model, self.describe = model, forward
+        self.model, self.boxes = model, boxes
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.describe(images)
+        boxes = None if self.boxes is None else self.boxes[: len(images)]
+        return output_of(self.model, images, boxes).descriptor
 
 
 class _LastRun(LayerCAM):

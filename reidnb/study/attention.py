@@ -19,7 +19,7 @@ from ..data.samples import read_images
 from ..evaluation import activation
 from ..evaluation.significance import bootstrap
 from ..figures.cam import cam
-from ..models.output import Output
+from ..models.output import output_of
 from ..papers import PAPERS
 from ..papers.experiments import experiments
 from ..papers.paper import Row
@@ -99,7 +99,7 @@ def _class_map(model: nn.Module, images: Tensor, boxes: Tensor | None) -> Tensor
 
 def _map(name: str) -> Callable[[nn.Module, Tensor, Tensor | None], Tensor | None]:
     def read(model: nn.Module, images: Tensor, boxes: Tensor | None) -> Tensor | None:
-        return _forward(model, images, boxes).maps.get(name)
+        return output_of(model, images, boxes).maps.get(name)
 
     return read
 
@@ -112,10 +112,6 @@ ATTENTIONS: dict[str, tuple[str, Callable[[nn.Module, Tensor, Tensor | None], Te
 }
 """The attention map of each paper that is measured: its name, and a function of network, images and boxes that returns
 it (B, 1, h, w), or None for a network without it. A paper without an entry is measured by grad-cam only."""
-
-
-def _forward(model: nn.Module, images: Tensor, boxes: Tensor | None) -> Output:
-    return model(images) if boxes is None else model(images, None, boxes[: len(images)])
 
 
 def placed(maps: Tensor, boxes: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
@@ -155,11 +151,7 @@ def maps_of(run: Run, data: catalog.ReidData, rows: Sequence[int], size: tuple[i
         part = rows[start : start + BATCH]
         batch = normalise(torch.from_numpy(read_images(data.query, part, run.experiment.recipe.size)))
         regions = None if boxes is None else torch.from_numpy(boxes[part])
-
-        def describe(images: Tensor, regions: Tensor | None = regions) -> Tensor:
-            return _forward(model, images, regions).descriptor
-
-        seen[CAM].append(torch.from_numpy(cam(model, model.last_stage, batch, forward=describe, resized=False)))
+        seen[CAM].append(torch.from_numpy(cam(model, model.last_stage, batch, regions, resized=False)))
         with torch.inference_mode():
             looked = attention(model, batch, regions) if attention else None
         if looked is not None:
@@ -233,7 +225,7 @@ def part_branches(run: Run, data: catalog.ReidData) -> pd.DataFrame:
     for start in range(0, len(data.query), BATCH):
         rows = np.arange(start, min(start + BATCH, len(data.query)))
         images = normalise(torch.from_numpy(read_images(data.query, rows, run.experiment.recipe.size)))
-        maps = _forward(model, images, None if boxes is None else torch.from_numpy(boxes[rows])).maps
+        maps = output_of(model, images, None if boxes is None else torch.from_numpy(boxes[rows])).maps
         if "parts4" not in maps or boxes is None:
             raise ValueError(f"{run.experiment.paper} with {run.experiment.options} has no attention to posed parts")
         body = activation.evenness(maps["body4"][:, 0].numpy())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..data.augment import mirror, normalise
 from ..data.pixels import upload
+from ..models.output import output_of
 from ..progress import with_progress
 
 
@@ -47,12 +48,12 @@ def extract(
         by_process = np.pad(rows, (0, -len(rows) % processes), "edge").reshape(processes, -1)
         decoded = pixels[by_process[process]]
         images = normalise(upload(change(decoded) if change else decoded, accelerator.device))
-        inputs = {} if boxes is None else {"boxes": upload(boxes[by_process[process]], images.device)}
+        regions = None if boxes is None else upload(boxes[by_process[process]], images.device)
         with accelerator.autocast():
-            result = model(images, **inputs).descriptor.float()
+            result = output_of(model, images, regions).descriptor.float()
             if flip:
-                mirrored = {name: mirror(value) for name, value in inputs.items()}
-                result = result + model(images.flip(3), **mirrored).descriptor.float()
+                mirrored = None if regions is None else mirror(regions)
+                result = result + output_of(model, images.flip(3), mirrored).descriptor.float()
         result = F.normalize(result) if unit else result
         if descriptors is None:
             shape = len(pixels), result.shape[1]

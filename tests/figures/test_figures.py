@@ -248,11 +248,27 @@ def test_a_cam_is_high_where_the_descriptor_comes_from(twice):
     assert model.training and model.layer.training
 
 
-def test_a_cam_takes_another_target_and_another_forward():
+class Cropping(Toy):
+    """A toy that takes a box for each image, and is blind to the columns outside."""
+
+    def forward(self, x, labels=None, boxes=None):
+        column = torch.arange(x.shape[3]) / x.shape[3]
+        inside = (column >= boxes[:, 0, :1]) & (column < boxes[:, 0, 2:3])
+        return super().forward(x * inside[:, None, None])
+
+
+def test_a_cam_gives_each_image_its_boxes():
+    model, x = Cropping(), torch.full((2, 3, 8, 8), 2.0)
+    maps = cam(model, model.layer, x, torch.tensor([[[0.0, 0, 0.5, 1]], [[0.5, 0, 1, 1]]]))
+    for heat, inside in zip(maps, (slice(0, 4), slice(4, 8)), strict=True):
+        assert heat[:, inside].min() > 0.9 and np.delete(heat, inside, 1).max() < 0.6
+
+
+def test_a_cam_explains_another_target():
     x = torch.zeros(1, 3, 4, 4)
     x[0, :, 0, 0] = 1.0
     model = Toy()
-    maps = cam(model, model.layer, x, target=lambda d: d[0], forward=lambda i: model.layer(i).mean((2, 3)))
+    maps = cam(model, model.layer, x, target=lambda descriptor: descriptor[0])
     assert maps[0, 0, 0] == maps.max() > 0.9
 
 
@@ -281,18 +297,21 @@ def axes_of(figure) -> dict[str, plt.Axes]:
     return {axes.get_title(loc="left") or axes.get_title(): axes for axes in figure.axes}
 
 
+class Pooled(nn.Sequential):
+    """Layers whose descriptor is the mean of the last one's map."""
+
+    def forward(self, x):
+        return Output(super().forward(x).mean((2, 3)))
+
+
 def test_cam_keeps_the_cells_of_the_layer():
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(3, 4, 3, stride=4, padding=1)
-    model, x = torch.nn.Sequential(layer, torch.nn.ReLU()), torch.randn(2, 3, 16, 8)
-
-    def forward(images):
-        return model(images).mean((2, 3))
-
-    cells, full = (cam(model, layer, x, forward=forward, resized=resized) for resized in (False, True))
+    model, x = Pooled(layer, torch.nn.ReLU()), torch.randn(2, 3, 16, 8)
+    cells, full = (cam(model, layer, x, resized=resized) for resized in (False, True))
     assert cells.shape == (2, 4, 2) and full.shape == (2, 16, 8)
     activations = layer(x).detach().requires_grad_(True)
-    empty = forward(torch.zeros_like(x[:1])).detach()
+    empty = model(torch.zeros_like(x[:1])).descriptor.detach()
     (-torch.nn.functional.cosine_similarity(activations.relu().mean((2, 3)), empty)).sum().backward()
     direct = (activations.grad.relu() * activations).detach().sum(1).relu()  # LayerCAM, eq. 6 and 7
     low, high = (direct.amin((1, 2), keepdim=True), direct.amax((1, 2), keepdim=True))

@@ -59,7 +59,7 @@ def weights(model: nn.Module, images: np.ndarray, boxes: np.ndarray, batch: int 
     mu = []
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
-        output = model(normalise(torch.from_numpy(np.array(images[part]))), None, torch.from_numpy(boxes[part]))
+        output = model(normalise(torch.from_numpy(np.array(images[part]))), boxes=torch.from_numpy(boxes[part]))
         mu.append(output.maps["mu"])
     return torch.cat(mu).numpy()
 
@@ -153,7 +153,7 @@ def region_masks(run: Run, data: ReidData, count: int = 8) -> tuple[np.ndarray, 
     of_queries = boxes_of(run.experiment, data)["query"]
     strips = np.tile(np.array(STRIPS, np.float32), (len(queries), 1, 1))
     boxes = strips if of_queries is None else of_queries[queries]
-    maps = load_model(run, data)(normalise(torch.from_numpy(images)), None, torch.from_numpy(boxes)).maps
+    maps = load_model(run, data)(normalise(torch.from_numpy(images)), boxes=torch.from_numpy(boxes)).maps
     return read_images(data.query, queries, SHOWN), boxes, maps
 
 
