@@ -67,11 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, text: str, among: argparse._SubParsersAction = verbs) -> argparse.ArgumentParser:
         return among.add_parser(name, help=text, parents=[debug])
 
-    looks = verbs.add_parser("data", help="look at the data sets on disk").add_subparsers(dest="look", required=True)
-    check = verb("check", "read every image of a data set and compare its numbers with the published", looks)
+    data_verbs = verbs.add_parser("data", help="look at the data sets on disk").add_subparsers(
+        dest="data_verb", required=True
+    )
+    check = verb("check", "read every image of a data set and compare its numbers with the published", data_verbs)
     check.add_argument("dataset", help=", ".join(sorted(catalog.DATA_SETS)))
     check.add_argument("--root", help="the folder that holds the data sets")
-    verb("list", "which data sets lie under a folder", looks).add_argument("--root", required=True)
+    verb("list", "which data sets lie under a folder", data_verbs).add_argument("--root", required=True)
     notebook = verb("notebook", "execute a notebook by papermill, on a GPU of its own if asked")
     notebook.add_argument("path", type=Path)
     notebook.add_argument("output", type=Path, help="the executed copy")
@@ -135,7 +137,7 @@ def _data(chosen: argparse.Namespace) -> bool:
     from .data import check
 
     root = str(absolute(chosen.root)) if chosen.root else None
-    if chosen.look == "list":
+    if chosen.data_verb == "list":
         table = check.present(root)
         print(_lines(table) if len(table) else f"no known data set under {chosen.root}")
         return False
@@ -245,16 +247,16 @@ def _study(chosen: argparse.Namespace) -> bool:
     from .study import session
     from .study.plan import Settings, settings
 
-    asked = chosen.settings or {field.name: getattr(chosen, field.name) for field in fields(Settings)}
-    given = {name: value for name, value in asked.items() if value is not None}
+    parameters = chosen.settings or {field.name: getattr(chosen, field.name) for field in fields(Settings)}
+    given = {name: value for name, value in parameters.items() if value is not None}
     only = chosen.only.split(",") if chosen.only else None
     if chosen.minutes is not None and not chosen.minutes >= 0:
         raise ValueError(f"minutes={chosen.minutes}: allowed is a number, at least 0")
-    stand = session.train(settings(given), chosen.minutes, chosen.keep, step=chosen.step, only=only)
-    print(_lines(stand))
-    failed = stand.state.str.startswith("failed").any()
+    table = session.train(settings(given), chosen.minutes, chosen.keep, step=chosen.step, only=only)
+    print(_lines(table))
+    failed = table.state.str.startswith("failed").any()
     if chosen.to and not failed:  # a batch study takes the file for a sign that all are finished
-        write_atomically(chosen.to, lambda file: stand.to_csv(file, index=False))
+        write_atomically(chosen.to, lambda file: table.to_csv(file, index=False))
     return failed
 
 
@@ -272,10 +274,10 @@ def _report(chosen: argparse.Namespace) -> None:
     results, nothing_finished, papers = results_dir(), False, dict.fromkeys(PAPERS)
     check_writable(results)
     if chosen.study:
-        asked = settings(chosen.study)
-        planned = {key for experiments in plan(asked).values() for key in experiments}
-        nothing_finished = finished_tables(asked) == len(planned)
-        papers |= dict.fromkeys(asked.papers)  # comparison networks are reported where they are named
+        chosen_study = settings(chosen.study)
+        planned = {key for experiments in plan(chosen_study).values() for key in experiments}
+        nothing_finished = finished_tables(chosen_study) == len(planned)
+        papers |= dict.fromkeys(chosen_study.papers)  # comparison networks are reported where they are named
     update_summary(all_runs(results, log=print), results / "runs.csv")
     comparison = reproduction.compare(results, reference_dir())
     to_csv(comparison, results / "reproduction.csv")

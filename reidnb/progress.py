@@ -31,13 +31,13 @@ def with_progress(
     if sys.stderr.isatty():
         yield from tqdm(items, desc=title, leave=False)
         return
-    start = shown = clock()
+    start = logged = clock()
     for done, item in enumerate(items):
         now = clock()
-        if done and now - shown >= every:
-            left = (now - start) / done * (len(items) - done)
-            log(f"{title}: {done}/{len(items)}, about {in_words(left)} left")
-            shown = now
+        if done and now - logged >= every:
+            remaining = (now - start) / done * (len(items) - done)
+            log(f"{title}: {done}/{len(items)}, about {in_words(remaining)} left")
+            logged = now
         yield item
 
 

@@ -241,7 +241,7 @@ def boxes_of(experiment: Experiment, data: ReidData) -> dict[str, np.ndarray | N
     beta = all_options(experiment)["beta"]
     poses = pose.complete(pose.load(data))
     complete = {split: getattr(poses, split) for split in SPLITS}
-    return {name: pose.shares(pose.boxes(*split, beta=beta), split.sizes) for name, split in complete.items()}
+    return {name: pose.as_fractions(pose.boxes(*split, beta=beta), split.sizes) for name, split in complete.items()}
 
 
 def extract_descriptors(

@@ -36,7 +36,7 @@ class Describer:
         if self.beta is None:
             return None
         joints, sizes = pose.detect(paths)
-        return pose.shares(pose.boxes(pose.fill(joints, sizes), sizes, beta=self.beta), sizes)
+        return pose.as_fractions(pose.boxes(pose.fill(joints, sizes), sizes, beta=self.beta), sizes)
 
     def describe(self, images: np.ndarray, boxes: np.ndarray | None = None) -> np.ndarray:
         """The descriptors (N, D) float32 of images (N, H, W, 3) uint8 of the recipe's size."""

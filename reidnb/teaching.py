@@ -77,8 +77,8 @@ def _erase_over_the_batch(image: Tensor, f: Tensor, fraction: float) -> Tensor:
 
 
 def _hard_fraction(logits_b: Tensor, logits_d: Tensor, labels: Tensor) -> Tensor:
-    right_b, right_d = (logits.argmax(1) == labels for logits in (logits_b, logits_d))
-    return (right_b & ~right_d).sum() / right_b.sum().clamp(min=1)
+    correct_b, correct_d = (logits.argmax(1) == labels for logits in (logits_b, logits_d))
+    return (correct_b & ~correct_d).sum() / correct_b.sum().clamp(min=1)
 
 
 def _window_means(stripes: Tensor) -> Tensor:
@@ -100,8 +100,8 @@ def _windows_by_top(stripes: Tensor) -> Tensor:
 
 
 def _visible_weights(mu: Tensor, visible: Tensor) -> Tensor:
-    seen = mu * visible
-    return seen * mu.sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp(min=1e-12)
+    weights = mu * visible
+    return weights * mu.sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp(min=1e-12)
 
 
 def _random(*shape: int, seed: int = 0) -> Tensor:
@@ -109,7 +109,7 @@ def _random(*shape: int, seed: int = 0) -> Tensor:
 
 
 _LABELS = torch.tensor([0, 1, 2, 1, 0, 2])
-_SEEN = torch.tensor([[True, True, False, True], [True, False, False, True], [True] * 4])
+_VISIBLE = torch.tensor([[True, True, False, True], [True, False, False, True], [True] * 4])
 
 TASKS = {
     "erase": Task(
@@ -149,7 +149,7 @@ TASKS = {
     ),
     "visible_weights": Task(
         _visible_weights,
-        ((torch.sigmoid(_random(3, 4)), _SEEN), (torch.sigmoid(_random(3, 4, seed=5)), _SEEN.flip(1))),
+        ((torch.sigmoid(_random(3, 4)), _VISIBLE), (torch.sigmoid(_random(3, 4, seed=5)), _VISIBLE.flip(1))),
         {
             "does not make up for the hidden parts: the sum falls.": lambda mu, visible: mu * visible,
             "makes the weights sum to 1, not to what they summed to before.": lambda mu, visible: (

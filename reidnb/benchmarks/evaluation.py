@@ -257,10 +257,10 @@ def _file(pattern: str) -> Path | None:
 def _needed(size: Size, task: str, package: str) -> float:
     """Approximate bytes needed, extrapolated from measurements at Market-1501's size."""
     queries, images, dimensions = size
-    both, pairs = queries + images, queries * images
-    descriptors = (16 if "re-ranking" in task else 8) * both * dimensions
+    total, pairs = queries + images, queries * images
+    descriptors = (16 if "re-ranking" in task else 8) * total * dimensions
     if package == "torchreid":
-        return descriptors + (24 * both**2 if task == "re-ranking" else 24 * pairs)
+        return descriptors + (24 * total**2 if task == "re-ranking" else 24 * pairs)
     if task in ("matrix product", "evaluation"):
         return descriptors + 1e9
     return descriptors + 1e9 + (12 * pairs if task == TASKS[1] else 4 * pairs)

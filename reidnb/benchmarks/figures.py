@@ -61,10 +61,10 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
         products = measured[measured.task == PRODUCT].groupby("package", sort=False)
         curves |= {name.replace("reidnb", "bare matrix product"): frame for name, frame in products}
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.4), layout="constrained")
-    for (name, frame), look in zip(curves.items(), style.lines(len(curves)), strict=True):
-        _curve(left, frame, "seconds", name, look)
+    for (name, frame), line_style in zip(curves.items(), style.lines(len(curves)), strict=True):
+        _curve(left, frame, "seconds", name, line_style)
         if not name.startswith("bare"):
-            _curve(right, frame, "megabytes", name, look)
+            _curve(right, frame, "megabytes", name, line_style)
     left.set(ylabel="seconds", title=f"{task.capitalize()}: time")
     right.set(ylabel="MB above the inputs", title="peak memory")
     for axes in (left, right):
@@ -153,8 +153,8 @@ def kinds(counted: pd.DataFrame) -> Figure:
     """Percentages of a step's bytes and launches by kind (``cost.by_kind``), with the kind of most bytes on top."""
     percent = (100 * counted[["bytes", "launches"]] / counted[["bytes", "launches"]].sum()).sort_values("bytes")
     figure, axes = plt.subplots(figsize=(9, 0.5 * len(percent) + 1.2), layout="constrained")
-    looks = {"launches": (-0.2, style.PALETTE[4], "//"), "bytes": (0.2, style.PALETTE[0], "")}
-    for column, (shift, colour, hatch) in looks.items():
+    bars = {"launches": (-0.2, style.PALETTE[4], "//"), "bytes": (0.2, style.PALETTE[0], "")}
+    for column, (shift, colour, hatch) in bars.items():
         places = [place + shift for place in range(len(percent))]
         axes.barh(places, percent[column], 0.4, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=column)
     axes.set_yticks(range(len(percent)), percent.index)
@@ -165,15 +165,15 @@ def kinds(counted: pd.DataFrame) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, rows: pd.DataFrame, value: str, name: str, look: dict) -> None:
+def _curve(axes: Axes, rows: pd.DataFrame, value: str, name: str, line_style: dict) -> None:
     """One package's curve; hollow markers are other dimensions, or, on a dotted line, projected seconds."""
     unmeasured = rows.seconds.isna()
     if value == "seconds" and unmeasured.any() and not unmeasured.all():
         line = rows[unmeasured | (rows.index == rows.index[~unmeasured][-1])]
         projected = line.projected.fillna(line.seconds)
-        axes.plot(line.gallery, projected, **look | {"linestyle": ":", "markerfacecolor": "white"})
+        axes.plot(line.gallery, projected, **line_style | {"linestyle": ":", "markerfacecolor": "white"})
     rows = rows[~unmeasured]
     for dimensions, group in rows.groupby("dimensions", sort=False):
         first = dimensions == rows.dimensions.iloc[0]
-        looks = look if first else look | {"linestyle": "none", "markerfacecolor": "white", "markersize": 8}
-        axes.plot(group.gallery, group[value].clip(lower=1e-6), label=name if first else None, **looks)
+        curve = line_style if first else line_style | {"linestyle": "none", "markerfacecolor": "white", "markersize": 8}
+        axes.plot(group.gallery, group[value].clip(lower=1e-6), label=name if first else None, **curve)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import cache_dir, create_once, reporting_damage
-from . import cuhk03, market, msmt17, own
+from . import cuhk03, folders, market, msmt17
 from .dataset import DISTRACTOR, JUNK, Counts, ReidData, check_counts, of_little_use, part_of
 
 __all__ = [
@@ -109,7 +109,7 @@ DATA_SETS: dict[str, DataSet] = {
     **_cuhk03("labeled"),
     **_cuhk03("detected"),
     "msmt17": DataSet(msmt17.find_msmt17, msmt17.read, msmt17.MSMT17),
-    **{name: DataSet(own.find_own, own.read) for name in own.PREFIXES},
+    **{name: DataSet(folders.find_folder, folders.read) for name in folders.PREFIXES},
     **{name: _street(name) for name in STREETS},
 }
 """All data sets by name.
@@ -129,8 +129,8 @@ def data_set(name: str) -> DataSet:
     if split := re.fullmatch(r"(cuhk03-(?:labeled|detected))-(\d+)", name):
         first_split = DATA_SETS[split[1]]
         return DataSet(first_split.find, partial(first_split.read, split=int(split[2])), first_split.counts)
-    if named := re.fullmatch(rf"({'|'.join(own.PREFIXES)})-([^\W_]+(?:-[^\W_]+)*)", name):
-        return DataSet(partial(own.find_own, named=named[2]), own.read)
+    if named := re.fullmatch(rf"({'|'.join(folders.PREFIXES)})-([^\W_]+(?:-[^\W_]+)*)", name):
+        return DataSet(partial(folders.find_folder, named=named[2]), folders.read)
     raise ValueError(f"unknown data set {name!r}: known are {', '.join(sorted(DATA_SETS))}")
 
 
@@ -144,8 +144,8 @@ def resolve(name: str, root: str | Path | None = None, profile: str = "") -> str
         return "->".join(resolve(each, root, profile) for each in name.split("->"))
     complete = name.removesuffix(PART)
     data_set(complete)
-    if complete in own.PREFIXES:
-        complete = f"{complete}-{own.short(locate(complete, root))}"
+    if complete in folders.PREFIXES:
+        complete = f"{complete}-{folders.short(locate(complete, root))}"
     is_part = name.endswith(PART) or (profile == "smoke" and complete not in STREETS)
     return complete + PART * is_part
 
@@ -177,7 +177,7 @@ def load(name: str, root: str | Path | None = None) -> ReidData:
         check_counts(data, entry.counts)
     if entry.notice:
         warnings.warn(entry.notice, stacklevel=2)
-    remarks = list(data.remarks) + (of_little_use(data) if name.startswith(own.PREFIXES) else [])
+    remarks = list(data.remarks) + (of_little_use(data) if name.startswith(folders.PREFIXES) else [])
     if remarks:
         print(f"{data.name}: {'; '.join(map(str, remarks))}", flush=True)
     return data

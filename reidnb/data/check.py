@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from . import catalog, own
+from . import catalog, folders
 from .dataset import Counts, ReidData, Remark, count, of_little_use
 from .pixels import BROKEN, DEEP
 
 
 def check(name: str, root: str | Path | None = None) -> pd.DataFrame:
-    """Read every image and count everything: rows of what, found, expected, ok and details.
+    """Read every image and count everything: rows of what, count, expected, ok and details.
 
     ``expected`` is empty where no count is published; ``ok`` is False for each count that differs from a complete
     copy's, for files that cannot be decoded, for files and identities that are in both training and test, and for
@@ -63,10 +63,10 @@ def _joints_rows(data: ReidData) -> list[dict]:
 
 
 def count_rows(data: ReidData, expected: Counts | None) -> list[dict]:
-    """A row of what, found, expected, ok and details for each count of the data set."""
-    wanted = asdict(expected or Counts())
+    """A row of what, count, expected, ok and details for each count of the data set."""
+    published = asdict(expected or Counts())
     return [
-        _row(name.replace("_", " "), number, "" if wanted[name] is None else wanted[name])
+        _row(name.replace("_", " "), number, "" if published[name] is None else published[name])
         for name, number in asdict(count(data)).items()
     ]
 
@@ -79,7 +79,7 @@ def present(root: str | Path) -> pd.DataFrame:
     """
     root = Path(root).expanduser().resolve()
     rows = []
-    for name in (name for name in catalog.DATA_SETS if name not in (*own.PREFIXES, *catalog.STREETS)):
+    for name in (name for name in catalog.DATA_SETS if name not in (*folders.PREFIXES, *catalog.STREETS)):
         try:
             place = catalog.locate(name, root)
         except FileNotFoundError:
@@ -97,8 +97,8 @@ def present(root: str | Path) -> pd.DataFrame:
     ]
     known = {row["place"] for row in kept}
     for folder in (root, *sorted(child for child in root.iterdir() if os.access(child, os.R_OK | os.X_OK))):
-        if folder.is_dir() and str(folder) not in known and own.holds_images(folder):
-            name = f"folder-{own.short(folder)}"
+        if folder.is_dir() and str(folder) not in known and folders.holds_images(folder):
+            name = f"folder-{folders.short(folder)}"
             kept.append({"name": name, "place": str(folder), "state": _counts(name, folder) + _joints(folder)})
     return pd.DataFrame(kept, columns=["name", "place", "state"])
 
@@ -110,7 +110,7 @@ def _joints(place: Path) -> str:
 def _counts(name: str, folder: Path) -> str:
     """The counts of a data set of one's own, or what is wrong with it."""
     try:
-        data = own.read(name, folder)
+        data = folders.read(name, folder)
     except (OSError, ValueError) as error:
         return str(error)
     identities = f" of {data.train_ids} identities" if data.train_ids else " (a set to test on)"
@@ -126,7 +126,7 @@ def _state(name: str, root: str | Path, place: Path) -> str:
         rows = count_rows(catalog.read(name, root), catalog.data_set(name).counts)
     except (OSError, ValueError) as error:
         return str(error)
-    deviations = [f"{row['what']} {row['found']} instead of {row['expected']}" for row in rows if not row["ok"]]
+    deviations = [f"{row['what']} {row['count']} instead of {row['expected']}" for row in rows if not row["ok"]]
     return f"not complete: {', '.join(deviations)}" if deviations else "complete"
 
 
@@ -155,8 +155,8 @@ def _read_all(paths: list[str]) -> dict[str, _File]:
         return dict(zip(paths, pool.map(read_one, paths), strict=True))
 
 
-def _row(what: str, found: int, expected: int | str = "", details: str = "") -> dict:
-    return {"what": what, "found": found, "expected": expected, "ok": expected in ("", found), "details": details}
+def _row(what: str, number: int, expected: int | str = "", details: str = "") -> dict:
+    return {"what": what, "count": number, "expected": expected, "ok": expected in ("", number), "details": details}
 
 
 def _defect_row(what: str, cases: Iterable[str]) -> dict:

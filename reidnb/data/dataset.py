@@ -140,7 +140,9 @@ def check_counts(data: ReidData, expected: Counts) -> None:
     actual = count(data)
     triples = [(f.name.replace("_", " "), getattr(actual, f.name), getattr(expected, f.name)) for f in fields(Counts)]
     deviations = [
-        f"{name} {has} instead of {wants}" for name, has, wants in triples if wants is not None and has != wants
+        f"{name} {number} instead of {complete}"
+        for name, number, complete in triples
+        if complete is not None and number != complete
     ]
     if deviations:
         raise ValueError(

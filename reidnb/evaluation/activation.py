@@ -8,7 +8,7 @@ import pandas as pd
 from .significance import bootstrap, paired_test
 
 
-def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def fraction_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The fraction (N,) of the sum of each non-negative map (N, H, W) that lies inside its mask (N, H, W) bool.
 
     NaN for a map that is zero everywhere. Raises ValueError when the shapes differ or a map is negative.
@@ -22,12 +22,12 @@ def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
 def pointing(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The pointing game (Zhang et al. 2018): whether the maximum of each map lies inside its mask, 0 or 1 (N,).
 
-    ``maps`` (N, H, W) and ``masks`` (N, H, W) bool as of ``share_inside``. Of equal maxima the fraction that lies
+    ``maps`` (N, H, W) and ``masks`` (N, H, W) bool as of ``fraction_inside``. Of equal maxima the fraction that lies
     inside counts, so an even map scores what a random place would. NaN for a map that is zero everywhere.
     """
     maps = _validated(maps, masks)
     highest = maps.max((1, 2), keepdims=True)
-    return share_inside((maps == highest) & (highest > 0), masks)
+    return fraction_inside((maps == highest) & (highest > 0), masks)
 
 
 def evenness(maps: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
@@ -45,7 +45,7 @@ def evenness(maps: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
     return np.divide(entropy, np.log(np.maximum(pixels, 2)), out=np.full(len(maps), np.nan), where=defined)
 
 
-MEASURES = ("share on the person", "entropy", "entropy on the person")
+MEASURES = ("fraction on the person", "entropy", "entropy on the person")
 
 
 def compare(variants: Mapping[str, np.ndarray], masks: np.ndarray) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def compare(variants: Mapping[str, np.ndarray], masks: np.ndarray) -> pd.DataFra
     of the image's area.
     """
     values_by_variant = {
-        name: np.stack([share_inside(maps, masks), evenness(maps), evenness(maps, masks)])
+        name: np.stack([fraction_inside(maps, masks), evenness(maps), evenness(maps, masks)])
         for name, maps in variants.items()
     }
     valid = np.isfinite(np.stack(list(values_by_variant.values()))).all((0, 1))  # (N,)

@@ -137,9 +137,9 @@ def ranking(
     _at_least_one(top=top)
     protocol = protocol_of(query_pids, query_camids, gallery_pids, gallery_camids, ignore_cameras)
     query, gallery = _descriptors(query, gallery, protocol)
-    placed, parts = protocol.on(gallery.device), []
+    pairs, parts = protocol.to(gallery.device), []
     for start, block in descriptor_blocks(query, gallery, metric, block_bytes):
-        placed.bar(block, start)
+        pairs.exclude(block, start)
         parts.append(_first(block, top))
     first = torch.cat(parts).cpu().numpy()
     result = np.full((protocol.queries, top), -1)
@@ -176,7 +176,7 @@ def single_shot_cmc(
     valid = np.flatnonzero(protocol.counts)
     counts = protocol.counts[valid]
     starts = np.cumsum(counts) - counts
-    drawn_matches = protocol.right[1][
+    drawn_matches = protocol.matches[1][
         starts + rng.integers(counts, size=(repeats, len(valid)))
     ]  # (repeats, valid queries)
     gallery_pids = protocol.gallery_pids[draws]
@@ -206,13 +206,13 @@ def single_shot_cmc(
 
 def _score(blocks: Iterator[tuple[int, Tensor]], device: torch.device, protocol: Protocol, max_rank: int) -> Scores:
     _at_least_one(max_rank=max_rank)
-    placed, parts = protocol.on(device), []
+    pairs, parts = protocol.to(device), []
     for start, block in blocks:
-        placed.bar(block, start)
-        parts.append(_ranks(block, *placed.matches_in(start, len(block))))
+        pairs.exclude(block, start)
+        parts.append(_ranks(block, *pairs.matches_in(start, len(block))))
     rank = torch.cat(parts).cpu().numpy()
     # Sort the ranks within each query by a single integer sort; rows are ascending already.
-    rows = protocol.right[0] * (protocol.gallery + 1)
+    rows = protocol.matches[0] * (protocol.gallery + 1)
     rank = np.sort(rows + rank) - rows
 
     valid = protocol.counts > 0

@@ -23,9 +23,9 @@ class Protocol:
 
     query_pids: np.ndarray
     gallery_pids: np.ndarray
-    right: np.ndarray
+    matches: np.ndarray
     """(2, n): query and gallery index of each match, sorted by query, then by gallery index."""
-    barred: np.ndarray
+    excluded: np.ndarray
     """(2, n): the excluded pairs, of equal identity and camera."""
     counts: np.ndarray
     """(queries,): number of matches of each query."""
@@ -38,13 +38,13 @@ class Protocol:
     def gallery(self) -> int:
         return len(self.gallery_pids)
 
-    def on(self, device: torch.device) -> "Placed":
+    def to(self, device: torch.device) -> "DevicePairs":
         """The pairs as tensors on `device`, copied once for all blocks."""
         starts = np.cumsum(self.counts) - self.counts
-        place = np.arange(self.right.shape[1]) - starts[self.right[0]]
+        place = np.arange(self.matches.shape[1]) - starts[self.matches[0]]
         junk = np.flatnonzero(self.gallery_pids == JUNK)
-        numbers = (np.concatenate([self.right, place[None]]), self.barred, junk)
-        return Placed(self, *(torch.from_numpy(x).to(device) for x in numbers))
+        numbers = (np.concatenate([self.matches, place[None]]), self.excluded, junk)
+        return DevicePairs(self, *(torch.from_numpy(x).to(device) for x in numbers))
 
     def require_match(self) -> None:
         """Raise ValueError when no query has a match, and warn when most have none."""
@@ -57,35 +57,35 @@ class Protocol:
                     stacklevel=3,
                 )
             return
-        if self.barred.size:
+        if self.excluded.size:
             reason = "the gallery has the queries' identities under the queries' own cameras only"
             raise ValueError(f"no query has a match: {reason} (ignore_cameras=True ranks these)")
         raise ValueError("no query has a match: the gallery has none of the queries' identities")
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
+class DevicePairs:
     """A protocol's pairs on one device. A block of distances (B, G) begins at the query `start`."""
 
     protocol: Protocol
-    right: Tensor
+    matches: Tensor
     """(3, n): query and gallery index of each match, and its position, 0, 1, ..., among those of its query."""
-    barred: Tensor
+    excluded: Tensor
     """(2, n): as `Protocol.barred`."""
     junk: Tensor
     """(n,): gallery indices of junk images."""
 
-    def bar(self, block: Tensor, start: int) -> None:
+    def exclude(self, block: Tensor, start: int) -> None:
         """Set the distances of excluded images to infinity."""
         if len(self.junk):
             block[:, self.junk] = torch.inf
-        rows, columns = self.barred[:, _part(self.protocol.barred[0], start, len(block))]
+        rows, columns = self.excluded[:, _part(self.protocol.excluded[0], start, len(block))]
         block[rows - start, columns] = torch.inf
 
     def matches_in(self, start: int, length: int) -> tuple[Tensor, Tensor, Tensor, int]:
         """The matches of `length` queries: row in the block, gallery index and position, each (n,), and the maximum
         number of matches per query."""
-        rows, columns, places = self.right[:, _part(self.protocol.right[0], start, length)]
+        rows, columns, places = self.matches[:, _part(self.protocol.matches[0], start, length)]
         return rows - start, columns, places, int(self.protocol.counts[start : start + length].max())
 
 
@@ -116,9 +116,9 @@ def protocol_of(
     same_camera = query_camids[pairs[0]] == gallery_camids[pairs[1]]
     if ignore_cameras:
         same_camera[:] = False
-    right, barred = (pairs.take(np.flatnonzero(which), axis=1) for which in (~same_camera, same_camera))
-    counts = np.bincount(right[0], minlength=len(query_pids))
-    return Protocol(query_pids, gallery_pids, right, barred, counts)
+    matches, excluded = (pairs.take(np.flatnonzero(kept), axis=1) for kept in (~same_camera, same_camera))
+    counts = np.bincount(matches[0], minlength=len(query_pids))
+    return Protocol(query_pids, gallery_pids, matches, excluded, counts)
 
 
 def labels(name: str, pids: ArrayLike, camids: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

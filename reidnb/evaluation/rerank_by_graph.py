@@ -48,11 +48,11 @@ def rerank_by_graph(
     graph = _sparse(near, torch.ones_like(near, dtype=torch.float32))
     if k2 > 1:  # with k2 = 1 an image is its only neighbour, and nothing spreads
         weights = _cosines(torch.cat([query, gallery]), near[:, :k2]).square_()  # e_ij = s_ij^alpha with alpha = 2
-        spread = _sparse(near[:, :k2], weights)
+        propagation = _sparse(near[:, :k2], weights)
         for _ in range(STEPS):
             with warnings.catch_warnings():  # PyTorch calls its sparse formats a beta version
                 warnings.simplefilter("ignore", UserWarning)
-                graph = _unit_rows(torch.sparse.mm(spread, graph + graph.T))
+                graph = _unit_rows(torch.sparse.mm(propagation, graph + graph.T))
     else:
         graph = _unit_rows(graph)
     return _products(graph, len(query), block_bytes or DEVICE_BLOCK_BYTES).neg_().add_(1).clamp_(min=0)

@@ -86,15 +86,15 @@ def neighbours(x: Tensor, queries: int, k: int, block_bytes: int) -> tuple[Tenso
     memory = x.new_full((step, width), torch.inf)
     for start in range(0, n, step):
         stop = min(start + step, n)
-        block, own_squares = memory[: stop - start, :n], squares[start:stop]
+        block, row_squares = memory[: stop - start, :n], squares[start:stop]
         torch.addmm(squares, x[start:stop], x.T, alpha=-2, out=block)  # without |a|², which is constant in a row
-        torch.add(block.amax(1), own_squares, out=farthest[start:stop])
+        torch.add(block.amax(1), row_squares, out=farthest[start:stop])
         if start < queries:
             part = block[: queries - start, queries:]
-            torch.add(part, own_squares[: len(part), None], out=between[start : start + len(part)]).clamp_(min=0)
+            torch.add(part, row_squares[: len(part), None], out=between[start : start + len(part)]).clamp_(min=0)
         block[:, start:].diagonal().fill_(-torch.inf)
         values, near[start:stop] = smallest(memory[: stop - start], k)
-        nearest[start:stop] = values + own_squares[:, None]
+        nearest[start:stop] = values + row_squares[:, None]
     # If all images coincide, the largest distance is 0 up to rounding; any positive number will do in its place.
     farthest[farthest <= ROUNDING * 2 * squares] = 1
     return near, nearest, farthest, between

@@ -13,9 +13,9 @@ RANKS = (1, 5, 10, 20)
 
 def check_rankable(data: ReidData) -> None:
     """Raise ValueError when no query has an image of its person from another camera in the gallery."""
-    seen = data.gallery[data.gallery.pid > DISTRACTOR].groupby("pid").camid.agg(set)
+    cameras_of = data.gallery[data.gallery.pid > DISTRACTOR].groupby("pid").camid.agg(set)
     pairs = zip(data.query.pid, data.query.camid, strict=True)
-    if not any(seen.get(pid, set()) - {camid} for pid, camid in pairs):
+    if not any(cameras_of.get(pid, set()) - {camid} for pid, camid in pairs):
         cameras = sorted({*data.query.camid, *data.gallery.camid})
         raise ValueError(
             f"{data.name} in {data.root} cannot be evaluated: no query has a gallery image of its identity from"

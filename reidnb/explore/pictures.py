@@ -95,8 +95,8 @@ def distances_figure(pairs: Pairs, threshold: float) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(1.35, 1), layout="constrained")
     every = max(1, len(pairs.matches) // 100)  # a hundred bars are readable, the ROC keeps all bins
     edges = pairs.edges[::every]
-    looks = {"matches": (style.PALETTE[0], "-"), "others": (style.PALETTE[1], "--")}
-    for name, (colour, dash) in looks.items():
+    styles = {"matches": (style.PALETTE[0], "-"), "others": (style.PALETTE[1], "--")}
+    for name, (colour, dash) in styles.items():
         counts = np.add.reduceat(getattr(pairs, name), np.arange(0, len(pairs.matches), every))[: len(edges)]
         heights = counts / max(counts.sum(), 1)
         label = f"{'the same person' if name == 'matches' else 'another person'} ({counts.sum():,} pairs)"
@@ -141,10 +141,10 @@ def map_page(places: np.ndarray, images: pd.DataFrame, pictures: Sequence[str]) 
     images     a row for each, with pid, camid and split; queries have a black edge
     pictures   data URIs, shown by the browser alone when the pointer is on a mark
     """
-    look = {pid: (style.PALETTE[n % 6], SHAPES[n // 6 % 3]) for n, pid in enumerate(images.pid.unique())}
+    marks_of = {pid: (style.PALETTE[n % 6], SHAPES[n // 6 % 3]) for n, pid in enumerate(images.pid.unique())}
     marks = []
     for (x, y), image, picture in zip(places, images.itertuples(), pictures, strict=True):
-        colour, shape = look[image.pid]
+        colour, shape = marks_of[image.pid]
         edge = style.INK if image.split == "query" else "#fff"
         # The card opens towards the middle, so that nothing is cut off at the edge.
         side, up = "left:18px" if x < 0.5 else "right:18px", f"top:{-SHOWN[0] * (1 - y):.0f}px"

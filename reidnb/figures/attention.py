@@ -10,7 +10,7 @@ from . import style
 from .sheet import wrap
 
 KINDS = {"baseline": "baseline", "full": "full network", "attention": "its attention map"}
-LOOKS = dict(zip(KINDS, style.lines(3), strict=True))
+LINES = dict(zip(KINDS, style.lines(3), strict=True))
 VERDICTS = {
     "tends to hold": {"color": style.MATCH["edgecolor"], "linestyle": "solid", "marker": "o"},
     "undecided": {"color": style.MUTED, "linestyle": "solid", "marker": "D"},
@@ -73,11 +73,11 @@ def follows_the_wall(frame: pd.DataFrame) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.6), sharey=True, layout="constrained")
     papers = list(dict.fromkeys(frame.paper))
     for _, row in frame[frame.measure == "follows"].iterrows():
-        y, look = _place(papers, row), LOOKS[row.network]
-        left.annotate("", (row["to"], y), (row["from"], y), arrowprops={"arrowstyle": "-", "color": look["color"]})
-        left.plot(row["from"], y, look["marker"], color=look["color"], markerfacecolor="white", markersize=9)
+        y, line = _place(papers, row), LINES[row.network]
+        left.annotate("", (row["to"], y), (row["from"], y), arrowprops={"arrowstyle": "-", "color": line["color"]})
+        left.plot(row["from"], y, line["marker"], color=line["color"], markerfacecolor="white", markersize=9)
         label = KINDS[row.network] if papers.index(row.paper) == 0 else None
-        left.plot(row["to"], y, look["marker"], color=look["color"], markersize=9, label=label)
+        left.plot(row["to"], y, line["marker"], color=line["color"], markersize=9, label=label)
     for _, row in frame[frame.measure == "mAP, person seen there"].dropna().iterrows():
         _interval(right, row.change, row.low, row.high, _place(papers, row), row.network)
     right.axvline(0, color=style.INK, linewidth=1)
@@ -102,9 +102,9 @@ def occlusion(frame: pd.DataFrame) -> Figure:
     )
     for axes, paper in zip(panels.flat, papers, strict=False):
         for (kind, side), rows in frame[frame.paper == paper].groupby(["network", "side"], sort=False):
-            look = LOOKS[kind] | {"linestyle": "-" if side == "top" else (0, (4, 2))}
-            axes.plot(rows.hidden, rows.kept, label=f"{KINDS[kind]}, from the {side}", **look)
-            axes.fill_between(rows.hidden, rows.low, rows.high, color=look["color"], alpha=0.13, linewidth=0)
+            line = LINES[kind] | {"linestyle": "-" if side == "top" else (0, (4, 2))}
+            axes.plot(rows.hidden, rows.kept, label=f"{KINDS[kind]}, from the {side}", **line)
+            axes.fill_between(rows.hidden, rows.low, rows.high, color=line["color"], alpha=0.13, linewidth=0)
         axes.set(title=paper, ylim=(0, None))
     for axes in panels[-1]:
         axes.set_xlabel("% of the person hidden")
@@ -118,10 +118,10 @@ def claims(frame: pd.DataFrame) -> Figure:
     """The tests of ``study.attention_claims.check``: each difference in points with its interval; right of 0 supports
     the paper."""
     figure, axes = plt.subplots(figsize=(9.5, 0.66 * len(frame) + 1), layout="constrained")
-    for result, look in VERDICTS.items():
+    for result, line in VERDICTS.items():
         rows = frame[frame.result.str.startswith(result)]
-        axes.hlines(rows.index, rows.low, rows.high, colors=look["color"], linestyles=look["linestyle"], linewidth=2.4)
-        axes.plot(rows.difference, rows.index, look["marker"], color=look["color"], markersize=9, label=result)
+        axes.hlines(rows.index, rows.low, rows.high, colors=line["color"], linestyles=line["linestyle"], linewidth=2.4)
+        axes.plot(rows.difference, rows.index, line["marker"], color=line["color"], markersize=9, label=result)
     axes.axvline(0, color=style.INK, linewidth=1)
     axes.set_yticks(range(len(frame)), [wrap(f"{row.paper}: {row.tested}", 44) for _, row in frame.iterrows()])
     axes.tick_params(axis="y", labelsize=style.SIZE - 2)
@@ -142,9 +142,9 @@ def _place(papers: list[str], row: pd.Series) -> float:
 
 
 def _interval(axes: Axes, mean: float, low: float, high: float, y: float, kind: str, label: str | None = None) -> None:
-    look = LOOKS[kind]
-    axes.plot([low, high], [y, y], color=look["color"], linewidth=2.2)
-    axes.plot(mean, y, look["marker"], color=look["color"], markersize=8, label=label)
+    line = LINES[kind]
+    axes.plot([low, high], [y, y], color=line["color"], linewidth=2.2)
+    axes.plot(mean, y, line["marker"], color=line["color"], markersize=8, label=label)
 
 
 def _legend_above(figure: Figure, axes: Axes, columns: int = 4) -> None:

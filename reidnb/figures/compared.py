@@ -28,10 +28,10 @@ def changes(differences: Mapping[str, Sequence[float]], base: str) -> Figure:
         raise ValueError(f"no run to compare with {base}")
     figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
     axes.axhline(0, color=style.INK, linewidth=1)
-    for (name, values), look in zip(differences.items(), style.lines(len(differences)), strict=True):
+    for (name, values), line in zip(differences.items(), style.lines(len(differences)), strict=True):
         ordered = np.sort(np.asarray(values, float))
         places = 100 * (np.arange(len(ordered)) + 0.5) / len(ordered)
-        axes.plot(places, ordered, label=name, markevery=max(1, len(ordered) // 10), **look)
+        axes.plot(places, ordered, label=name, markevery=max(1, len(ordered) // 10), **line)
     axes.set(xlabel="queries, sorted by change (%)", ylabel=f"AP − AP of {base}", xlim=(0, 100))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=2.6, fontsize=style.SIZE - 1)
     return figure
@@ -66,8 +66,8 @@ def two_recipes(frame: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 0.5 * len(frame) + 1.9), layout="constrained")
     places = -np.arange(len(frame))
     axes.hlines(places, frame.min(axis=1), frame.max(axis=1), color=style.MUTED, linewidth=2)
-    for name, look in zip((first, second), style.lines(2), strict=True):
-        axes.plot(frame[name], places, look["marker"], color=look["color"], markersize=10, label=name)
+    for name, line in zip((first, second), style.lines(2), strict=True):
+        axes.plot(frame[name], places, line["marker"], color=line["color"], markersize=10, label=name)
     axes.set_yticks(places, frame.index)
     axes.set(xlabel="mAP (%)", ylim=(places[-1] - 0.6, 0.6))
     axes.grid(axis="y", visible=False)
@@ -96,14 +96,14 @@ def accuracy_and_cost(frame: pd.DataFrame) -> Figure:
     panels[0].set(ylabel="mAP (%)")
     handles = []
     for number, (name, row) in enumerate(frame.iterrows(), 1):
-        look = {"color": groups[row.group]["color"], "marker": f"${number}$", "linestyle": ""}
-        handles.append(plt.Line2D([], [], **look, markersize=10, label=name))
+        line = {"color": groups[row.group]["color"], "marker": f"${number}$", "linestyle": ""}
+        handles.append(plt.Line2D([], [], **line, markersize=10, label=name))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, handletextpad=0.2)
     return figure
 
 
-def _numbered(axes: Axes, cost: float, row: pd.Series, number: str, look: dict) -> None:
+def _numbered(axes: Axes, cost: float, row: pd.Series, number: str, line: dict) -> None:
     """A network's point with its number inside, above the interval of its mAP."""
-    axes.vlines(cost, row.low, row.high, color=look["color"], linewidth=2, alpha=0.6)
-    axes.plot(cost, row["map"], look["marker"], color=look["color"], markersize=17, markeredgecolor="white")
+    axes.vlines(cost, row.low, row.high, color=line["color"], linewidth=2, alpha=0.6)
+    axes.plot(cost, row["map"], line["marker"], color=line["color"], markersize=17, markeredgecolor="white")
     axes.text(cost, row["map"], number, color="white", weight="bold", ha="center", va="center", size=style.SIZE - 1)

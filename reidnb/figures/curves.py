@@ -61,14 +61,14 @@ def cmc(curves: Mapping[str, Sequence[float]]) -> Figure:
     if not curves:
         raise ValueError("no CMC curve to draw")
     figure, axes = plt.subplots(figsize=(9, 4.4), layout="constrained")
-    for (name, values), look in zip(curves.items(), style.lines(len(curves)), strict=True):
+    for (name, values), line in zip(curves.items(), style.lines(len(curves)), strict=True):
         values = np.asarray(values, float)[:RANKS]
         if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
             raise ValueError(f"the CMC curve {name!r} must contain fractions between 0 and 1")
         if (np.diff(values) < 0).any():
             raise ValueError(f"the CMC curve {name!r} decreases, but a longer list cannot contain fewer matches")
         label = wrap(f"{100 * values[0]:.1f}  {name}", 34)
-        axes.plot(np.arange(1, len(values) + 1), 100 * values, label=label, **_look(look, len(values)))
+        axes.plot(np.arange(1, len(values) + 1), 100 * values, label=label, **_sparse(line, len(values)))
     longest = max(len(line.get_xdata()) for line in axes.get_lines())
     axes.set(xlabel="rank k", ylabel="queries matched (%)", xlim=(0.5, longest + 0.5))
     axes.set_ylim(top=min(axes.get_ylim()[1], 101))
@@ -87,14 +87,14 @@ def _parts(axes: Axes, epoch: pd.Series, parts: Mapping[str, pd.Series]) -> None
         kinds = {}
         for name, values in parts.items():
             kinds.setdefault(re.split(r"[_\d]", name)[0] or name, []).append(values)
-    for (kind, members), look in zip(kinds.items(), style.lines(len(kinds)), strict=True):
+    for (kind, members), line in zip(kinds.items(), style.lines(len(kinds)), strict=True):
         together = pd.concat(members, axis=1)
         label = kind.replace("_", " ")
         if len(members) > 1:
             label += f" (mean of {len(members)})"
             low, high = together.min(axis=1), together.max(axis=1)
-            axes.fill_between(epoch, low, high, color=look["color"], alpha=0.18, linewidth=0)
-        axes.plot(epoch, together.mean(axis=1), label=wrap(label, 22), **_look(look, len(epoch)))
+            axes.fill_between(epoch, low, high, color=line["color"], alpha=0.18, linewidth=0)
+        axes.plot(epoch, together.mean(axis=1), label=wrap(label, 22), **_sparse(line, len(epoch)))
     axes.set(ylim=(0, None))
     axes.set_title("its parts", weight="normal", size=style.SIZE)
     _legend(axes, axes.get_lines())
@@ -102,10 +102,10 @@ def _parts(axes: Axes, epoch: pd.Series, parts: Mapping[str, pd.Series]) -> None
 
 def _accuracy_or_rate(axes: Axes, frame: pd.DataFrame) -> None:
     measured = [name for name in ("rank1", "map") if name in frame and frame[name].notna().any()]
-    for name, look in zip(measured, style.lines(len(measured)), strict=True):
+    for name, line in zip(measured, style.lines(len(measured)), strict=True):
         known = frame[["epoch", name]].dropna()
         label = {"rank1": "rank-1", "map": "mAP"}[name]
-        axes.plot(known.epoch, known[name], label=label, **_look(look, len(known)))
+        axes.plot(known.epoch, known[name], label=label, **_sparse(line, len(known)))
     if measured:
         axes.set(title="Accuracy (%)", ylim=(0, 102))
         _legend(axes, axes.get_lines())
@@ -117,9 +117,9 @@ def _accuracy_or_rate(axes: Axes, frame: pd.DataFrame) -> None:
         axes.set_axis_off()
 
 
-def _look(look: dict, points: int) -> dict:
-    """The look with markers at about ten points only, so that they stay apart on long curves."""
-    return look | {"markevery": max(1, points // 10)}
+def _sparse(line: dict, points: int) -> dict:
+    """The line's style with markers at about ten points only, so that they stay apart on long curves."""
+    return line | {"markevery": max(1, points // 10)}
 
 
 def _legend(axes: Axes, lines: Sequence, title: str | None = None) -> None:

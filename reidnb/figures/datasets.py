@@ -17,8 +17,8 @@ from . import heatmaps, style
 
 SPLITS = ("train", "query", "gallery")
 KINDS = {
-    "right": "right: other cameras",
-    "own camera": "own camera, never ranked",
+    "match": "matches: other cameras",
+    "same camera": "same camera, never ranked",
     "other person": "other people, wrong",
     "distractor": "distractors, wrong",
     "junk": "junk, never ranked",
@@ -94,8 +94,8 @@ def cameras_and_identities(data: ReidData, count: int = 40) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), width_ratios=(1.55, 1), layout="constrained")
     # The 98th percentile, as a few people who stand before a camera for long would make all others dark.
     most = max(1, int(np.percentile(selected, 98)))
-    look = {"cmap": heatmaps.COLOURS, "aspect": "auto", "interpolation": "nearest"}
-    picture = left.imshow(selected, vmin=0, vmax=most, **look)
+    options = {"cmap": heatmaps.COLOURS, "aspect": "auto", "interpolation": "nearest"}
+    picture = left.imshow(selected, vmin=0, vmax=most, **options)
     left.set(title="Images by identity and camera", xlabel=f"{kind} identity", ylabel="camera")
     at = np.arange(0, selected.shape[1], -(-selected.shape[1] // 8))
     left.set_xticks(at, selected.columns[at])
@@ -123,7 +123,7 @@ def gallery_kinds(data: ReidData, row: int) -> pd.Series:
     same_person = gallery.pid == query.pid
     same_camera = gallery.camid == query.camid
     cases = [gallery.pid == JUNK, gallery.pid == DISTRACTOR, same_person & same_camera, same_person]
-    return pd.Series(np.select(cases, ["junk", "distractor", "own camera", "right"], "other person"), gallery.index)
+    return pd.Series(np.select(cases, ["junk", "distractor", "same camera", "match"], "other person"), gallery.index)
 
 
 def protocol(data: ReidData, row: int, count: int = 8) -> Figure:

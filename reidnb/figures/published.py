@@ -55,14 +55,14 @@ def forest(claims: pd.DataFrame, metrics: dict[str, str]) -> Figure:
         axes.axvline(0, color=style.INK, linewidth=1.2, zorder=1)
         axes.set(ylim=(height, 0), yticks=[], xlabel=metrics[metric])
         axes.spines["left"].set_visible(False)
-    for text, y, look in texts:
+    for text, y, properties in texts:
         # On white, which interrupts the lines of the panels.
         box = {"facecolor": "white", "linewidth": 0, "pad": 1}
-        figure.text(0.02, 1 - (0.68 + y) / (height + 1.3), text, va="top", bbox=box, **look)
+        figure.text(0.02, 1 - (0.68 + y) / (height + 1.3), text, va="top", bbox=box, **properties)
     handles = [Line2D([], [], markersize=6.5, label="published", **PUBLISHED)]
     handles += [
-        Line2D([], [], markersize=6.5, label=label, linewidth=2.2, **look)
-        for name, (label, look) in OUTCOMES.items()
+        Line2D([], [], markersize=6.5, label=label, linewidth=2.2, **line_style)
+        for name, (label, line_style) in OUTCOMES.items()
         if name in set(claims.outcome)
     ]
     figure.legend(
@@ -92,15 +92,15 @@ def slope(values: pd.DataFrame) -> Figure:
     room = 0.05 * (high - low) + 0.2
     axes.set(xlim=(0, values.shape[1] - 1), ylim=(low - room, high + room))
     inch = (high - low + 2 * room) / (height - 1.1)
-    for (name, row), look in zip(gains.iterrows(), style.lines(len(gains)), strict=True):
-        axes.plot(np.flatnonzero(row.notna()), row.dropna(), label=str(name), clip_on=False, zorder=3, **look)
+    for (name, row), line_style in zip(gains.iterrows(), style.lines(len(gains)), strict=True):
+        axes.plot(np.flatnonzero(row.notna()), row.dropna(), label=str(name), clip_on=False, zorder=3, **line_style)
     for place, column in enumerate(values):
         known = np.flatnonzero(values[column].notna())
         lines = [names[k].count("\n") + 1 if place == 0 else 1 for k in known]
         sizes = inch * LINE * np.array(lines)
-        for k, y in zip(known, apart(gains[column].iloc[known], sizes), strict=True):
+        for k, y in zip(known, without_overlap(gains[column].iloc[known], sizes), strict=True):
             label = f"{values[column].iloc[k]:.1f}"
-            _beside(axes, f"{names[k]}  {label}" if place == 0 else label, place, y, left=place == 0)
+            _annotate(axes, f"{names[k]}  {label}" if place == 0 else label, place, y, left=place == 0)
         axes.axvline(place, color=style.MUTED, linewidth=0.8, zorder=1)
     axes.set_xticks(range(values.shape[1]), list(values), size=TEXT)
     axes.tick_params(length=0)
@@ -110,14 +110,14 @@ def slope(values: pd.DataFrame) -> Figure:
     return figure
 
 
-def _beside(axes: Axes, label: str, x: float, y: float, *, left: bool) -> None:
+def _annotate(axes: Axes, label: str, x: float, y: float, *, left: bool) -> None:
     """A label beside a point, on white where lines go on behind it."""
-    look = {"xytext": (-9 if left else 9, 0), "ha": "right" if left else "left", "va": "center", "size": TEXT}
-    look |= {"textcoords": "offset points", "annotation_clip": False, "zorder": 4}
-    axes.annotate(label, (x, y), bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4}, **look)
+    properties = {"xytext": (-9 if left else 9, 0), "ha": "right" if left else "left", "va": "center", "size": TEXT}
+    properties |= {"textcoords": "offset points", "annotation_clip": False, "zorder": 4}
+    axes.annotate(label, (x, y), bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4}, **properties)
 
 
-def apart(values: Sequence[float], sizes: Sequence[float]) -> np.ndarray:
+def without_overlap(values: Sequence[float], sizes: Sequence[float]) -> np.ndarray:
     """Heights for labels of ``values`` that are ``sizes`` high and don't overlap, in the values' order and as near to
     them as can be (least squares)."""
     values, sizes = np.asarray(values, float), np.asarray(sizes, float)
@@ -145,10 +145,10 @@ def _rows(claims: pd.DataFrame) -> tuple[dict[tuple[str, str], float], list[tupl
 
 
 def _claim(axes: Axes, line: tuple, y: float) -> None:
-    look = OUTCOMES[line.outcome][1]
+    line_style = OUTCOMES[line.outcome][1]
     if pd.notna(line.low):
-        axes.plot([line.low, line.high], [y, y], color=look["color"], marker="|", markersize=9, zorder=2)
+        axes.plot([line.low, line.high], [y, y], color=line_style["color"], marker="|", markersize=9, zorder=2)
     if pd.notna(line.ours):
-        axes.plot(line.ours, y, markersize=6.5, zorder=3, **look)
+        axes.plot(line.ours, y, markersize=6.5, zorder=3, **line_style)
     if pd.notna(line.published):
         axes.plot(line.published, y, markersize=6.5, zorder=3, **PUBLISHED)

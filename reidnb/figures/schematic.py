@@ -236,9 +236,9 @@ def _path(edge: Edge, bodies: dict[str, Box], outlines: dict[str, Box]) -> list[
 
 
 def _draw_edge(axes: Axes, edge: Edge, path: list[Point]) -> None:
-    looks = {"arrowstyle": "-|>", "mutation_scale": 11, "linewidth": 1.3, "color": style.INK, "zorder": 1}
+    arrow = {"arrowstyle": "-|>", "mutation_scale": 11, "linewidth": 1.3, "color": style.INK, "zorder": 1}
     line = FancyArrowPatch(
-        path=Path(path), linestyle=(0, (4, 2)) if edge.dashed else "-", shrinkA=0, shrinkB=0, **looks
+        path=Path(path), linestyle=(0, (4, 2)) if edge.dashed else "-", shrinkA=0, shrinkB=0, **arrow
     )
     line.set_gid(f"{edge.start} to {edge.end}")
     line.set_joinstyle("miter")
@@ -254,22 +254,22 @@ def _draw_edge(axes: Axes, edge: Edge, path: list[Point]) -> None:
 
 def _draw_node(axes: Axes, node: Node, body: Box) -> None:
     colour = COLOURS[node.kind]
-    looks = {"edgecolor": colour, "linewidth": 1.6, "zorder": 2}
+    border = {"edgecolor": colour, "linewidth": 1.6, "zorder": 2}
     if node.kind == "image":
-        _draw_person(axes, body, node.part or (0, 1), looks)
+        _draw_person(axes, body, node.part or (0, 1), border)
     elif node.part:
-        _draw_window(axes, body, node.part, looks)
+        _draw_window(axes, body, node.part, border)
     elif len(node.shape) == 3 and not node.size:
-        _draw_slab(axes, body, _slab(node.shape)[2], looks)
+        _draw_slab(axes, body, _slab(node.shape)[2], border)
     elif node.shape:
         count = min(math.prod(node.shape[:-1]), 6)
         height = (body.bottom - body.top) / count
         for i in range(count):
             corner = (body.left, body.top + i * height + (0.02 if count > 1 else 0))
             size = (body.right - body.left, height - (0.04 if count > 1 else 0))
-            axes.add_patch(Rectangle(corner, *size, facecolor=_tint(colour), **looks))
+            axes.add_patch(Rectangle(corner, *size, facecolor=_tint(colour), **border))
     elif _is_symbol(node):
-        axes.add_patch(Circle(body.centre, RADIUS, facecolor="white", **looks))
+        axes.add_patch(Circle(body.centre, RADIUS, facecolor="white", **border))
         axes.text(*body.centre, node.text, size=FONT + 3, ha="center", va="center_baseline", zorder=3)
     else:
         rounding = 0.12 if node.kind == "loss" else 0.02
@@ -279,14 +279,14 @@ def _draw_node(axes: Axes, node: Node, body: Box) -> None:
             body.bottom - body.top,
             boxstyle=f"round,pad=0,rounding_size={rounding}",
             facecolor=_tint(colour),
-            **looks,
+            **border,
         )
         axes.add_patch(frame)
     (x, y), across, down, text = _label(node, body)
     axes.text(x, y, text, size=FONT, ha=across, va=down, linespacing=1.15, zorder=3, gid=node.name)
 
 
-def _draw_slab(axes: Axes, body: Box, depth: float, looks: dict) -> None:
+def _draw_slab(axes: Axes, body: Box, depth: float, border: dict) -> None:
     """A cuboid: its front face, and lighter and darker faces for top and side."""
     left, top, right, bottom = body.left, body.top + depth, body.right - depth, body.bottom
     faces = (
@@ -296,13 +296,17 @@ def _draw_slab(axes: Axes, body: Box, depth: float, looks: dict) -> None:
     )
     for corners, light in faces:
         axes.add_patch(
-            Polygon(corners, facecolor=_tint(looks["edgecolor"], light), joinstyle="round", **looks | {"linewidth": 1})
+            Polygon(
+                corners, facecolor=_tint(border["edgecolor"], light), joinstyle="round", **border | {"linewidth": 1}
+            )
         )
 
 
-def _draw_person(axes: Axes, body: Box, part: Point, looks: dict) -> None:
+def _draw_person(axes: Axes, body: Box, part: Point, border: dict) -> None:
     """A picture of a standing person, or the rows ``part`` of it."""
-    frame = Rectangle((body.left, body.top), body.right - body.left, body.bottom - body.top, facecolor="white", **looks)
+    frame = Rectangle(
+        (body.left, body.top), body.right - body.left, body.bottom - body.top, facecolor="white", **border
+    )
     axes.add_patch(frame)
     full = (body.bottom - body.top) / (part[1] - part[0])
     x, top = body.centre[0], body.top - part[0] * full
@@ -311,21 +315,21 @@ def _draw_person(axes: Axes, body: Box, part: Point, looks: dict) -> None:
     foot = top + 0.95 * full
     outline = [(-1, shoulder), (1, shoulder), (1, hip), (0.6, hip), (0.55, foot), (0.1, foot), (0, hip + 0.06 * full)]
     outline += [(-0.1, foot), (-0.55, foot), (-0.6, hip), (-1, hip)]
-    figure = {"facecolor": _tint(looks["edgecolor"], 0.55), "edgecolor": "none", "zorder": 2.5}
+    figure = {"facecolor": _tint(border["edgecolor"], 0.55), "edgecolor": "none", "zorder": 2.5}
     trunk = PathPatch(Path([(x + half * dx, y) for dx, y in [*outline, outline[0]]], closed=True), **figure)
     for patch in (trunk, Circle((x, top + 0.15 * full), 0.085 * full, **figure)):
         axes.add_patch(patch)
         patch.set_clip_path(frame)
 
 
-def _draw_window(axes: Axes, body: Box, part: Point, looks: dict) -> None:
+def _draw_window(axes: Axes, body: Box, part: Point, border: dict) -> None:
     """A map of which the rows ``part`` are filled."""
     width, height = body.right - body.left, body.bottom - body.top
-    thin = looks | {"linewidth": 1}
+    thin = border | {"linewidth": 1}
     axes.add_patch(Rectangle((body.left, body.top), width, height, facecolor="white", **thin))
     rows = (body.left, body.top + part[0] * height)
     axes.add_patch(
-        Rectangle(rows, width, (part[1] - part[0]) * height, facecolor=_tint(looks["edgecolor"], 0.3), **thin)
+        Rectangle(rows, width, (part[1] - part[0]) * height, facecolor=_tint(border["edgecolor"], 0.3), **thin)
     )
 
 
@@ -340,7 +344,7 @@ def _swatch(kind: str) -> float:
 
 def _legend(axes: Axes, kinds: Sequence[str], x: float, y: float) -> None:
     for kind in kinds:
-        looks = {"facecolor": _tint(COLOURS[kind]), "edgecolor": COLOURS[kind], "linewidth": 1.6}
-        axes.add_patch(Rectangle((x, y - 0.07), 0.2, 0.14, **looks))
+        border = {"facecolor": _tint(COLOURS[kind]), "edgecolor": COLOURS[kind], "linewidth": 1.6}
+        axes.add_patch(Rectangle((x, y - 0.07), 0.2, 0.14, **border))
         axes.text(x + 0.27, y, kind, size=FONT, va="center", gid="legend")
         x += _swatch(kind)

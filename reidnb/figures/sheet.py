@@ -46,9 +46,9 @@ class Sheet:
             axes.add_patch(Rectangle(corner, *size, transform=axes.transAxes, fill=False, clip_on=False, **border))
         return axes
 
-    def text(self, words: str, left: float, top: float, **looks) -> None:
-        """Draw text at a position; ``looks`` are matplotlib's text properties, such as ``ha``, ``va`` and ``size``."""
-        self.figure.text(left / self.width, 1 - top / self.height, words, **looks)
+    def text(self, words: str, left: float, top: float, **properties) -> None:
+        """Draw text at a position; ``properties`` are matplotlib's, such as ``ha``, ``va`` and ``size``."""
+        self.figure.text(left / self.width, 1 - top / self.height, words, **properties)
 
 
 def wrap(words: str, width: int) -> str:

@@ -72,8 +72,8 @@ def use() -> None:
 
 def lines(count: int) -> list[dict]:
     """Colour, marker and dash of ``count`` curves; any two of the first 20 have at most one of the three in common."""
-    looks = zip(cycle(PALETTE), cycle(MARKERS), cycle(DASHES))
-    return [{"color": c, "marker": m, "linestyle": d} for c, m, d in islice(looks, count)]
+    styles = zip(cycle(PALETTE), cycle(MARKERS), cycle(DASHES))
+    return [{"color": c, "marker": m, "linestyle": d} for c, m, d in islice(styles, count)]
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -21,18 +21,18 @@ def flows(network: nn.Module, *inputs: Tensor, **others: Tensor) -> tuple[dict[s
 
     On the meta device this computes nothing. A module that is called more than once has the shapes of its last call.
     """
-    seen: dict[str, Flow] = {}
+    shapes: dict[str, Flow] = {}
 
     def hook(name: str):
-        def record(_: nn.Module, given: tuple, output: object) -> None:
-            seen[name] = Flow(_shape(given[0]), _shape(output))
+        def record(_: nn.Module, arguments: tuple, output: object) -> None:
+            shapes[name] = Flow(_shape(arguments[0]), _shape(output))
 
         return record
 
     handles = [module.register_forward_hook(hook(name)) for name, module in network.named_modules() if name]
     try:
         with torch.inference_mode():
-            return seen, network(*inputs, **others)
+            return shapes, network(*inputs, **others)
     finally:
         for handle in handles:
             handle.remove()

@@ -2,11 +2,11 @@
 
 poses = pose.complete(pose.load(data))                               # joints of every image, none missing
 boxes = pose.boxes(poses.train.joints, poses.train.sizes, beta=0.1)  # (N, 5, 4) pixels of the original images
-shares = pose.shares(boxes, poses.train.sizes)                       # the same as fractions of the image
+fractions = pose.as_fractions(boxes, poses.train.sizes)                       # the same as fractions of the image
 """
 
 from .canonical import canonical_poses, fill, shipped, typical
-from .regions import BETA, boxes, shares, strips
+from .regions import BETA, as_fractions, boxes, strips
 from .skeleton import BONES, JOINTS, REGIONS, mirror
 from .sources import Poses, Split, complete, detect, load, source_of
 
@@ -17,6 +17,7 @@ __all__ = [
     "REGIONS",
     "Poses",
     "Split",
+    "as_fractions",
     "boxes",
     "canonical_poses",
     "complete",
@@ -24,7 +25,6 @@ __all__ = [
     "fill",
     "load",
     "mirror",
-    "shares",
     "shipped",
     "source_of",
     "strips",

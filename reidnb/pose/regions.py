@@ -57,7 +57,7 @@ def strips(sizes: np.ndarray) -> np.ndarray:
     return (fractions * np.tile(sizes[:, None, ::-1], 2)).astype(np.float32)
 
 
-def shares(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def as_fractions(boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Boxes (N, 5, 4) in pixels as fractions of the images' widths and heights, valid at any image size."""
     return (boxes / np.tile(check_sizes(sizes, len(boxes))[:, None, ::-1], 2)).astype(np.float32)
 

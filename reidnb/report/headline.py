@@ -40,14 +40,14 @@ SHOWN = ("map", "rank1")
 
 def cards(saved: Sequence[Saved], runs: pd.DataFrame, results: Path) -> list[dict]:
     """For each paper whose main table has a number of ours: numbers, what came out, when, on what, and links."""
-    made = []
+    result = []
     for paper in PAPERS.values():
         mains = [each for each in _of(saved, paper, paper.main) if _measured(each.frame)]
         if not mains:
             continue
         nearest = min(mains, key=lambda each: nearest_first(each.setting))
         dataset, profile = nearest.setting
-        made.append(
+        result.append(
             {
                 "id": f"paper-{paper.name}",
                 "title": paper.short,
@@ -60,7 +60,7 @@ def cards(saved: Sequence[Saved], runs: pd.DataFrame, results: Path) -> list[dic
                 "pages": pages(results, paper.name),
             }
         )
-    return made
+    return result
 
 
 def outcome(paper: Paper, saved: Sequence[Saved]) -> str:

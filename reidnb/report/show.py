@@ -59,9 +59,9 @@ def _assigned(cell: str) -> dict[str, object]:
     return assigned
 
 
-def source(thing: object) -> Code:
+def source(definition: object) -> Code:
     """The code that implements what the text beside it says."""
-    return Code(inspect.getsource(thing), language="python")
+    return Code(inspect.getsource(definition), language="python")
 
 
 def shapes(tensors: Mapping[str, Tensor]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ NONE = "–"
 LEDGER = ("option", "place", "printed", "readings", "default", "why")
 
 # Greys by opacity, so that a notebook's dark theme keeps its own ink.
-_LOOK = [
+_CSS = [
     {"selector": "", "props": "border-collapse: collapse; font-size: 0.95em; line-height: 1.35;"},
     {
         "selector": "caption",
@@ -297,7 +297,7 @@ def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
 
 def _styled(text: pd.DataFrame, caption: str) -> Styler:
     styler = Styler(text, cell_ids=False)  # an id for each cell is a third of the report
-    styler.hide(axis="index").set_table_styles(_LOOK).format(escape="html").format_index(escape="html", axis=1)
+    styler.hide(axis="index").set_table_styles(_CSS).format(escape="html").format_index(escape="html", axis=1)
     return styler.set_caption(_escaped(caption)) if caption else styler
 
 

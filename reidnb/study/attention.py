@@ -163,17 +163,17 @@ def maps_of(run: Run, data: catalog.ReidData, rows: Sequence[int], size: tuple[i
 def measured(maps: np.ndarray, truth: Truth) -> pd.DataFrame:
     """A row for each query: the measures of its map (H, W) as fractions, NaN for a map that is zero.
 
-    on the person          the fraction of the map's sum on the person (``activation.share_inside``)
+    on the person          the fraction of the map's sum on the person (``activation.fraction_inside``)
     points at the person   whether its maximum lies on the person (``activation.pointing``)
     entropy on the person  how evenly it lies there (``activation.evenness``)
     head ... lower legs    the fraction of the map's sum on each part of the person
     """
     values = {
-        MEASURES[0]: activation.share_inside(maps, truth.masks),
+        MEASURES[0]: activation.fraction_inside(maps, truth.masks),
         MEASURES[1]: activation.pointing(maps, truth.masks),
         MEASURES[2]: activation.evenness(maps, truth.masks),
     }
-    parts = {part: activation.share_inside(maps, truth.parts == number) for number, part in enumerate(street.PARTS)}
+    parts = {part: activation.fraction_inside(maps, truth.parts == number) for number, part in enumerate(street.PARTS)}
     return pd.DataFrame(values | parts)
 
 
@@ -232,7 +232,7 @@ def part_branches(run: Run, data: catalog.ReidData) -> pd.DataFrame:
         for number, part in enumerate(street.PARTS):
             masks, places, heat = truth.parts[rows] == number, boxes[rows, 1 + number], maps["parts4"][:, number]
             columns = {"query": rows, "part": part, "entropy": activation.evenness(heat.numpy()), "body": body}
-            columns["on its part"] = activation.share_inside(placed(heat, places, size), masks)
-            columns["even"] = activation.share_inside(placed(torch.ones(len(rows), 1, 1), places, size), masks)
+            columns["on its part"] = activation.fraction_inside(placed(heat, places, size), masks)
+            columns["even"] = activation.fraction_inside(placed(torch.ones(len(rows), 1, 1), places, size), masks)
             frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)

@@ -59,7 +59,7 @@ def in_order_of_value(settings: study.Settings) -> list[Piece]:
         for paper, dataset in study.pairs(settings):
             main = find_paper(paper).main
             for table, where in sorted(study.planned(paper, dataset, settings), key=lambda shown: shown[0] != main):
-                for row, experiment in _most_telling_first(study.rows(paper, table, where, settings, [seed])):
+                for row, experiment in _most_informative_first(study.rows(paper, table, where, settings, [seed])):
                     name = key(experiment, study.data(experiment.dataset, settings.root))
                     pieces.setdefault(name, Piece(name, table, row.name, experiment))
     return list(pieces.values())
@@ -82,7 +82,7 @@ def shared_jobs(settings: study.Settings) -> dict[tuple[str, str], list[list[Pie
     return result
 
 
-def _most_telling_first(rows: list[tuple[Row, Experiment]]) -> list[tuple[Row, Experiment]]:
+def _most_informative_first(rows: list[tuple[Row, Experiment]]) -> list[tuple[Row, Experiment]]:
     full = [pair for pair in rows[1:] if not pair[0].options and not pair[0].recipe]
     return [*rows[:1], *full, *(pair for pair in rows[1:] if pair not in full)]
 

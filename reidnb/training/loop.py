@@ -114,8 +114,14 @@ def train(
 def _summary_line(history: list[dict], epochs: int) -> str:
     """The last epoch in a line, and the time that the epochs to come take at the pace of those before."""
     row = history[-1]
-    left = (epochs - len(history)) * statistics.median(epoch["seconds"] for epoch in history)
-    time_left = f"  about {left / 60:.0f} min left" if left >= 60 else f"  about {left:.0f} s left" if left else ""
+    remaining = (epochs - len(history)) * statistics.median(epoch["seconds"] for epoch in history)
+    time_left = (
+        f"  about {remaining / 60:.0f} min left"
+        if remaining >= 60
+        else f"  about {remaining:.0f} s left"
+        if remaining
+        else ""
+    )
     rates = f"lr {row['lr']:.1e}  {row['images_per_second']:.0f} images/s"
     return f"epoch {row['epoch']:3d}/{epochs}  loss {row['loss']:.3f}  {rates}{time_left}"
 

@@ -24,7 +24,7 @@ def row(frame, what):
 
 def test_a_complete_copy(root, capsys):
     frame = check("dukemtmc", root)
-    assert frame.ok.all() and row(frame, "train ids").found == row(frame, "train ids").expected == 8
+    assert frame.ok.all() and row(frame, "train ids")["count"] == row(frame, "train ids").expected == 8
     assert main(["data", "check", "dukemtmc", "--root", str(root)]) == 0
     printed = capsys.readouterr().out
     assert "DukeMTMC-reID was withdrawn" in printed and "wrong" not in printed
@@ -37,7 +37,7 @@ def test_unreadable_files_are_named(root, capsys):
     for path in broken:
         path.write_bytes(path.read_bytes()[:100])
     result = row(check("dukemtmc", root), "unreadable files")
-    assert result.found == 7 and not result.ok
+    assert result["count"] == 7 and not result.ok
     assert broken[0].name in result.details and result.details.endswith("and 2 more")
     assert main(["data", "check", "dukemtmc", "--root", str(root)]) == 1
     assert "unreadable files" in capsys.readouterr().out
@@ -49,10 +49,10 @@ def test_overlap_of_training_and_test(root):
     (folder / "bounding_box_test" / image.name).write_bytes(image.read_bytes())
     frame = check("dukemtmc", root)
     files, people = row(frame, "files in training and test"), row(frame, "identities in training and test")
-    assert (files.found, people.found, files.ok, people.ok) == (1, 1, False, False)
+    assert (files["count"], people["count"], files.ok, people.ok) == (1, 1, False, False)
     assert files.details == f"{image.name} = {image.name}" and people.details == str(int(image.name[:4]))
     gallery = row(frame, "gallery")
-    assert gallery.found == gallery.expected + 1 and not gallery.ok
+    assert gallery["count"] == gallery.expected + 1 and not gallery.ok
 
 
 def test_without_published_counts(root):

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidnb.evaluation.activation import MEASURES, compare, evenness, pointing, share_inside
+from reidnb.evaluation.activation import MEASURES, compare, evenness, fraction_inside, pointing
 
 
-def test_share_inside_by_hand():
+def test_fraction_inside_by_hand():
     maps = np.array([[[1, 2], [3, 4]], [[0, 0], [5, 0]], [[0, 0], [0, 0]]])
     masks = np.array([[[True, False], [False, True]], [[True, True], [False, True]], [[True, True], [True, True]]])
-    np.testing.assert_array_equal(share_inside(maps, masks), [0.5, 0.0, np.nan])
+    np.testing.assert_array_equal(fraction_inside(maps, masks), [0.5, 0.0, np.nan])
 
 
 def test_pointing_by_hand():
@@ -55,7 +55,7 @@ def test_measures_lie_in_the_unit_interval_and_do_not_depend_on_scale(seed, scal
     random = np.random.default_rng(seed)
     maps, masks = random.random((4, 5, 3)) ** 3, random.random((4, 5, 3)) < 0.6
     for result, scaled in (
-        (share_inside(maps, masks), share_inside(scale * maps, masks)),
+        (fraction_inside(maps, masks), fraction_inside(scale * maps, masks)),
         (evenness(maps, masks), evenness(scale * maps, masks)),
     ):
         known = np.isfinite(result)
@@ -93,6 +93,6 @@ def test_images_without_activation_are_left_out_of_every_variant():
 
 def test_bad_maps_are_named():
     with pytest.raises(ValueError, match=r"one shape \(N, H, W\), got \(2, 3, 3\) and \(2, 3, 4\)"):
-        share_inside(np.ones((2, 3, 3)), np.ones((2, 3, 4), bool))
+        fraction_inside(np.ones((2, 3, 3)), np.ones((2, 3, 4), bool))
     with pytest.raises(ValueError, match="nowhere negative"):
         evenness(-np.ones((2, 3, 3)))

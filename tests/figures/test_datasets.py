@@ -30,8 +30,8 @@ def test_kinds_are_the_evaluations(street_small):
     protocol = protocol_of(q.pid, q.camid, g.pid, g.camid)
     for row in range(len(q)):
         kinds = datasets.gallery_kinds(street_small, row)
-        assert set(kinds.index[kinds == "right"]) == set(protocol.right[1][protocol.right[0] == row])
-        assert set(kinds.index[kinds == "own camera"]) == set(protocol.barred[1][protocol.barred[0] == row])
+        assert set(kinds.index[kinds == "match"]) == set(protocol.matches[1][protocol.matches[0] == row])
+        assert set(kinds.index[kinds == "same camera"]) == set(protocol.excluded[1][protocol.excluded[0] == row])
         assert set(kinds.index[kinds == "junk"]) == set(g.index[g.pid == -1])
         assert set(kinds) <= set(datasets.KINDS) and (kinds == "distractor").sum() == (g.pid == 0).sum()
 

@@ -52,8 +52,8 @@ def test_a_claim_has_its_published_difference_ours_and_its_interval_on_one_line(
 
 
 def test_outcomes_differ_without_colour():
-    looks = [(look["marker"], look.get("markerfacecolor")) for _, look in published.OUTCOMES.values()]
-    assert len(set(looks)) == len(looks)
+    lines = [(line["marker"], line.get("markerfacecolor")) for _, line in published.OUTCOMES.values()]
+    assert len(set(lines)) == len(lines)
 
 
 def test_the_forests_texts_stay_in_the_figure_and_apart():
@@ -106,7 +106,7 @@ def test_a_slope_needs_two_columns_and_the_first_row():
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(0.1, 5)), min_size=1, max_size=12))
 def test_labels_are_moved_apart_in_order_and_no_further_than_needed(pairs):
     values, sizes = map(np.array, zip(*pairs, strict=True))
-    heights = published.apart(values, sizes)
+    heights = published.without_overlap(values, sizes)
     order = np.argsort(values, kind="stable")
     gaps = (sizes[order][1:] + sizes[order][:-1]) / 2
     assert (np.diff(heights[order]) >= gaps - 1e-9).all()

@@ -147,7 +147,7 @@ def test_strips_are_quarters_below_each_other():
 
 
 def test_shares_hold_at_any_size():
-    assert pose.shares(pose.strips(SIZE), SIZE)[0, 3].tolist() == [0, 0.5, 1, 0.75]
+    assert pose.as_fractions(pose.strips(SIZE), SIZE)[0, 3].tolist() == [0, 0.5, 1, 0.75]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_without_joints_the_mean_pose_fills_the_crop():
     sizes = np.array([[200, 100], [64, 32]])
     filled = pose.fill(joints, sizes)
     assert np.allclose(filled[0, :, :2], pose.shipped().mean(0) * 200 + (50, 0), atol=1e-3)
-    body = pose.shares(pose.boxes(filled, sizes), sizes)[:, 0]
+    body = pose.as_fractions(pose.boxes(filled, sizes), sizes)[:, 0]
     assert np.allclose(body, [0, 0, 1, 1], atol=0.05)
 
 
@@ -312,7 +312,7 @@ def test_parts_are_cut_where_the_boxes_are():
     image = np.zeros((256, 128, 3), np.uint8)
     image[64:128] = 200
     places = np.full((1, 18, 2), 0.5)
-    boxes = pose.shares(pose.strips(np.array([[256, 128]])), np.array([[256, 128]]))
+    boxes = pose.as_fractions(pose.strips(np.array([[256, 128]])), np.array([[256, 128]]))
     figure = figures.draw(image[None], places, np.ones((1, 18), bool), boxes)
     assert [axes.images[0].get_array().mean() for axes in figure.axes[2:]] == pytest.approx([0, 200, 0, 0], abs=1)
     plt.close(figure)

@@ -31,7 +31,7 @@ def test_where_they_look_uses_the_masks_of_the_street(finished, street_small, mo
     truth = street.truth(street_small.root, "query")
     monkeypatch.setattr(localisation, "cam", lambda model, layer, batch: np.ones(batch[:, 0].shape, np.float32))
     table = localisation.where_they_look({"flat": finished}, street_small).set_index(["measure", "variant"])
-    fraction = table.loc["share on the person", "mean"]
+    fraction = table.loc["fraction on the person", "mean"]
     assert fraction["flat"] == pytest.approx(fraction["an even map"])
     assert fraction["flat"] == pytest.approx(100 * truth.masks.mean())
     assert table.loc[("entropy on the person", "flat"), "mean"] == pytest.approx(100)

@@ -127,7 +127,7 @@ def hard_pairs(run: Run, data: ReidData, count: int = 4) -> dict[str, tuple[np.n
 
 def _boxes(split: pose.Split, beta: float) -> np.ndarray:
     """R0..R4 (N, 5, 4) as fractions of the images, of completed poses."""
-    return pose.shares(pose.boxes(*split, beta=beta), split.sizes)
+    return pose.as_fractions(pose.boxes(*split, beta=beta), split.sizes)
 
 
 def _highest(score: np.ndarray, allowed: np.ndarray, pids: np.ndarray, count: int) -> tuple[list[int], list[int]]:

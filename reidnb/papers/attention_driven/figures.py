@@ -163,8 +163,8 @@ def occlusion(frame: pd.DataFrame) -> Figure:
     for number, name in enumerate(runs):
         rows = frame[frame.run == name].set_index("hidden").loc[names]
         places = np.arange(5) + (number - (len(runs) - 1) / 2) * width
-        looks = {"color": style.PALETTE[number], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
-        left.bar(places, rows.rank1, width * 0.92, label=name, **looks)
+        bar_style = {"color": style.PALETTE[number], "hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
+        left.bar(places, rows.rank1, width * 0.92, label=name, **bar_style)
     left.set(ylabel="rank-1 (%)", xlabel="hidden part of the query")
     figure.legend(loc="outside upper left", ncols=len(runs))
     attended = frame[frame[f"mu_{PARTS[0]}"].notna()]

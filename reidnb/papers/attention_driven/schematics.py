@@ -56,8 +56,8 @@ def intra_attention(block: int = 2, region: str = "whole_body", **options) -> Fi
     attention = f"{branch}.attention.{block}"
 
     def shape(name: str, inputs: bool = False) -> Shape:
-        found = flow[name].inputs if inputs else flow[name].output
-        return (found[0] // groups, *found[1:])
+        full = flow[name].inputs if inputs else flow[name].output
+        return (full[0] // groups, *full[1:])
 
     nodes, names = [Node("v1", "feature", "$v_1$", (0.55, 0.5), shape(f"{branch}.blocks.0", inputs=True))], ["v1"]
     for i in range(1, 5):

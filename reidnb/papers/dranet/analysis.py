@@ -144,7 +144,7 @@ def watch(
     """The ``masks`` of some images after 0, 1, ... epochs of a short training; nothing else of it is kept."""
     recipe = replace(experiment.recipe, epochs=min(epochs, experiment.recipe.epochs))
     model = build(experiment, data.train_ids)
-    seen = {0: masks(model, images, labels)}
+    by_epoch = {0: masks(model, images, labels)}
     with tempfile.TemporaryDirectory() as folder:
         train(
             model,
@@ -154,7 +154,7 @@ def watch(
             seed=experiment.seed,
             accelerator=make_accelerator(recipe.precision),
             checkpoint=Path(folder) / "checkpoint.pt",
-            after_epoch=lambda trained, epoch: seen.update({epoch: masks(trained, images, labels)}),
+            after_epoch=lambda trained, epoch: by_epoch.update({epoch: masks(trained, images, labels)}),
             log=lambda line: None,
         )
-    return seen
+    return by_epoch

@@ -57,11 +57,11 @@ def channels(maps: Mapping[str, torch.Tensor], fused: Sequence[int]) -> Figure:
     weights = maps["C"][:, :, 0, 0].mean(0)
     sizes = [maps[f"stage{stage}"].shape[1] for stage in fused]
     figure, axes = plt.subplots(figsize=(8.5, 3.6), layout="constrained")
-    looks = style.lines(len(sizes))
-    for stage, part, look in zip(fused, weights.split(sizes), looks, strict=True):
+    lines = style.lines(len(sizes))
+    for stage, part, line in zip(fused, weights.split(sizes), lines, strict=True):
         values = np.sort(part.numpy())[::-1]
         percent = 100 * (np.arange(len(values)) + 0.5) / len(values)
-        axes.plot(percent, values, label=f"stage {stage} ({len(values)})", markevery=max(1, len(values) // 8), **look)
+        axes.plot(percent, values, label=f"stage {stage} ({len(values)})", markevery=max(1, len(values) // 8), **line)
     axes.set(xlabel="channels, from the greatest weight to the least (%)", ylabel="weight", xlim=(0, 100), ylim=(0, 1))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="channels of")
     return figure
@@ -121,9 +121,9 @@ def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Fig
     titles = {"shift": "boxes shifted", "scale": "boxes too large or too small"}
     figure, panels = plt.subplots(1, len(kinds), figsize=(9.2, 4.2), sharey=True, layout="constrained", squeeze=False)
     for axes, kind in zip(panels[0], kinds, strict=True):
-        for (name, frame), look in zip(frames.items(), style.lines(len(frames)), strict=True):
+        for (name, frame), line in zip(frames.items(), style.lines(len(frames)), strict=True):
             rows = frame[frame.kind == kind]
-            axes.plot(100 * rows.amount, rows[metric], label=name, **look)
+            axes.plot(100 * rows.amount, rows[metric], label=name, **line)
         axes.set(title=titles.get(kind, kind), xlabel="by (% of the box)")
     panels[0, 0].set(ylabel={"rank1": "rank-1 (%)", "map": "mAP (%)"}.get(metric, metric), ylim=(0, None))
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=3)
@@ -142,11 +142,11 @@ def distances(fc: pd.DataFrame, bn: pd.DataFrame, margin: float = 1.0) -> Figure
         "'bn': before BN": (bn.before, None),
     }
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 4.4), layout="constrained")
-    for (label, (distance, loss)), look in zip(curves.items(), style.lines(len(curves)), strict=True):
+    for (label, (distance, loss)), line in zip(curves.items(), style.lines(len(curves)), strict=True):
         for axes, values in ((left, distance), (right, loss)):
             if values is not None:
                 smooth = values.rolling(9, center=True, min_periods=1).mean()
-                axes.plot(range(1, len(values) + 1), smooth, label=label, markevery=max(1, len(values) // 6), **look)
+                axes.plot(range(1, len(values) + 1), smooth, label=label, markevery=max(1, len(values) // 6), **line)
     right.axhline(margin, color=style.MUTED, linewidth=1.5, linestyle="dotted")
     right.annotate("margin", (1, margin), (0, 4), textcoords="offset points", color=style.MUTED)
     left.set(title="distance between identities", xlabel="step", ylim=(0, None))

@@ -213,6 +213,6 @@ def _loss(model: WRCANet, name: str, at: tuple[float, float]) -> list[Node]:
     return [Node(f"{name} loss", "loss", text, at)] if text else []
 
 
-def _edges(model: WRCANet, name: str, start: str, **looks) -> list[Edge]:
+def _edges(model: WRCANet, name: str, start: str, **properties) -> list[Edge]:
     """The arrow from node ``start`` to the loss of the feature ``name``, if it has one."""
-    return [Edge(start, f"{name} loss", **looks)] if _loss_name(model, name) else []
+    return [Edge(start, f"{name} loss", **properties)] if _loss_name(model, name) else []

@@ -100,7 +100,7 @@ def test_hard_pairs_are_of_one_person_or_of_two(finished, street_small, monkeypa
 def test_parts_are_cut_at_the_networks_beta(street_small):
     _, boxes = analysis.misaligned(street_small, count=2)
     poses = pose.complete(pose.load(street_small)).query
-    everybody = pose.shares(pose.boxes(*poses, beta=5 / 48), poses.sizes)
+    everybody = pose.as_fractions(pose.boxes(*poses, beta=5 / 48), poses.sizes)
     assert all((np.abs(everybody - box).max((1, 2)) < 1e-6).any() for box in boxes)
 
 

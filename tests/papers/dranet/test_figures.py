@@ -27,7 +27,7 @@ def people(finished, street_small) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def seen(finished, street_small, people) -> dict:
+def by_epoch(finished, street_small, people) -> dict:
     return analysis.watch(finished.experiment, street_small, *people, epochs=6)
 
 
@@ -45,27 +45,27 @@ def test_training_images_have_the_labels_of_training(finished, people, street_sm
     np.testing.assert_array_equal(images[1], samples.read_images(street_small.train, [first], size)[0])
 
 
-def test_watching_ends_with_the_runs_own_network(finished, street_small, people, seen):
+def test_watching_ends_with_the_runs_own_network(finished, street_small, people, by_epoch):
     """The recipe has two epochs, fewer than asked for, so the watched training is the run's own."""
-    assert list(seen) == [0, 1, 2]
+    assert list(by_epoch) == [0, 1, 2]
     last = analysis.masks(load_model(finished, street_small), *people)
-    for name, value in seen[2].items():
+    for name, value in by_epoch[2].items():
         torch.testing.assert_close(value, last[name], atol=1e-4, rtol=1e-3)
-    assert not torch.allclose(seen[0]["h"], seen[2]["h"])
+    assert not torch.allclose(by_epoch[0]["h"], by_epoch[2]["h"])
 
 
-def test_masks_and_their_reverses(seen):
-    for maps in seen.values():
+def test_masks_and_their_reverses(by_epoch):
+    for maps in by_epoch.values():
         torch.testing.assert_close(maps["reverse_h"], 1 - maps["h"])
         torch.testing.assert_close(maps["reverse_m"], 1 - maps["m"])
 
 
 def test_what_a_mask_leaves_of_an_image():
     image = np.random.default_rng(0).integers(0, 256, (12, 6, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(hard_examples.left(image, torch.zeros(1, 4, 2)), 0)
-    np.testing.assert_array_equal(hard_examples.left(image, torch.ones(1, 4, 2)), image)
+    np.testing.assert_array_equal(hard_examples.dimmed(image, torch.zeros(1, 4, 2)), 0)
+    np.testing.assert_array_equal(hard_examples.dimmed(image, torch.ones(1, 4, 2)), image)
     upper = torch.tensor([1.0, 0.0]).reshape(1, 2, 1)
-    result = hard_examples.left(image, upper)
+    result = hard_examples.dimmed(image, upper)
     np.testing.assert_array_equal(result[:3], image[:3])  # beyond the centre of its upper half
     np.testing.assert_array_equal(result[9:], 0)
 
@@ -75,16 +75,16 @@ def test_epochs_shown_have_first_and_last():
     assert hard_examples.at_epochs({0: None, 1: None}, 4) == [0, 1]
 
 
-def test_spatial_masks_have_a_row_per_image(seen, people):
-    figure = hard_examples.spatial_masks(seen, people[0])
+def test_spatial_masks_have_a_row_per_image(by_epoch, people):
+    figure = hard_examples.spatial_masks(by_epoch, people[0])
     assert len(figure.axes) == 3 * (1 + 2 * 3)
     assert [text.get_text() for text in figure.texts][:3] == ["image", "H,\nepoch 0", "left,\nepoch 0"]
     drawn = figure.axes[2].images[0].get_array()
-    np.testing.assert_array_equal(drawn, hard_examples.left(people[0][0], seen[0]["reverse_h"][0]))
+    np.testing.assert_array_equal(drawn, hard_examples.dimmed(people[0][0], by_epoch[0]["reverse_h"][0]))
 
 
-def test_channel_masks_are_sorted_and_reversed(seen):
-    left, right = hard_examples.channel_masks(seen).axes[:2]
+def test_channel_masks_are_sorted_and_reversed(by_epoch):
+    left, right = hard_examples.channel_masks(by_epoch).axes[:2]
     for one, other in zip(left.lines, right.lines, strict=True):
         assert (np.diff(one.get_ydata()) >= 0).all()
         np.testing.assert_allclose(1 - one.get_ydata()[::-1], other.get_ydata(), atol=1e-6)

@@ -34,7 +34,7 @@ def short(folder: Path) -> str:
     return re.sub(r"[\W_]+", "-", folder.resolve().name).strip("-").lower() or "unnamed"
 
 
-def find_own(root: Path, named: str = "") -> Path:
+def find_folder(root: Path, named: str = "") -> Path:
     """The folder of this ``short`` name, ``root`` or one in it; ``root`` without a name. Errors as ``find``."""
     needs = f"folder bounding_box_train and no {TABLE}"
     if not named or (short(root) == named and holds_images(root)):
@@ -101,11 +101,13 @@ def _from_table(folder: Path) -> tuple[dict[str, pd.DataFrame], list[Remark]]:
     wrong = ~rows.split.isin(PARTS) if not empty.any() else empty
     if wrong.any():
         line = int(np.argmax(wrong))
-        found = ", ".join(rows.iloc[line])
-        raise ValueError(f"{file}, line {line + 2}: path, pid, camid and one of {', '.join(PARTS)}, found {found!r}")
+        content = ", ".join(rows.iloc[line])
+        raise ValueError(f"{file}, line {line + 2}: path, pid, camid and one of {', '.join(PARTS)}, found {content!r}")
     rows["path"] = [str(folder / path) for path in rows.path]
-    if gone := [path for path in rows.path if not Path(path).is_file()]:
-        raise FileNotFoundError(f"{len(gone)} of {len(rows)} images of {file} are missing, the first is {gone[0]}")
+    if missing := [path for path in rows.path if not Path(path).is_file()]:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(rows)} images of {file} are missing, the first is {missing[0]}"
+        )
     twice = rows.duplicated(["path", "split"])
     remarks = [Remark(int(twice.sum()), f"lines that repeat an image in {TABLE} left out")] if twice.any() else []
     rows = rows[~twice]

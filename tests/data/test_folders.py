@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reidnb.__main__ import main
-from reidnb.data import catalog, own
+from reidnb.data import catalog, folders
 from reidnb.data.check import check, present
 from reidnb.data.dataset import PART_IDS, PART_OTHERS, part_of
 
@@ -108,8 +108,8 @@ def test_identities_of_any_kind(tmp_path, names, expected):
 @settings(max_examples=50, deadline=None)
 @given(texts=st.lists(st.text("0123456789ab-", min_size=1, max_size=25), min_size=1, max_size=20))
 def test_different_people_keep_different_numbers(texts):
-    numbers, _ = own._numbers(pd.Series(texts), "pid", {"-1": -1})
-    plain = {text: own._plain(text) for text in texts}
+    numbers, _ = folders._numbers(pd.Series(texts), "pid", {"-1": -1})
+    plain = {text: folders._plain(text) for text in texts}
     for a in texts:
         assert (numbers[a] == -1) == (plain[a] == "-1") and (numbers[a] > 0 or plain[a] == "-1")
         assert all((numbers[a] == numbers[b]) == (plain[a] == plain[b]) for b in texts)
@@ -205,8 +205,8 @@ def test_check_says_what_is_left_out_and_of_little_use(tmp_path, capsys):
     frame = check("folder", root)
     assert frame.ok.all()
     assert row(frame, r"other kinds \(.txt\) left out of query").details == "readme.txt"
-    assert row(frame, "identities with a single image")[["found", "details"]].tolist() == [1, "pid 8"]
-    assert row(frame, "queries without a gallery image of their person")[["found", "details"]].tolist() == [
+    assert row(frame, "identities with a single image")[["count", "details"]].tolist() == [1, "pid 8"]
+    assert row(frame, "queries without a gallery image of their person")[["count", "details"]].tolist() == [
         1,
         "5_c1_alone.jpg",
     ]
@@ -228,7 +228,7 @@ def test_joints_are_checked_and_listed(tmp_path, monkeypatch):
     monkeypatch.setenv("REIDNB_CACHE", str(tmp_path / "cache"))
     root = folder(tmp_path / "data" / "mine")
     joints(root)
-    assert row(check("folder", root), "joints.npz")[["found", "ok"]].tolist() == [12, True]
+    assert row(check("folder", root), "joints.npz")[["count", "ok"]].tolist() == [12, True]
     assert present(tmp_path / "data").state[0].endswith("4 gallery images, with joints.npz")
     joints(root, confidence=2.0)
     wrong = row(check("folder", root), "joints.npz")
