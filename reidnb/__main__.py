@@ -117,7 +117,7 @@ def _add_study(part: argparse.ArgumentParser) -> None:
 
 def _add_use(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
     """The verbs that use a trained network on one's images."""
-    model = "a finished run (its folder, or the folder's name in results/runs), or a ResNet's weights file"
+    model = "a finished run (its folder, or the folder's name in results/runs), or a backbone's weights file"
     one = verb("extract", "write the descriptors of a folder of images")
     one.add_argument("images", type=Path, help="a folder, or one image")
     one.add_argument("--model", required=True, help=model)
@@ -214,7 +214,7 @@ def _kernel(path: Path) -> str:
 
 
 RUN = {"paper": "wrcanet", "options": {}, "recipe": {}, "dataset": "street", "profile": "demo", "seed": 0}
-RUN |= {"weights": None, "data_root": "", "experiment": None}
+RUN |= {"weights": None, "backbone": None, "data_root": "", "experiment": None}
 """The parameters of ``notebooks/run.ipynb``."""
 
 
@@ -228,7 +228,7 @@ def _run(chosen: argparse.Namespace) -> None:
     from .training.experiment import from_json
 
     given = chosen.parameters
-    if "backbone" in given:  # as experiment.json in a run's folder
+    if _is_experiment(given):
         given = {"experiment": given}
     check_names("run", given, RUN)
     name, *row, root, written = checked_parameters(RUN | given, RUN).values()
@@ -240,6 +240,12 @@ def _run(chosen: argparse.Namespace) -> None:
         PartialState().destroy_process_group()
     if distributed.is_main_process():
         print(f"mAP {result.metrics['map']:.2f}, rank-1 {result.metrics['rank1']:.2f}: {result.folder}")
+
+
+def _is_experiment(given: dict) -> bool:
+    """Whether it is the content of a run's experiment.json, which has a backbone and a complete recipe."""
+    recipe = given.get("recipe")
+    return "backbone" in given and isinstance(recipe, dict) and {"size", "sampler", "schedule"} <= recipe.keys()
 
 
 def _study(chosen: argparse.Namespace) -> bool:
@@ -297,20 +303,30 @@ def _report(chosen: argparse.Namespace) -> None:
 def _weights(chosen: argparse.Namespace) -> None:
     from . import weight_files
     from .files import results_dir
-    from .models.backbone import SHAPES, resnet
 
     path = weight_files.existing_file(chosen.file)
     state, source = weight_files.read_state(path), weight_files.source(path)
     print(f"{path}\nsha256 {source.sha256}\n{len(state)} arrays, {sum(x.numel() for x in state.values()):,} numbers")
-    matches = {name: weight_files.match(resnet(name), state, skip=("fc.",)) for name in SHAPES}
-    nearest = max(matches, key=lambda name: len(matches[name].state))
-    if matches[nearest].missing:
-        print(f"fits no ResNet of this package; nearest is {nearest}: {matches[nearest]}")
-    else:
-        unused = f"; not used: {', '.join(matches[nearest].extra)}" if matches[nearest].extra else ""
-        print(f"fits {nearest}{unused}")
+    print(_fit(path, state))
     if chosen.describe:
         print(f"described in {weight_files.describe(path, chosen.describe, results_dir())}")
+
+
+def _fit(path: Path, state: dict) -> str:
+    """Which backbone the arrays of a weights file fit, or that they are a trained network."""
+    from .models.backbone import BACKBONES, best_fit
+    from .results import Run
+
+    if path.name == "model.safetensors" and Run(path.parent).is_finished:
+        return f"the trained network of the finished run {path.parent}: --model of extract, search and export takes it"
+    if any(name.startswith("backbone.stages.") for name in state):
+        return "a trained network of this package, of no use without the other files of its run's folder"
+    name, match = best_fit(state)
+    if not match.state:
+        return f"fits no backbone of this package: {', '.join(BACKBONES)}"
+    if match.missing:
+        return f"fits no backbone of this package; nearest is {name}: {match}"
+    return f"fits {name}" + (f"; not used: {', '.join(match.extra)}" if match.extra else "")
 
 
 def _extract(chosen: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """How long a training will take, told before it begins: as long as finished runs like it took.
 
-Alike are runs of the same paper, data set, profile and device (any CPU is one device), and of the same options where
-there are some. Runs on this machine count first, those of the committed results where there are none.
+Alike are runs of the same paper, data set, profile, backbone and device (any CPU is one device), and of the same
+options where there are some. Runs on this machine count first, those of the committed results where there are none.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from .results import Run, options_text
 from .training.experiment import Experiment
 
 NOTHING_KNOWN = "no finished run tells how long this takes: the first epoch will"
-COLUMNS = ["paper", "dataset", "profile", "options", "device", "epochs", "train_seconds", "evaluate_seconds"]
+COLUMNS = ["paper", "dataset", "profile", "backbone", "options", "device"]
+COLUMNS += ["epochs", "train_seconds", "evaluate_seconds"]
 
 
 def seconds(experiment: Experiment, device: str, results: Path | None = None) -> float | None:
@@ -30,6 +31,7 @@ def seconds(experiment: Experiment, device: str, results: Path | None = None) ->
             (table.paper == experiment.paper)
             & (table.dataset == experiment.dataset)
             & (table.profile == experiment.profile)
+            & (table.backbone == experiment.backbone)
             & (table.device.map(_kind) == _kind(device))
         ]
         same = alike[alike.options == options_text(experiment)]
@@ -70,16 +72,17 @@ def _runs_here(experiment: Experiment, results: Path) -> pd.DataFrame:
         run = Run(file.parent)
         try:
             one, provenance = run.experiment, run.provenance
-            about = (one.paper, one.dataset, one.profile, options_text(one), provenance["device"], one.recipe.epochs)
-            rows.append((*about, float(provenance["train_seconds"]), float(provenance["evaluate_seconds"])))
+            times = (float(provenance["train_seconds"]), float(provenance["evaluate_seconds"]))
+            about = (one.paper, one.dataset, one.profile, one.backbone, options_text(one), provenance["device"])
+            rows.append((*about, one.recipe.epochs, *times))
         except (OSError, ValueError, TypeError, LookupError):
             continue
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _committed(experiment: Experiment, reference: Path) -> pd.DataFrame:
-    """The times of the committed runs, which have their profile's number of epochs."""
+    """The times of the committed runs, which have their profile's backbone and number of epochs."""
     if not (reference / "runs.csv").exists():
         return pd.DataFrame(columns=COLUMNS)
     stated = one_experiment(find_paper(experiment.paper), {}, {}, experiment.dataset, experiment.profile)
-    return pd.read_csv(reference / "runs.csv").assign(epochs=stated.recipe.epochs)
+    return pd.read_csv(reference / "runs.csv").assign(backbone=stated.backbone, epochs=stated.recipe.epochs)

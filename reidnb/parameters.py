@@ -43,7 +43,7 @@ BY_TYPE = {bool: FLAG, int: Kind(int, "a whole number"), float: Kind(float, "a n
 BY_TYPE |= {dict: OBJECT}
 
 PARAMETERS = {"seed": NUMBER, "experiment": OBJECT_OR_NONE, "weights": TEXT_OR_NONE}
-PARAMETERS |= dict.fromkeys(("data_root", "root"), TEXT_OR_NONE)
+PARAMETERS |= dict.fromkeys(("backbone", "data_root", "root"), TEXT_OR_NONE)
 PARAMETERS |= dict.fromkeys(("seeds", "processes", "watched", "threads", "repeats", "rounds"), COUNT)
 """The parameters that are more than a value of their default's type."""
 

@@ -188,6 +188,7 @@ def summary(runs: list[Run]) -> pd.DataFrame:
                 "options": options_text(experiment),
                 "dataset": experiment.dataset,
                 "profile": experiment.profile,
+                "backbone": experiment.backbone,
                 "weights": str(weights_of(run)),
                 "seed": experiment.seed,
                 **{name: run.metrics[name] for name in ("map", "rank1")},

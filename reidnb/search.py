@@ -1,4 +1,4 @@
-"""Descriptors of one's images, and search of a gallery: with any finished run, or a ResNet's weights file."""
+"""Descriptors of one's images, and search of a gallery: with any finished run, or a backbone's weights file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from . import pose, weight_files
 from .data import pixels
 from .data.market import SUFFIXES
 from .files import absolute, results_dir, write_atomically
-from .models.backbone import SHAPES, Backbone, resnet
+from .models.backbone import BACKBONES, Backbone, best_fit
 from .models.output import Output
 from .papers.experiments import all_options, by_pose
 from .results import Run
@@ -45,11 +45,11 @@ class Describer:
 
 
 def describer(model: Run | str | Path) -> Describer:
-    """The network of ``model``: a finished run, its folder or the folder's name, or a weights file of a ResNet.
+    """The network of ``model``: a finished run, its folder or the folder's name, or a weights file of a backbone.
 
-    A ResNet's weights ('imagenet', 'street', or a file that one of ``SHAPES`` fits) give the mean of stage 4's map,
-    L2-normalised, of images of 256 x 128 pixels. Raises FileNotFoundError when there is no such run or file, and for a
-    run without weights; ValueError for a file that fits no network.
+    A backbone's weights ('imagenet', 'street', or a file that one of ``BACKBONES`` fits) give the mean of stage 4's
+    map, L2-normalised, of images of 256 x 128 pixels. Raises FileNotFoundError when there is no such run or file, and
+    for a run without weights; ValueError for a file that fits no network.
     """
     run = _run(model)
     if run:
@@ -64,11 +64,11 @@ def describer(model: Run | str | Path) -> Describer:
         raise FileNotFoundError(
             f"model {model}: no such file, and no finished run of this name in {results_dir() / 'runs'}"
         )
-    state = weight_files.read_state(path)
-    fitting = [name for name in SHAPES if not weight_files.match(resnet(name), state, skip=("fc.",)).missing]
-    if not fitting:
-        raise ValueError(f"weights {path} fit no ResNet of this package ({', '.join(SHAPES)}); give a finished run")
-    return Describer(_Pooled(fitting[0], path), recipe)
+    name, match = best_fit(weight_files.read_state(path))
+    if match.missing:
+        known = ", ".join(BACKBONES)
+        raise ValueError(f"weights {path} fit no backbone of this package ({known}); give a finished run")
+    return Describer(_Pooled(name, path), recipe)
 
 
 def _run(model: Run | str | Path) -> Run | None:
@@ -84,7 +84,7 @@ def _run(model: Run | str | Path) -> Run | None:
 
 
 class _Pooled(nn.Module):
-    """A ResNet whose descriptor is the mean (B, C) of stage 4's map."""
+    """A backbone whose descriptor is the mean (B, C) of stage 4's map."""
 
     def __init__(self, name: str, weights: str | Path):
         super().__init__()

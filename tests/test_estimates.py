@@ -57,6 +57,7 @@ def test_other_devices_profiles_data_sets_and_damaged_runs_do_not_count(tmp_path
     assert estimates.seconds(experiment(), CPU, tmp_path) is None
     assert estimates.in_a_line(experiment(), CPU, tmp_path) == estimates.NOTHING_KNOWN
     assert estimates.seconds(experiment(), GPU, tmp_path) == 11
+    assert estimates.seconds(replace(experiment(), backbone="osnet"), GPU, tmp_path) is None
 
 
 def test_committed_runs_count_where_there_are_none_here(tmp_path, monkeypatch):

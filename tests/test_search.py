@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 import reidnb
 from reidnb import rescoring, search
 from reidnb.__main__ import main
-from reidnb.models.backbone import resnet
+from reidnb.models.backbone import network
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import one_experiment
 from reidnb.pose import sources
@@ -50,7 +50,7 @@ def test_a_run_is_named_in_several_ways(finished, photos):
 
 def test_a_resnets_weights_describe_by_their_last_stage(tmp_path, photos):
     torch.manual_seed(0)
-    net = resnet("resnet10-eighth")
+    net = network("resnet10-eighth")
     save_file(net.state_dict(), tmp_path / "net.safetensors")
     described = search.extract(photos, tmp_path / "net.safetensors")
     images = np.stack([Image.open(path).convert("RGB").resize((128, 256), 2) for path in search.images_in(photos)])
@@ -62,6 +62,15 @@ def test_a_resnets_weights_describe_by_their_last_stage(tmp_path, photos):
     with torch.inference_mode():
         expected = torch.nn.functional.normalize(net.eval()(x.permute(0, 3, 1, 2)))
     assert np.allclose(described, expected.numpy(), atol=1e-3)
+
+
+def test_the_verb_weights_says_what_a_runs_network_is_for(finished, capsys):
+    assert main(["weights", str(finished.folder / "model.safetensors")]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert (
+        said
+        == f"the trained network of the finished run {finished.folder}: --model of extract, search and export takes it"
+    )
 
 
 def test_a_pose_network_gets_the_joints_of_a_detector(street_small, photos, monkeypatch):
@@ -124,7 +133,7 @@ def test_bad_input_is_one_sentence(finished, photos, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         search.extract(photos / "a.jpg", tmp_path / "w.pth")
     save_file({"x": torch.zeros(2)}, tmp_path / "w.safetensors")
-    with pytest.raises(ValueError, match=r"w\.safetensors fit no ResNet of this package"):
+    with pytest.raises(ValueError, match=r"w\.safetensors fit no backbone of this package"):
         search.extract(photos / "a.jpg", tmp_path / "w.safetensors")
     without = tmp_path / "without"
     without.mkdir()

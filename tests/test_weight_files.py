@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from reidnb import weight_files
 from reidnb.__main__ import main
-from reidnb.models.backbone import Backbone
+from reidnb.models.backbone import Backbone, network
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import key, one_experiment
 from reidnb.results import Run, weights_of
@@ -173,3 +173,21 @@ def test_the_verb_names_missing_arrays(state, tmp_path, capsys):
     (tmp_path / "page.pth").write_bytes(b"<html>")
     assert main(["weights", str(tmp_path / "page.pth")]) == 1
     assert main(["weights", "imagenet"]) == 1
+    save_file({"body.0.weight": torch.zeros(2)}, tmp_path / "w.safetensors")
+    capsys.readouterr()
+    assert main(["weights", str(tmp_path / "w.safetensors")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("fits no backbone of this package: resnet101, resnet50,")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet50-ibn-a", "osnet"])
+def test_the_verb_recognises_every_kind_of_backbone(name, tmp_path, capsys):
+    save_file(network(name).state_dict() | {"classifier.weight": torch.zeros(2, 512)}, tmp_path / "w.safetensors")
+    assert main(["weights", str(tmp_path / "w.safetensors")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"fits {name}"
+
+
+def test_the_verb_tells_a_trained_network_from_initial_weights(tmp_path, capsys):
+    file = run_from(tmp_path / "run", "").folder / "model.safetensors"
+    save_file({f"backbone.{name}": x for name, x in Backbone("resnet10-eighth").state_dict().items()}, file)
+    assert main(["weights", str(file)]) == 0
+    assert "a trained network of this package, of no use without the other files" in capsys.readouterr().out

@@ -1,25 +1,23 @@
-"""Torchvision's ResNets as four stages, optionally without the last down-sampling."""
+"""The networks that give maps to the papers' networks, by name, and their initial weights."""
 
 import hashlib
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights, ResNet50_Weights, ResNet101_Weights
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from .. import weight_files
+from . import ibn, osnet, resnet
 
-# name: block, blocks per stage, width as a fraction of the usual channels. The narrow networks have the same four
-# stages; they are for two CPU cores (the demo profile) and for tests (smoke).
-SHAPES = {
-    "resnet101": (Bottleneck, (3, 4, 23, 3), 1.0),
-    "resnet50": (Bottleneck, (3, 4, 6, 3), 1.0),
-    "resnet18": (BasicBlock, (2, 2, 2, 2), 1.0),
-    "resnet18-half": (BasicBlock, (2, 2, 2, 2), 0.5),
-    "resnet10-quarter": (BasicBlock, (1, 1, 1, 1), 0.25),
-    "resnet10-eighth": (BasicBlock, (1, 1, 1, 1), 0.125),
+BACKBONES: dict[str, Callable[[], nn.Module]] = {
+    **{name: partial(resnet.resnet, name) for name in resnet.SHAPES},
+    **{name: partial(ibn.resnet_ibn_a, name) for name in ibn.NAMES},
+    "osnet": osnet.OSNet,
 }
+"""Every backbone by its name: ResNets, ResNets with IBN-a, OSNet."""
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of the narrow networks' weights, which ``reidnb.study.street_weights`` trained."""
 _IMAGENET = {
@@ -27,46 +25,42 @@ _IMAGENET = {
     "resnet50": ResNet50_Weights.IMAGENET1K_V1,
     "resnet18": ResNet18_Weights.IMAGENET1K_V1,
 }
+_PUBLISHED = {
+    "resnet101-ibn-a": "resnet101_ibn_a-59ea0ac6.pth of XingangPan/IBN-Net",
+    "resnet50-ibn-a": "resnet50_ibn_a-d9d0bb7b.pth of XingangPan/IBN-Net",
+    "osnet": "osnet_x1_0_imagenet.pth of KaiyangZhou/deep-person-reid",
+}
+"""The authors' ImageNet weights of the backbones that torchvision does not have."""
+_HEAD = ("fc.",)
+"""Prefixes of what a backbone's network has beside its maps."""
 
 
-class _NarrowResNet(ResNet):
-    """A torchvision ResNet with a fraction ``width`` of the channels in its stages."""
+def network(name: str) -> nn.Module:
+    """The network called ``name`` in ``BACKBONES``, with random weights and the parameter names of its weight files.
 
-    def __init__(self, block: type, layers: tuple[int, ...], width: float):
-        self.width = width
-        super().__init__(block, list(layers), num_classes=1)
-
-    def _make_layer(self, block: type, planes: int, *args, **kwargs) -> nn.Sequential:
-        return super()._make_layer(block, int(planes * self.width), *args, **kwargs)
-
-
-def resnet(name: str) -> ResNet:
-    """The ResNet called ``name`` in ``SHAPES``, with random weights and a one-class classifier."""
-    if name not in SHAPES:
-        raise ValueError(f"unknown backbone {name!r}: known are {', '.join(SHAPES)}")
-    return _NarrowResNet(*SHAPES[name])
+    Its ``channels`` are those of its four stages, which ``stem_and_stages`` gives. Raises ValueError for another name.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}: known are {', '.join(BACKBONES)}")
+    return BACKBONES[name]()
 
 
 class Backbone(nn.Module):
-    """A ResNet (He et al. 2016) that returns the maps of its four stages.
+    """A network that returns the maps of its four stages.
 
-    ``name`` is one of ``SHAPES``. With ``last_stride=1`` stage 4 keeps stage 3's resolution (Sun et al. 2018), 1/16 of
-    the input. ``channels`` are the four stages' channels: 256, 512, 1024, 2048 for ResNet-50.
+    ``name`` is one of ``BACKBONES``. With ``last_stride=1`` stage 4 keeps stage 3's resolution (Sun et al. 2018), 1/16
+    of the input; OSNet always does, and raises ValueError for 2. ``channels`` are the four stages' channels: 256, 512,
+    1024, 2048 for ResNet-50.
     """
 
     def __init__(self, name: str = "resnet50", weights: str | Path | None = None, last_stride: int = 1):
         super().__init__()
-        net = resnet(name)
-        block, _, width = SHAPES[name]
+        net = network(name)
         if weights:
             _load(net, name, weights)
-        if last_stride == 1:
-            for module in net.layer4.modules():
-                if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
-                    module.stride = (1, 1)
-        self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
-        self.stages = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
-        self.channels = tuple(int(c * width) * block.expansion for c in (64, 128, 256, 512))
+        self.stem, stages = net.stem_and_stages(last_stride)
+        self.stages = nn.ModuleList(stages)
+        self.channels = net.channels
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The four stages' maps (B, C_i, H_i, W_i) of images (B, 3, H, W)."""
@@ -81,16 +75,19 @@ class Backbone(nn.Module):
         x = self.stem(images)
         for stage in self.stages[:3]:
             x = stage(x)
-        return _sum_of_block(self.stages[3][-1], self.stages[3][:-1](x))
+        last = self.stages[3][-1]
+        x = self.stages[3][:-1](x)
+        return last.before_relu(x) if isinstance(last, osnet.ConvNorm) else resnet.sum_of_block(last, x)
 
 
-def _sum_of_block(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
-    """F(x) + x of a residual block (He et al. 2016, eq. 1), whose ReLU is its output."""
-    out = block.relu(block.bn1(block.conv1(x)))
-    out = block.bn2(block.conv2(out))
-    if isinstance(block, Bottleneck):
-        out = block.bn3(block.conv3(block.relu(out)))
-    return out + (x if block.downsample is None else block.downsample(x))
+def best_fit(state: Mapping[str, Tensor]) -> tuple[str, weight_files.Match]:
+    """The backbone that a file's arrays fit best, and how: it fits where none is missing.
+
+    That is the one of whose arrays the smallest fraction is missing; of several, the one with a place for the most.
+    """
+    with torch.device("meta"):  # only names and shapes are compared
+        matches = {name: weight_files.match(network(name), state, _HEAD) for name in BACKBONES}
+    return min(matches.items(), key=lambda item: (len(item[1].missing) / item[1].needed, len(item[1].extra)))
 
 
 def street_weights(name: str) -> Path:
@@ -114,14 +111,24 @@ def street_identity(name: str) -> str:
     return f"street {digest.hexdigest()}"
 
 
-def _load(net: ResNet, name: str, weights: str | Path) -> None:
+def _load(net: nn.Module, name: str, weights: str | Path) -> None:
     """Fill ``net`` with torchvision's ImageNet weights, the street's, or those of a local file (``weight_files``)."""
     if str(weights) == "imagenet":
-        if name not in _IMAGENET:
-            raise ValueError(f"there are no ImageNet weights for {name}: pass weights='' (random initial weights)")
-        instead = "pass weights=PATH of a local file, or weights='' for random initial weights"
-        state = weight_files.published_state(_IMAGENET[name], f"ImageNet's {name}", instead)
+        state = _imagenet(name)
     else:
         path = street_weights(name) if str(weights) == "street" else weight_files.existing_file(weights)
         state = weight_files.read_state(path)
-    weight_files.fill(net, state, weights, name, skip=("fc.",))
+    weight_files.fill(net, state, weights, name, skip=_HEAD)
+
+
+def _imagenet(name: str) -> dict[str, Tensor]:
+    """Torchvision's ImageNet weights. Raises ValueError that says what to give instead where it has none."""
+    if name in _PUBLISHED:
+        raise ValueError(
+            f"torchvision has no ImageNet weights for {name}: pass weights=PATH of a local file, such as"
+            f" {_PUBLISHED[name]}, or weights='' for random initial weights"
+        )
+    if name not in _IMAGENET:
+        raise ValueError(f"there are no ImageNet weights for {name}: pass weights='' (random initial weights)")
+    instead = "pass weights=PATH of a local file, or weights='' for random initial weights"
+    return weight_files.published_state(_IMAGENET[name], f"ImageNet's {name}", instead)

@@ -62,11 +62,18 @@ def experiments(
 
 
 def _experiment(
-    paper: Paper, base: Row, row: Row, dataset: str, profile: str, seed: int, weights: str | None
+    paper: Paper,
+    base: Row,
+    row: Row,
+    dataset: str,
+    profile: str,
+    seed: int,
+    weights: str | None,
+    backbone: str | None = None,
 ) -> Experiment:
     stated = paper.experiment(base.options | row.options, dataset, seed)
     recipe = with_changes(with_changes(stated.recipe, base.recipe), row.recipe)
-    return checked(at_profile(replace(stated, recipe=recipe), profile, weights))
+    return checked(at_profile(replace(stated, recipe=recipe), profile, weights, backbone))
 
 
 def one_experiment(
@@ -77,15 +84,17 @@ def one_experiment(
     profile: str,
     seed: int = 0,
     weights: str | None = None,
+    backbone: str | None = None,
 ) -> Experiment:
     """A single experiment of a paper at a profile; ``recipe`` changes fields of its recipe by name.
 
+    ``weights`` and ``backbone`` replace the profile's (``at_profile``).
     Options and recipe are taken as they are meant (``parameters``). Raises ValueError for those that cannot be.
     """
     options = take("options", options, OBJECT)
     kinds = option_kinds(paper.name) | {"size": SIZE}
     meant = {name: take(name, value, kinds[name]) if kinds.get(name) else value for name, value in options.items()}
-    sized = _experiment(paper, Row(""), Row("", meant), dataset, profile, seed, weights)
+    sized = _experiment(paper, Row(""), Row("", meant), dataset, profile, seed, weights, backbone)
     return replace(sized, recipe=with_changes(sized.recipe, as_meant(take("recipe", recipe, OBJECT))))
 
 

@@ -32,8 +32,12 @@ def check_profile(name: str) -> None:
         raise ValueError(f"unknown profile {name!r}: known are {', '.join(PROFILES)}")
 
 
-def at_profile(experiment: Experiment, profile: str, weights: str | None = None) -> Experiment:
+def at_profile(
+    experiment: Experiment, profile: str, weights: str | None = None, backbone: str | None = None
+) -> Experiment:
     """The experiment as its paper states it, brought to the size of ``profile``; ``weights`` replaces the profile's.
+
+    So does ``backbone``; another one than the profile's starts from random weights unless ``weights`` names some.
 
     paper   as stated; needs a GPU and ImageNet weights
     quick   the stated network, batches and losses from ImageNet weights, images of half the height and width (rounded
@@ -55,6 +59,8 @@ def at_profile(experiment: Experiment, profile: str, weights: str | None = None)
     """
     check_profile(profile)
     sized = replace(SIZED[profile](experiment), profile=profile)
+    if backbone and backbone != sized.backbone:
+        sized = replace(sized, backbone=backbone, weights="")
     sized = sized if weights is None else replace(sized, weights=weights)
     if profile == "quick":
         return replace(sized, recipe=replace(sized.recipe, lr=5e-4 if sized.weights else 1e-3))

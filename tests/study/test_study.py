@@ -207,7 +207,8 @@ def test_one_experiment_from_the_command_line(monkeypatch, capsys, tmp_path):
     assert main(["run", json.dumps(given | {"dataset": "street-small", "data_root": "here"})]) == 0
     assert main(["run", json.dumps(asdict(expected))]) == 0
     assert main(["run", json.dumps({"experiment": asdict(expected)})]) == 0
-    assert [experiment for experiment, _ in asked] == [expected] * 3
+    assert main(["run", json.dumps(given | {"dataset": "street-small", "backbone": "osnet"})]) == 0
+    assert [experiment for experiment, _ in asked] == [expected] * 3 + [replace(expected, backbone="osnet")]
     assert asked[0][1] == ("street-small", str(Path("here").absolute()))
     assert "mAP 12.35, rank-1 50.00" in capsys.readouterr().out
     assert main(["run", '{"papers": "dranet"}']) == 1
