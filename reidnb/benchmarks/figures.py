@@ -97,7 +97,7 @@ def _short(count: float) -> str:
 def costs(measured: pd.DataFrame) -> pd.DataFrame:
     """The table of ``training.measure`` for display, without columns that were not measured."""
     table = _titled(measured).dropna(axis=1, how="all")
-    order = ["paper", "network", "images", "batch", "images_per_second", *OTHER_STEPS, "loop", "share", "times"]
+    order = ["paper", "network", "images", "batch", "images_per_second", *OTHER_STEPS, "loop", "fraction", "times"]
     return table[[name for name in order if name in table]].rename(columns={"images_per_second": "images/s"})
 
 

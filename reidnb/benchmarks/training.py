@@ -57,7 +57,7 @@ def measure(
     OTHER_STEPS         the same with these kinds of step (``stepping``); NaN unless ``compiled``, and for graphs
                         without a GPU
     loop                in the complete training loop, on as many batches
-    share               loop / images_per_second, the median over the rounds
+    fraction            loop / images_per_second, the median over the rounds
     times               duration of a step relative to the first ResNet baseline with images of the same size
     floor               images per second that this machine's memory and arithmetic allow (``cost.floor``)
     of_floor            images_per_second / floor
@@ -81,8 +81,8 @@ def measure(
         for name, kinds in runners.items()
         for kind, run_steps in kinds.items()
     ).pivot(index=["name", "round"], columns="kind", values="rate")
-    rates["share"] = rates.loop / rates.images_per_second
-    medians = rates.groupby("name").median().reindex(columns=["images_per_second", *OTHER_STEPS, "loop", "share"])
+    rates["fraction"] = rates.loop / rates.images_per_second
+    medians = rates.groupby("name").median().reindex(columns=["images_per_second", *OTHER_STEPS, "loop", "fraction"])
     rows, plain = [], {}
     for (paper, network), experiment in by_name.items():
         height, width = experiment.recipe.size

@@ -1,5 +1,6 @@
 """Uncertainty of a score: over the choice of queries, or over the randomness of training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +59,25 @@ def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:
         raise ValueError(f"expected two seeds or more and 0 < level < 1, found {len(values)} and level {level}")
     half_width = stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / len(values) ** 0.5
     return Interval(float(values.mean()), float(values.mean() - half_width), float(values.mean() + half_width), level)
+
+
+def statistics(values: Sequence[ArrayLike]) -> dict[str, float]:
+    """The mean over queries, from the values (queries,) of each of one or several trainings: mean, std, low, high.
+
+    The 95 % interval from ``low`` to ``high`` is that of `over_seeds`, and ``std`` that of the trainings' means. Of a
+    single training the interval is the `bootstrap` over its queries, and ``std`` is NaN.
+    """
+    means = [np.mean(of_training) for of_training in values]
+    interval = bootstrap(values[0]) if len(values) == 1 else over_seeds(means)
+    std = float(np.std(means, ddof=1)) if len(values) > 1 else np.nan
+    return {"mean": interval.mean, "std": std, "low": interval.low, "high": interval.high}
+
+
+def covers(seeds: int) -> str:
+    """What the intervals of `statistics` are over, of so many trainings, as a sentence for captions."""
+    if seeds == 1:
+        return "The 95 % intervals are over the queries of one training (seed 0), not over its luck."
+    return f"Means and 95 % intervals (Student's t) are over {seeds} trainings, seeds 0 to {seeds - 1}."
 
 
 def paired_test(a: ArrayLike, b: ArrayLike, *, seed: int = 0, repeats: int = 10_000) -> PairedTest:

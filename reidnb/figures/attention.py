@@ -11,16 +11,23 @@ from .sheet import wrap
 
 KINDS = {"baseline": "baseline", "full": "full network", "attention": "its attention map"}
 LINES = dict(zip(KINDS, style.lines(3), strict=True))
+FOR = {"color": style.MATCH["edgecolor"], "linestyle": "solid", "marker": "o"}
+AGAINST = {"color": style.MISMATCH["edgecolor"], "linestyle": "dashed", "marker": "s"}
 VERDICTS = {
-    "tends to hold": {"color": style.MATCH["edgecolor"], "linestyle": "solid", "marker": "o"},
+    "holds": FOR,
+    "tends to hold": FOR,
     "undecided": {"color": style.MUTED, "linestyle": "solid", "marker": "D"},
-    "tends against": {"color": style.MISMATCH["edgecolor"], "linestyle": "dashed", "marker": "s"},
+    "tends against": AGAINST,
+    "against": AGAINST,
 }
+"""How a verdict is drawn, by its first words."""
 PARTS_LIMIT = 1.0
 """The colours of ``by_part`` reach from half to twice an even map, in powers of two."""
 
 
-def on_the_person(frame: pd.DataFrame, measures: tuple[str, ...] = ("on the person", "points at the person")) -> Figure:
+def on_the_person(
+    frame: pd.DataFrame, measures: tuple[str, ...] = ("fraction on the person", "points at the person")
+) -> Figure:
     """A panel for each measure of ``study.attention.summary``: for each paper grad-cam of baseline and full network and
     the attention map, each with its interval, and as a bar what an even map has."""
     figure, panels = plt.subplots(
@@ -78,7 +85,7 @@ def follows_the_wall(frame: pd.DataFrame) -> Figure:
         left.plot(row["from"], y, line["marker"], color=line["color"], markerfacecolor="white", markersize=9)
         label = KINDS[row.network] if papers.index(row.paper) == 0 else None
         left.plot(row["to"], y, line["marker"], color=line["color"], markersize=9, label=label)
-    for _, row in frame[frame.measure == "mAP, person seen there"].dropna().iterrows():
+    for _, row in frame[frame.measure == "mAP, person seen there"].dropna(subset="change").iterrows():
         _interval(right, row.change, row.low, row.high, _place(papers, row), row.network)
     right.axvline(0, color=style.INK, linewidth=1)
     left.set(title="The first ten images", xlabel="% from the wall's camera\n(open: before, full: after)")
@@ -120,6 +127,8 @@ def claims(frame: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(figsize=(9.5, 0.66 * len(frame) + 1), layout="constrained")
     for result, line in VERDICTS.items():
         rows = frame[frame.result.str.startswith(result)]
+        if rows.empty:
+            continue
         axes.hlines(rows.index, rows.low, rows.high, colors=line["color"], linestyles=line["linestyle"], linewidth=2.4)
         axes.plot(rows.difference, rows.index, line["marker"], color=line["color"], markersize=9, label=result)
     axes.axvline(0, color=style.INK, linewidth=1)

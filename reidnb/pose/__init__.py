@@ -2,7 +2,7 @@
 
 poses = pose.complete(pose.load(data))                               # joints of every image, none missing
 boxes = pose.boxes(poses.train.joints, poses.train.sizes, beta=0.1)  # (N, 5, 4) pixels of the original images
-fractions = pose.as_fractions(boxes, poses.train.sizes)                       # the same as fractions of the image
+fractions = pose.as_fractions(boxes, poses.train.sizes)              # the same as fractions of the image
 """
 
 from .canonical import canonical_poses, fill, shipped, typical
@@ -23,6 +23,7 @@ __all__ = [
     "complete",
     "detect",
     "fill",
+    "fractions",
     "load",
     "mirror",
     "shipped",

@@ -67,7 +67,7 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
     """A paper's table with the published numbers and ours, in percent with one decimal.
 
     frame       rows with row, kind ('cited' by the paper, or 'run' here), dataset, and for each metric m of map,
-                rank1, rank5, rank10, rank20: ``published_m``, ``ours_m`` (mean over seeds), ``spread_m`` (standard
+                rank1, rank5, rank10, rank20: ``published_m``, ``ours_m`` (mean over seeds), ``std_m`` (standard
                 deviation over seeds, or NaN). A metric without any number has no column
     caption     what ours come from: data set, profile, number of seeds, initial weights. Never empty: numbers from
                 scratch must not stand unmarked beside published ones
@@ -340,7 +340,7 @@ def _published(line: pd.Series, metric: str) -> str:
 def _ours(line: pd.Series, metric: str) -> str:
     if line.kind == "cited":
         return ""  # never run here, so nothing is missing
-    std = line.get(f"spread_{metric}", math.nan)
+    std = line.get(f"std_{metric}", math.nan)
     return _percent(line[f"ours_{metric}"]) + (f" ± {std:.1f}" if pd.notna(std) else "")
 
 

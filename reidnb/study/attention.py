@@ -3,7 +3,7 @@
 Only a synthetic street knows which pixels are a person and where its joints are, so only there can this be asked.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..data import catalog
 from ..data.augment import normalise
 from ..data.samples import read_images
 from ..evaluation import activation
-from ..evaluation.significance import bootstrap
+from ..evaluation.significance import statistics
 from ..figures.cam import cam
 from ..models.output import output_of
 from ..papers import PAPERS
@@ -29,10 +29,10 @@ from ..runs import boxes_of, load_model, run
 
 BATCH = 32
 CAM, ATTENTION = "grad-cam", "attention"
-MEASURES = ("on the person", "points at the person", "entropy on the person")
+MEASURES = ("fraction on the person", "points at the person", "entropy on the person")
 BASELINE, FULL = "baseline", "full"
-Networks = dict[tuple[str, str], Run]
-"""Runs by paper and kind, ``BASELINE`` or ``FULL``."""
+Networks = dict[tuple[str, str, int], Run]
+"""Runs by paper, kind (``BASELINE`` or ``FULL``) and seed."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,21 @@ def networks(
     data: catalog.ReidData,
     profile: str,
     *,
-    seed: int = 0,
+    seeds: int = 1,
     weights: str | None = None,
     log: Callable[[str], None] = print,
 ) -> Networks:
-    """The baseline and the full network of each paper's main table, trained where no finished run exists."""
+    """The baseline and the full network of each paper's main table, trained where no finished run exists.
+
+    Each is trained with the seeds 0 to ``seeds`` - 1; seed 0 comes first of all.
+    """
     result = {}
-    for paper in PAPERS.values():
-        planned = experiments(paper, paper.main, data.name, profile, [seed], weights)
-        for kind, (row, experiment) in {BASELINE: planned[0], FULL: _full(planned)}.items():
-            log(f"{paper.short}, {kind}: {row.name}")
-            result[paper.name, kind] = run(experiment, data, log=lambda line: None)
+    for seed in range(seeds):
+        for paper in PAPERS.values():
+            planned = experiments(paper, paper.main, data.name, profile, [seed], weights)
+            for kind, (row, experiment) in {BASELINE: planned[0], FULL: _full(planned)}.items():
+                log(f"{paper.short}, {kind}: {row.name}, seed {seed}")
+                result[paper.name, kind, seed] = run(experiment, data, log=lambda line: None)
     return result
 
 
@@ -163,10 +167,10 @@ def maps_of(run: Run, data: catalog.ReidData, rows: Sequence[int], size: tuple[i
 def measured(maps: np.ndarray, truth: Truth) -> pd.DataFrame:
     """A row for each query: the measures of its map (H, W) as fractions, NaN for a map that is zero.
 
-    on the person          the fraction of the map's sum on the person (``activation.fraction_inside``)
-    points at the person   whether its maximum lies on the person (``activation.pointing``)
-    entropy on the person  how evenly it lies there (``activation.evenness``)
-    head ... lower legs    the fraction of the map's sum on each part of the person
+    fraction on the person  that of the map's sum on the person (``activation.fraction_inside``)
+    points at the person    whether its maximum lies on the person (``activation.pointing``)
+    entropy on the person   how evenly it lies there (``activation.evenness``)
+    head ... lower legs     the fraction of the map's sum on each part of the person
     """
     values = {
         MEASURES[0]: activation.fraction_inside(maps, truth.masks),
@@ -178,36 +182,52 @@ def measured(maps: np.ndarray, truth: Truth) -> pd.DataFrame:
 
 
 def look(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
-    """The ``measured`` of every query, network and map: columns paper, network, heat, query and the measures.
+    """The ``measured`` of every query, network and map: columns paper, network, seed, heat, query and the measures.
 
     The rows of ``heat`` 'even' are those of a map that is 1 all over the region that the network takes for the body.
     """
     truth, frames = truth_of(data), []
     size = truth.masks.shape[1:]
-    for (paper, kind), one in runs.items():
+    for (paper, kind, seed), one in runs.items():
         maps = maps_of(one, data, range(len(data.query)), size)
         maps["even"] = placed(torch.ones(len(data.query), 1, 1), body_boxes(one, data), size)
         for name, values in maps.items():
-            columns = {"paper": paper, "network": kind, "heat": name, "query": range(len(values))}
+            columns = {"paper": paper, "network": kind, "seed": seed, "heat": name, "query": range(len(values))}
             frames.append(pd.DataFrame(columns).join(measured(values, truth)))
     return pd.concat(frames, ignore_index=True)
 
 
 def summary(looks: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
-    """A row for each network, map and measure of ``look``: mean, low, high in percent, and the even map's mean.
+    """A row for each network, map and measure of ``look``: mean, std, low and high in percent, and an even map's mean.
 
-    The intervals are 95 % bootstrap intervals over the queries whose map is not zero; ``queries`` counts them.
+    Mean, standard deviation and 95 % interval are those of ``significance.statistics``, for the queries whose map is
+    not zero; ``queries`` counts them in one training.
     """
     even = looks[looks.heat == "even"].groupby(["paper", "network"], sort=False)[list(measures)].mean()
     rows = []
     for (paper, kind, name), group in looks[looks.heat != "even"].groupby(["paper", "network", "heat"], sort=False):
         for measure in measures:
-            values = group[measure].dropna()
-            interval = bootstrap(100 * values)
+            values = [100 * of_seed for _, of_seed in group[measure].dropna().groupby(group.seed)]
             row = {"paper": PAPERS[paper].short, "network": kind, "heat": name, "measure": measure}
-            row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
-            rows.append(row | {"even map": 100 * even.loc[(paper, kind), measure], "queries": len(values)})
+            row |= statistics(values) | {"even map": 100 * even.loc[(paper, kind), measure]}
+            rows.append(row | {"queries": max(map(len, values)), "seeds": len(values)})
     return pd.DataFrame(rows)
+
+
+def where_they_look(runs: Mapping[str, Run], data: catalog.ReidData) -> pd.DataFrame:
+    """How much of the grad-cam lies on the person, and how evenly, for each run by name (``activation.compare``).
+
+    Computed over all queries of a synthetic street. Raises ValueError for any other data set.
+    """
+    people = truth_of(data).masks
+    rows, size = range(len(data.query)), people.shape[1:]
+    return activation.compare({name: maps_of(one, data, rows, size)[CAM] for name, one in runs.items()}, people)
+
+
+def branches(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
+    """The ``part_branches`` of the full attention-driven networks among ``runs``, with a column seed."""
+    chosen = {seed: one for (paper, kind, seed), one in runs.items() if (paper, kind) == ("attention_driven", FULL)}
+    return pd.concat([part_branches(one, data).assign(seed=seed) for seed, one in chosen.items()], ignore_index=True)
 
 
 @torch.inference_mode()

@@ -131,7 +131,7 @@ def beside_published(
     data_root: str | None = None,
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """A table's rows with ``published_m``, ``ours_m`` (mean over seeds, percent), ``spread_m`` for each metric m.
+    """A table's rows with ``published_m``, ``ours_m`` (mean over seeds, percent), ``std_m`` for each metric m.
 
     The published numbers are those of ``dataset``, or of the first data set the paper prints when it has none for
     it (the synthetic street); ``published_dataset`` says which. Rows that the paper cites come first. With a dataset
@@ -156,12 +156,12 @@ def beside_published(
         if of_row:
             means = pd.DataFrame(score.mean for score in of_row)
             line |= _prefixed("ours", means.mean())
-            line |= _prefixed("spread", means.std(ddof=1))
+            line |= _prefixed("std", means.std(ddof=1))
             for m in METRICS if comparable else ():
                 if interval := _interval(of_row, m):
                     line |= {f"low_{m}": interval.low, f"high_{m}": interval.high}
         rows.append(line)
-    columns = [f"{kind}_{m}" for m in METRICS for kind in ("published", "ours", "spread", "low", "high")]
+    columns = [f"{kind}_{m}" for m in METRICS for kind in ("published", "ours", "std", "low", "high")]
     frame = pd.DataFrame(rows).reindex(columns=["row", "kind", "seeds", *columns])
     frame.insert(2, "dataset", dataset)
     frame.insert(3, "published_dataset", source)

@@ -15,7 +15,7 @@ from ..data import catalog, pixels
 from ..data.augment import MEAN
 from ..evaluation import metrics
 from ..evaluation.scores import labels_of
-from ..evaluation.significance import bootstrap
+from ..evaluation.significance import statistics
 from ..papers import PAPERS
 from ..rescoring import descriptors
 from ..results import Run
@@ -109,12 +109,12 @@ def score_queries(run: Run, data: catalog.ReidData, variants: Mapping[object, np
 
 
 def exchanged(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
-    """``score_queries`` of each network for each of ``BACKGROUNDS``: columns paper, network, background, query, ..."""
+    """``score_queries`` of each network for each of ``BACKGROUNDS``: columns paper, network, seed, background, ..."""
     variants = with_backgrounds(data)
     return pd.concat(
         [
-            frame.assign(paper=paper, network=kind, background=name)
-            for (paper, kind), one in runs.items()
+            frame.assign(paper=paper, network=kind, seed=seed, background=name)
+            for (paper, kind, seed), one in runs.items()
             for name, frame in score_queries(one, data, variants).items()
         ],
         ignore_index=True,
@@ -122,14 +122,14 @@ def exchanged(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
 
 
 def occluded(runs: Networks, data: catalog.ReidData, amounts: tuple[float, ...] = AMOUNTS) -> pd.DataFrame:
-    """``score_queries`` of each network with growing parts of the person hidden: columns paper, network, side, amount,
-    query, ..."""
+    """``score_queries`` of each network with growing parts of the person hidden: columns paper, network, seed, side,
+    amount, query, ..."""
     images, masks = queries_of(data)
     variants = {(side, amount): hide(images, masks, amount, side) for side in SIDES for amount in amounts}
     return pd.concat(
         [
-            frame.assign(paper=paper, network=kind, side=side, amount=amount)
-            for (paper, kind), one in runs.items()
+            frame.assign(paper=paper, network=kind, seed=seed, side=side, amount=amount)
+            for (paper, kind, seed), one in runs.items()
             for (side, amount), frame in score_queries(one, data, variants).items()
         ],
         ignore_index=True,
@@ -137,7 +137,7 @@ def occluded(runs: Networks, data: catalog.ReidData, amounts: tuple[float, ...] 
 
 
 def by_value(frame: pd.DataFrame, column: str, value: str = "ap") -> dict:
-    """Of one network's rows: for each value of ``column`` the queries' ``value``, in percent, indexed by query."""
+    """Of one training's rows: for each value of ``column`` the queries' ``value``, in percent, indexed by query."""
     return {name: 100 * group.set_index("query")[value] for name, group in frame.groupby(column)}
 
 
@@ -155,41 +155,51 @@ def kept(disturbed: pd.Series, undisturbed: pd.Series) -> pd.Series:
 
 
 def background_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row for each network of ``exchanged`` and each question, in points, with 95 % intervals over the queries.
+    """A row for each network of ``exchanged`` and each question, in points, with their ``significance.statistics``.
 
     follows           by how many points more of the first ten images are of the camera of the new background
     mAP ... was seen  what mAP gains by the new background, of queries whose person that camera has seen, and of others
 
     Each compares another camera with another place of the query's own camera, so that the seam of the cut counts in
-    neither; ``from`` and ``to`` are the two means.
+    neither; ``from`` and ``to`` are the two means, ``change`` is that of their difference.
     """
     rows = []
     for (paper, kind), group in frame.groupby(["paper", "network"], sort=False):
-        seen = group[group.background == AS_IT_IS].set_index("query")["seen there"]
-        taken, ap = by_value(group, "background", "next camera"), by_value(group, "background")
-        asked = {"follows": (taken, seen | True), "mAP, person seen there": (ap, seen), "mAP, not seen": (ap, ~seen)}
-        for measure, (values, chosen) in asked.items():
-            before, after = values[OTHER_PLACE][chosen], values[OTHER_CAMERA][chosen]
-            row = {"paper": PAPERS[paper].short, "network": kind, "measure": measure, "queries": len(before)}
-            row |= {"from": before.mean(), "to": after.mean()}
-            if len(before):
-                change = bootstrap(after - before)
-                row |= {"change": change.mean, "low": change.low, "high": change.high}
+        trainings = [_answers(of_seed) for _, of_seed in group.groupby("seed")]
+        for measure in trainings[0]:
+            pairs = [answers[measure] for answers in trainings]
+            row = {"paper": PAPERS[paper].short, "network": kind, "measure": measure}
+            row |= {"queries": len(pairs[0]), "seeds": len(pairs)}
+            row |= {end: np.mean([pair[end].mean() for pair in pairs]) for end in ("from", "to")}
+            if len(pairs[0]):
+                change = statistics([pair["to"] - pair["from"] for pair in pairs])
+                row |= {"change": change.pop("mean")} | change
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def occlusion_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row for each network, side and amount of ``occluded``: mAP, and the fraction ``kept``, with its 95 % interval.
+def _answers(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Of one training: for each question of ``background_table`` its queries' values, ``from`` and ``to``."""
+    seen = rows[rows.background == AS_IT_IS].set_index("query")["seen there"]
+    taken, ap = by_value(rows, "background", "next camera"), by_value(rows, "background")
+    asked = {"follows": (taken, seen | True), "mAP, person seen there": (ap, seen), "mAP, not seen": (ap, ~seen)}
+    return {
+        measure: pd.DataFrame({"from": values[OTHER_PLACE], "to": values[OTHER_CAMERA]})[chosen]
+        for measure, (values, chosen) in asked.items()
+    }
 
-    All in percent.
+
+def occlusion_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each network, side and amount of ``occluded``: mAP, and the fraction ``kept``, with its std, low, high.
+
+    All in percent, the latter those of ``significance.statistics``.
     """
     rows = []
     for (paper, kind, side), group in frame.groupby(["paper", "network", "side"], sort=False):
-        ap = by_value(group, "amount")
-        for amount, values in ap.items():
-            interval = bootstrap(kept(values, ap[0.0]))
+        trainings = [by_value(of_seed, "amount") for _, of_seed in group.groupby("seed")]
+        for amount in trainings[0]:
+            fraction = statistics([kept(ap[amount], ap[0.0]) for ap in trainings])
             row = {"paper": PAPERS[paper].short, "network": kind, "side": side, "hidden": 100 * amount}
-            row |= {"mAP": values.mean(), "kept": interval.mean, "low": interval.low, "high": interval.high}
-            rows.append(row)
+            row |= {"seeds": len(trainings), "mAP": np.mean([ap[amount].mean() for ap in trainings])}
+            rows.append(row | {"kept": fraction.pop("mean")} | fraction)
     return pd.DataFrame(rows)

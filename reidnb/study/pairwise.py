@@ -2,17 +2,18 @@
 
 Intervals are percentile bootstraps over the queries (``evaluation.significance``), paired where two runs are compared:
 a query that is hard for both runs then does not widen them. They cover the choice of queries, not the randomness of
-training. All scores are in percent, AP in its plain definition.
+training; where there are several trainings, ``over_trainings`` and ``scores`` cover this. All scores are in percent,
+AP in its plain definition.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from ..data.dataset import ReidData
-from ..evaluation.significance import bootstrap, paired_bootstrap, paired_test
+from ..evaluation.significance import paired_bootstrap, paired_test, statistics
 from ..results import Run
 
 
@@ -116,10 +117,32 @@ def most_changed(queries: Queries, base: str, other: str, count: int = 3) -> pd.
     return frame.loc[chosen]
 
 
-def scores(queries: Queries) -> pd.DataFrame:
-    """The mAP of each run with its 95 % interval: map, low, high."""
-    intervals = {name: bootstrap(values) for name, values in queries.ap.items()}
-    return pd.DataFrame({name: {"map": i.mean, "low": i.low, "high": i.high} for name, i in intervals.items()}).T
+def over_trainings(trainings: Sequence[Queries], base: str) -> pd.DataFrame:
+    """Each run against ``base``, which comes first, over the trainings with different seeds, a row for each.
+
+    map, map_std               mean and standard deviation of the trainings' mAP
+    map_difference, difference_std, map_low, map_high    run - base of each seed in points, ``significance.statistics``
+    seeds                      trainings of each
+    """
+    trainings[0].check(base)
+    rows, mean = {}, scores(trainings)
+    for name in dict.fromkeys((base, *trainings[0].ap)):
+        rows[name] = {"map": mean["map"][name], "map_std": mean["std"][name]}
+        if name != base:
+            change = statistics([of_seed.ap[name] - of_seed.ap[base] for of_seed in trainings])
+            rows[name] |= {"map_difference": change["mean"], "difference_std": change["std"]}
+            rows[name] |= {"map_low": change["low"], "map_high": change["high"]}
+    return (
+        pd.DataFrame.from_dict(rows, orient="index")
+        .reindex(columns=max(rows.values(), key=len))
+        .assign(seeds=len(trainings))
+    )
+
+
+def scores(trainings: Sequence[Queries]) -> pd.DataFrame:
+    """The mAP of each run over its trainings, as ``significance.statistics``: map, std, low, high."""
+    by_run = {name: statistics([of_seed.ap[name] for of_seed in trainings]) for name in trainings[0].ap}
+    return pd.DataFrame(by_run).T.rename(columns={"mean": "map"})
 
 
 def _interval(metric: str, a: pd.Series, b: pd.Series) -> dict[str, float]:

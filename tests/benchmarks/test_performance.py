@@ -209,7 +209,7 @@ def test_steps_are_measured_and_drawn():
     papers = ("hybrid_attention", "attention_driven")
     result = speed.measure({n: e for n, e in speed.networks("smoke").items() if n[0] in papers}, steps=1, rounds=1)
     assert (result.images_per_second > 0).all() and result.compiled.isna().all()
-    np.testing.assert_allclose(result.share, result["loop"] / result.images_per_second)
+    np.testing.assert_allclose(result.fraction, result["loop"] / result.images_per_second)
     # All images have one size here, so all times are relative to the first ResNet baseline.
     np.testing.assert_allclose(result.times, result.images_per_second[0] / result.images_per_second)
     np.testing.assert_allclose(result.of_floor, result.images_per_second / result.floor)

@@ -33,7 +33,7 @@ def points(axes) -> list[tuple[float, float]]:
 
 
 def test_on_the_person_draws_each_map_with_its_interval_and_the_even_map():
-    figure = figures.on_the_person(summary(("on the person", "points at the person")))
+    figure = figures.on_the_person(summary(("fraction on the person", "points at the person")))
     left, right = figure.axes
     assert [x for x, _ in points(left)] == [30, 40, 20] * 2 and [x for x, _ in points(right)] == [31, 41, 21] * 2
     spans = [tuple(line.get_xdata()) for line in left.get_lines() if len(line.get_xdata()) == 2]
@@ -51,7 +51,7 @@ def test_by_part_writes_the_ratio_to_an_even_map():
 def test_follows_the_wall_draws_before_and_after():
     rows = [
         {"paper": paper, "network": kind, "measure": measure, "from": 20.0, "to": 30.0 + number, "change": 10.0}
-        | {"low": 8.0, "high": 12.0}
+        | {"std": np.nan, "low": 8.0, "high": 12.0}
         for paper in PAPERS
         for number, kind in enumerate(("baseline", "full"))
         for measure in ("follows", "mAP, person seen there", "mAP, not seen")
@@ -84,3 +84,6 @@ def test_claims_are_told_apart_by_marker():
     (axes,) = figures.claims(pd.DataFrame(rows)).axes
     drawn = {line.get_marker(): tuple(line.get_xdata()) for line in axes.get_lines() if line.get_label()[0] != "_"}
     assert drawn == {"o": (2,), "D": (0,), "s": (-3,)}
+    certain = [row | {"result": {"tends to hold (1 seed)": "holds"}.get(row["result"], "against")} for row in rows]
+    figure = figures.claims(pd.DataFrame(certain))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["holds", "against"]

@@ -79,7 +79,7 @@ def test_smoke_table_beside_published():
     frame = beside_published(PAPERS["wrcanet"], "table2", "street-small", runs)
     assert list(frame.seeds) == [2] * 5 and set(frame.published_dataset) == {"market1501"}
     values = [run.metrics["map"] for row, run in runs if row.name == "ResNet-50"]
-    assert frame.ours_map[0] == pytest.approx(np.mean(values)) and frame.spread_map[0] == pytest.approx(
+    assert frame.ours_map[0] == pytest.approx(np.mean(values)) and frame.std_map[0] == pytest.approx(
         np.std(values, ddof=1)
     )
     assert frame.published_map[0] == 71.4

@@ -17,7 +17,7 @@ from reidnb.study.disturbances import AS_IT_IS, OTHER_CAMERA, OTHER_PLACE
 
 @pytest.fixture(scope="module")
 def run(street_small):
-    return attention.networks(street_small, "smoke", log=lambda line: None)["wrcanet", FULL]
+    return attention.networks(street_small, "smoke", log=lambda line: None)["wrcanet", FULL, 0]
 
 
 def test_next_camera_goes_round():
@@ -96,7 +96,8 @@ def exchanged_by_hand() -> pd.DataFrame:
     for kind, after in ((BASELINE, 0.3), (FULL, 0.5)):
         for name, taken, ap in ((AS_IT_IS, 0.3, 0.6), (OTHER_PLACE, 0.3, 0.5), (OTHER_CAMERA, after, 0.4)):
             for query, seen in enumerate((True, False)):
-                row = {"paper": "wrcanet", "network": kind, "background": name, "query": query, "ap": ap + 0.1 * query}
+                row = {"paper": "wrcanet", "network": kind, "seed": 0, "background": name}
+                row |= {"query": query, "ap": ap + 0.1 * query}
                 rows.append(row | {"next camera": taken, "seen there": seen})
     return pd.DataFrame(rows)
 
@@ -112,7 +113,8 @@ def test_background_table_by_hand():
 
 def occluded_by_hand() -> pd.DataFrame:
     rows = [
-        {"paper": paper, "network": kind, "side": side, "amount": amount, "query": query, "ap": 0.5 * fraction}
+        {"paper": paper, "network": kind, "seed": 0, "side": side, "amount": amount, "query": query}
+        | {"ap": 0.5 * fraction}
         for paper in ("dranet", "attention_driven")
         for kind, low in ((BASELINE, 0.4), (FULL, 0.6))
         for side in disturbances.SIDES
@@ -128,22 +130,77 @@ def test_occlusion_table_by_hand():
     assert (row["mAP"], row.kept, row.low, row.high) == pytest.approx((30, 60, 60, 60))
 
 
-def test_claims_by_hand():
-    measures = {"on the person": 0.1, "points at the person": 0.2, "entropy on the person": -0.3}
+def evidence_by_hand() -> attention_claims.Evidence:
+    measures = {"fraction on the person": 0.1, "points at the person": 0.2, "entropy on the person": -0.3}
     looks = pd.DataFrame(
-        {"paper": paper, "network": kind, "heat": CAM, "query": query}
+        {"paper": paper, "network": kind, "seed": 0, "heat": CAM, "query": query}
         | {name: 0.5 + (change if kind == FULL else 0) for name, change in measures.items()}
         for paper in PAPERS
         for kind in (BASELINE, FULL)
         for query in (0, 1)
     )
     branches = pd.DataFrame(
-        {"query": [0, 0, 1, 1], "part": ["head", "lower legs"] * 2, "entropy": 0.9, "body": 0.8}
+        {"query": [0, 0, 1, 1], "seed": 0, "part": ["head", "lower legs"] * 2, "entropy": 0.9, "body": 0.8}
         | {"on its part": [0.5, 0.3, 0.5, 0.3], "even": 0.3}
     )
-    evidence = attention_claims.Evidence(looks, branches, exchanged_by_hand(), occluded_by_hand())
-    table = attention_claims.check(evidence)
-    assert table.difference.tolist() == pytest.approx([10, -20, -30, 20, 20, 10, -10, 20])
+    return attention_claims.Evidence(looks, branches, exchanged_by_hand(), occluded_by_hand())
+
+
+BY_HAND = [10, -20, -30, 20, 20, 10, -10, 20]
+
+
+def test_claims_by_hand():
+    table = attention_claims.check(evidence_by_hand())
+    assert table.difference.tolist() == pytest.approx(BY_HAND)
     results = ["tends to hold (1 seed)" if value > 0 else "tends against (1 seed)" for value in table.difference]
     assert table.result.tolist() == results
-    assert (table.queries == 2).all()
+    assert (table.seeds == 1).all()
+
+
+def trainings(*differences: float) -> attention_claims.Evidence:
+    """The evidence by hand of several trainings, each with a difference of its own in the first claim, in points."""
+    one = evidence_by_hand()
+    looks = []
+    for seed, difference in enumerate(differences):
+        full = (one.looks.network == FULL) & (one.looks.paper == "wrcanet")
+        value = one.looks["fraction on the person"].where(~full, 0.5 + difference / 100)
+        looks.append(one.looks.assign(seed=seed, **{"fraction on the person": value}))
+    rest = [
+        pd.concat([frame.assign(seed=seed) for seed in range(len(differences))])
+        for frame in (one.branches, one.exchanged, one.occluded)
+    ]
+    return attention_claims.Evidence(pd.concat(looks), *rest)
+
+
+@pytest.mark.parametrize(
+    ("differences", "result"),
+    [((10, 11, 12), "holds"), ((1, 2, 30), "undecided"), ((-9, -10, -11), "against"), ((10, 11), "undecided")],
+)
+def test_from_three_trainings_on_their_interval_decides(differences, result):
+    first = attention_claims.check(trainings(*differences)).iloc[0]
+    assert first.difference == pytest.approx(np.mean(differences))
+    assert first["std"] == pytest.approx(np.std(differences, ddof=1))
+    assert (first.result, first.seeds) == (result, len(differences))
+
+
+def test_each_training_has_its_difference_and_interval():
+    table = attention_claims.by_training(trainings(5, -3))
+    first = table[(table.paper == "WRCANet") & table.tested.str.startswith("grad-cam")]
+    assert first.seed.tolist() == [0, 1] and first.difference.tolist() == pytest.approx([5, -3])
+    assert first.clear.all() and (table.low <= table.difference).all() and (table.difference <= table.high).all()
+
+
+def test_tables_of_several_trainings_have_their_mean_and_std():
+    one = exchanged_by_hand()
+    more = one.assign(seed=1, **{"next camera": one["next camera"].where(one.background != OTHER_CAMERA, 0.7)})
+    table = disturbances.background_table(pd.concat([one, more])).set_index(["network", "measure"])
+    follows = table.loc[(FULL, "follows")]
+    assert (follows["to"], follows.change, follows.seeds) == pytest.approx((60, 30, 2))
+    assert follows["std"] == pytest.approx(np.std([20, 40], ddof=1))
+    half = 12.706205 * follows["std"] / 2**0.5  # t with one degree of freedom
+    assert (follows.low, follows.high) == pytest.approx((30 - half, 30 + half), rel=1e-5)
+    less = occluded_by_hand()
+    less = less.assign(seed=1, ap=less.ap.where(less.amount == 0, 0.1))
+    kept = disturbances.occlusion_table(pd.concat([occluded_by_hand(), less]))
+    row = kept.set_index(["paper", "network", "side", "hidden"]).loc[(PAPERS["dranet"].short, FULL, "top", 30)]
+    assert (row.kept, row["mAP"], row.seeds) == pytest.approx((40, 20, 2)) and row["std"] == pytest.approx(40 / 2**0.5)

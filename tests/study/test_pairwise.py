@@ -108,11 +108,27 @@ def test_an_unknown_run_is_named(queries):
             function(queries, "c")
 
 
+def test_differences_over_trainings(queries):
+    """Against the formulas of mean, standard deviation and Student's t interval (12.706205 for two trainings)."""
+    other = replace(queries, ap=queries.ap.assign(a=queries.ap.a - 6, b=queries.ap.b + 4))
+    frame = pairwise.over_trainings([queries, other], "a")
+    assert list(frame.index) == ["a", "b"] and (frame.seeds == 2).all()
+    means = [one.ap.b.mean() for one in (queries, other)]
+    assert frame["map"]["b"] == pytest.approx(np.mean(means)) and frame.map_std["b"] == pytest.approx(4 / 2**0.5)
+    changes = [(one.ap.b - one.ap.a).mean() for one in (queries, other)]
+    assert changes[1] == pytest.approx(changes[0] + 10)
+    row, half = frame.loc["b"], 12.706205 * 5
+    assert row.map_difference == pytest.approx(np.mean(changes)) and row.difference_std == pytest.approx(10 / 2**0.5)
+    assert (row.map_low, row.map_high) == pytest.approx((np.mean(changes) - half, np.mean(changes) + half), rel=1e-5)
+    alone = pairwise.over_trainings([queries], "a").loc["b"]
+    assert np.isnan(alone.map_std) and alone.map_low == pytest.approx(pairwise.against(queries, "a").map_low["b"])
+
+
 def test_scores_of_a_run_are_its_metrics(street_small):
     experiment = one_experiment(KNOWN["ide"], {}, {"epochs": 1}, "street-small", "smoke")
     done = run(experiment, street_small, cpu=True, log=lambda line: None)
     queries = pairwise.by_query({"IDE": done}, street_small)
-    frame = pairwise.scores(queries)
+    frame = pairwise.scores([queries])
     assert frame.loc["IDE", "map"] == pytest.approx(done.metrics["map"], abs=1e-3)
     assert queries.rank1("IDE").mean() == pytest.approx(done.metrics["rank1"], abs=1e-3)
     assert len(queries.about) == done.metrics["queries"]
