@@ -1,12 +1,16 @@
-# make study | make test | make lab | make site; each sets up its own environment in .venv when there is none.
+# make study | make pages | make test | make lab | make site; each sets up its own environment in .venv when there is none.
 PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests, each with a thread.
 WORKERS ?= 2
-.PHONY: study test lab site lint lock clean
+.PHONY: study pages test lab site lint lock clean
 
 study: .venv/ready
 	$(BIN)/snakemake
+
+# The study, then the other notebooks on the street, each as a page of the report.
+pages: .venv/ready
+	$(BIN)/snakemake pages
 
 test: .venv/ready
 	$(BIN)/ruff check .
@@ -16,9 +20,9 @@ test: .venv/ready
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
-# A site in build/site: README, docs, the committed report, and the pages of notebooks that the last study executed on
-# the synthetic street. The report is copied once more, since its tables in Markdown are files there and no pages.
-site: .venv/ready
+# A site in build/site: README, docs, the committed report, and the pages of notebooks that were executed on the
+# synthetic street. The report is copied once more, since its tables in Markdown are files there and no pages.
+site: pages
 	rm -rf build/pages build/site
 	mkdir -p build/pages/results
 	cp -r README.md LICENSE CITATION.cff docs notebooks build/pages

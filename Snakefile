@@ -3,6 +3,7 @@
 #   snakemake                                                            the demo study on the synthetic street
 #   snakemake --config profile=paper datasets=market1501 root=~/reid seeds=3 papers=dranet tables=table4
 #   snakemake --workflow-profile profiles/slurm --config ...             the same on a Slurm cluster
+#   snakemake pages                                                      then the other notebooks, on the street
 #
 # A finished experiment lies in results/runs and is never trained again; one that was killed goes on from its last epoch.
 # Small trainings (demo and smoke on the street) share jobs, since to start a process takes as long as to train.
@@ -12,6 +13,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from reidnb.data.catalog import STREETS
 from reidnb.files import check_writable, fix_folders, results_dir
 from reidnb.study import plan as study
 from reidnb.study import session
@@ -83,6 +85,25 @@ BOOKS = {path.stem for path in Path(workflow.basedir, "notebooks").glob("*.ipynb
 SHOWN += [f"{DONE}/{name}.ipynb" for name, (paper, _) in NAMES.items() if paper in BOOKS]
 if "street" in SETTINGS.datasets:
     SHOWN.append(f"{DONE}/start.ipynb")
+# The notebooks that no study needs, each executed once as a page to read.
+OTHERS = ("data", "compare", "attention", "use", "search", "explore", "performance", "run")
+
+
+def others(wildcards):
+    """The executed copies of ``OTHERS``."""
+    if not set(STREETS) & set(SETTINGS.datasets):
+        raise WorkflowError(f"pages are made on a street only: datasets={','.join(SETTINGS.datasets)} names none")
+    return [f"{DONE}/{name}.ipynb" for name in OTHERS]
+
+
+def other_parameters(wildcards):
+    """Those of one of ``OTHERS``, on the study's first street; the measurements are kept short."""
+    values = {"dataset": next(name for name in SETTINGS.datasets if name in STREETS), "profile": SETTINGS.profile}
+    if wildcards.other in ("attention", "compare"):
+        values |= {"seeds": SETTINGS.seeds, "weights": SETTINGS.weights}
+    if wildcards.other == "performance":
+        values |= {"limit": 5, "repeats": 2}
+    return json.dumps(values)
 
 
 # The notebooks are asked for by name, since a checkout holds a report already, that of the study before.
@@ -102,6 +123,34 @@ rule report:
         study=STUDY,
     shell:
         JOB + " report --study {params.study:q}"
+
+
+# Writes the report once more, which then lists these notebooks too.
+rule pages:
+    input:
+        SHOWN,
+        others,
+    params:
+        study=STUDY,
+    shell:
+        JOB + " report --study {params.study:q}"
+
+
+# After the study, whose trainings they read; what is measured has the processor's cores for itself.
+rule other:
+    input:
+        SHOWN,
+    output:
+        DONE + "/{other}.ipynb",
+    wildcard_constraints:
+        other="|".join(OTHERS),
+    params:
+        values=other_parameters,
+    log:
+        DONE + "/{other}.log",
+    threads: lambda wildcards: max(2, THREADS) if wildcards.other == "performance" else THREADS
+    shell:
+        JOB + " notebook " + NOTEBOOKS + "/{wildcards.other}.ipynb {output:q} {params.values:q} > {log:q} 2>&1"
 
 
 rule paper:

@@ -24,7 +24,7 @@ def recipe(target: str) -> list[str]:
 
 def test_the_workflow_runs_targets_that_exist():
     commands = [step["run"] for step in STEPS if "run" in step]
-    assert commands == ["make study", "make site"]
+    assert commands == ["make pages", "make site"]
     for command in commands:
         assert recipe(command.removeprefix("make "))
 

@@ -6,8 +6,10 @@ from html import escape
 
 import ipywidgets as widgets
 import numpy as np
+from matplotlib.figure import Figure
 
 from ..data import pixels
+from ..figures import ranking
 from . import pictures, tables
 from .session import Session
 from .strip import Card, Strip
@@ -151,6 +153,19 @@ class Browse:
             for row, is_match in zip(order, matches, strict=False)
             if row >= 0
         ]
+
+    def still(self) -> Figure | None:
+        """The ranking lists of the chosen query as one picture; None where no query passes the filters."""
+        if self.query < 0:
+            return None
+        data, lists = self.session.data, {}
+        for name, run in self.session.runs.items():
+            order, matches = (run.rankings[kind][[self.query], :TOP] for kind in ("top", "right"))
+            images = np.stack([self.session.image(data.gallery.path.iloc[row]) for row in order[0]])
+            lists[name] = (images[None], np.ma.array(matches, mask=order < 0))
+        query = data.query.iloc[self.query]
+        title = f"Identity {query.pid}, seen by camera {query.camid}: the gallery's nearest images"
+        return ranking.compare_rankings(self.session.image(query.path)[None], lists, titles=[title])
 
     def explain(self, name: str, place: int) -> None:
         """Show the heat maps of the query and of a result in a run's list."""

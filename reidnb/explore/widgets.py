@@ -1,12 +1,14 @@
 """The explorer: choose a data set and finished runs; the tabs below are built for them."""
 
+import base64
+import re
 from pathlib import Path
 
 import ipywidgets as widgets
 
 from ..figures import style
 from ..files import results_dir
-from . import tables
+from . import pictures, tables
 from .analyses import Cameras, Distances, Map, OwnImage
 from .browse import Browse, message, note, reporting
 from .session import open_session
@@ -15,7 +17,7 @@ TABS = {"Rankings": Browse, "Distances": Distances, "Cameras": Cameras, "Map": M
 
 
 class Explorer:
-    """The widgets of ``notebooks/explore.ipynb``; ``widget`` is what a notebook displays."""
+    """The widgets of ``notebooks/explore.ipynb``, which displays them; ``widget`` holds them all."""
 
     def __init__(
         self, dataset: str, data_root: str = "", show_people: bool = False, results: Path | None = None
@@ -38,6 +40,12 @@ class Explorer:
         top = widgets.HBox([left, right], layout={"flex_flow": "row wrap", "margin": "0 0 8px"})
         self.widget = widgets.VBox([top, self.message, self.tabs], layout={"max_width": "1000px"})
         self.open()
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
+        """What Jupyter displays: the widgets, and where no kernel runs a still picture of the first tab."""
+        bundle = self.widget._repr_mimebundle_() | {"text/plain": re.sub("<[^>]*>", "", self.message.value)}
+        still = self.panels["Rankings"].still() if self.tabs.children else None
+        return bundle | ({"image/png": base64.b64encode(pictures.png(still)).decode()} if still else {})
 
     def choose_data(self) -> None:
         """List the runs of another data set, and open it."""

@@ -5,6 +5,7 @@ All of it is read from the saved tables and ``runs.csv``, so that a folder of re
 
 import re
 from collections.abc import Sequence
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,6 +37,8 @@ VERDICTS = {
 }
 """A verdict in a sentence, of one claim and of several."""
 SHOWN = ("map", "rank1")
+CONTENTS = ("start", "data", *PAPERS, "compare", "attention", "use", "search", "explore", "performance", "run")
+"""The notebooks in the order in which they are read."""
 
 
 def cards(saved: Sequence[Saved], runs: pd.DataFrame, results: Path) -> list[dict]:
@@ -57,7 +60,7 @@ def cards(saved: Sequence[Saved], runs: pd.DataFrame, results: Path) -> list[dic
                 "outcome": outcome(paper, saved),
                 "origin": origin(str(nearest.about.get("caption", ""))),
                 "finished": _finished(runs, paper.name, train_set(dataset), profile),
-                "pages": pages(results, paper.name),
+                "pages": [page for page in pages(results) if page["paper"] == paper.name],
             }
         )
     return result
@@ -85,11 +88,21 @@ def origin(caption: str) -> str:
     return sentence[1] if sentence else ""
 
 
-def pages(results: Path, paper: str) -> list[dict[str, str]]:
-    """Links to the pages of a paper's executed notebooks, or of those that belong to none ('')."""
-    paths = sorted((results / "notebooks").glob("*.html"))
-    chosen = [path for path in paths if (path.stem.split("-")[0] if path.stem.split("-")[0] in PAPERS else "") == paper]
-    return [{"name": path.stem, "url": f"notebooks/{quote(path.name)}"} for path in chosen]
+def pages(results: Path) -> list[dict[str, str]]:
+    """The pages of executed notebooks in the order of ``CONTENTS``, then others: name, title, url, and paper or ''."""
+    made = []
+    for path in sorted((results / "notebooks").glob("*.html"), key=_place):
+        title = re.search("<title>(.*?)</title>", path.read_text("utf-8"))
+        paper = path.stem.split("-")[0]
+        page = {"name": path.stem, "title": unescape(title[1]) if title else path.stem}
+        made.append(page | {"url": f"notebooks/{quote(path.name)}", "paper": paper if paper in PAPERS else ""})
+    return made
+
+
+def _place(path: Path) -> tuple[int, str]:
+    """Where a page stands among the others: by its notebook, then by its data set and profile."""
+    notebook = path.stem.split("-")[0]
+    return CONTENTS.index(notebook) if notebook in CONTENTS else len(CONTENTS), path.stem
 
 
 def draw(saved: Sequence[Saved], results: Path) -> None:

@@ -89,8 +89,9 @@ class _Exporter(HTMLExporter):
 def _is_synthetic(path: Path) -> bool:
     """Whether the notebook of a page says that papermill ran it on the street alone."""
     metadata = nbformat.read(path.with_suffix(".ipynb"), as_version=4).metadata
-    dataset = metadata.get("papermill", {}).get("parameters", {}).get("dataset", "")
-    return {train_set(dataset), test_set(dataset)} <= set(catalog.STREETS)
+    given = metadata.get("papermill", {}).get("parameters", {})
+    dataset = given.get("dataset", "")
+    return {train_set(dataset), test_set(dataset)} <= set(catalog.STREETS) and not given.get("show_people")
 
 
 def _write_page(path: Path) -> Path:

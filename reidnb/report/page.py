@@ -56,7 +56,7 @@ def build(results: str | Path) -> Path:
         "reproduction": _reproduction(results),
         "readings": [ledger for path in sorted(results.glob("readings*.csv")) if (ledger := _readings(path))["count"]],
         "runs": _runs(runs),
-        "pages": headline.pages(results, ""),
+        "pages": headline.pages(results),
     }
     if not any(content.values()):
         raise ValueError(

@@ -1,5 +1,6 @@
 """The explorer without a browser: what a click changes, and that bad input is a sentence."""
 
+import base64
 import io
 from datetime import UTC, datetime
 
@@ -59,6 +60,17 @@ def test_browsing_loads_no_network(explorer, monkeypatch, street_small):
         gallery = street_small.gallery.iloc[finished.rankings["top"][row, 0]]
         assert shown.buttons[0].description == f"{gallery.pid}·c{gallery.camid}"
         assert pictures.thumbnail(gallery.path) in shown.children[0].value
+
+
+def test_without_a_kernel_a_still_picture_stands_in_the_widgets_place(explorer, tmp_path):
+    shown = explorer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    picture = Image.open(io.BytesIO(base64.b64decode(shown["image/png"])))
+    assert picture.format == "PNG" and picture.width > 600
+    explorer.panels["Rankings"].query = -1
+    assert "image/png" not in explorer._repr_mimebundle_()
+    nothing = Explorer("street-small", results=tmp_path)._repr_mimebundle_()
+    assert "image/png" not in nothing and nothing["text/plain"].startswith("Not possible: no finished run")
 
 
 def test_filters_answer_with_a_sentence(explorer):

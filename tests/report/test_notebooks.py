@@ -100,11 +100,13 @@ def test_only_pages_of_the_street_are_published(tmp_path):
         "wrcanet-street->street-other-demo": "street->street-other",
         "wrcanet-street->market1501-demo": "street->market1501",
         "wrcanet-market1501-demo": "market1501",
+        "search": {"dataset": "street", "show_people": True},
         "unknown": None,
     }.items():
         notebook = executed()
         if dataset:
-            notebook["metadata"]["papermill"] = {"parameters": {"dataset": dataset}}
+            given = dataset if isinstance(dataset, dict) else {"dataset": dataset}
+            notebook["metadata"]["papermill"] = {"parameters": given}
         write(results / "notebooks" / f"{name}.ipynb", notebook)
     copies = notebooks.publish(results, reference)
     assert {path.name for path in copies} == {"start.html", "wrcanet-street->street-other-demo.html"}

@@ -117,18 +117,27 @@ def test_a_card_has_the_best_number_beside_the_published_ones(results):
     runs = {"paper": "wrcanet", "dataset": "market1501", "profile": "demo", "device": "CPU"}
     finished = ["2026-11-02 23:10 UTC", "2026-11-10 08:00 UTC", None]
     tables.to_csv(pd.DataFrame([runs | {"finished": day} for day in finished]), results / "runs.csv")
-    pages = ("wrcanet-market1501-demo", "start")
-    for name in pages:
-        (results / "notebooks").mkdir(exist_ok=True)
-        (results / "notebooks" / f"{name}.html").write_text("page")
+    (results / "notebooks").mkdir(exist_ok=True)
+    (results / "notebooks" / "wrcanet-market1501-demo.html").write_text("page")
     text = card(results)
     assert "mAP rank-1 ours, best: Ours 85.2 97.4 published: Ours 87.8 96.1 On market1501" in text
     assert "(demo profile) 1 claim was tested: 1 has no interval. Farthest from print: “A &lt;b&gt; helps”," in text
     assert "+1.0 points of mAP where +7.5 are published." in text
     assert "Ours: market1501, demo profile, from scratch, 2 seeds. Finished 2026-11-10." in text
     assert text.endswith("Executed notebook: wrcanet-market1501-demo")
-    links = Links((results / "index.html").read_text("utf-8")).targets
-    assert [links.count(f"notebooks/{name}.html") for name in pages] == [1, 1]
+
+
+def test_notebooks_are_listed_in_the_order_in_which_they_are_read(results):
+    (results / "notebooks").mkdir(exist_ok=True)
+    names = ["start", "wrcanet-street-demo", "wrcanet-street-quick", "dranet-street-demo", "compare", "use", "mine"]
+    for name in reversed(names):
+        (results / "notebooks" / f"{name}.html").write_text(f"<title>About {name} &amp; more</title>")
+    html = report.build(results).read_text("utf-8")
+    section = html.split('<section id="notebooks">')[1].split("</section>")[0]
+    assert re.findall(r'href="notebooks/(.*?)\.html">(.*?)</a>', section) == [
+        (name, f"About {name} &amp; more") for name in names
+    ]
+    assert '<a href="#notebooks">' in html
 
 
 def test_a_card_names_the_best_published_row_where_ours_is_another(results):

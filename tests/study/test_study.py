@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from miniatures import market_like
 
 from reidnb import rescoring, runs
 from reidnb.__main__ import main
@@ -294,8 +296,8 @@ def test_gpus_are_those_that_cuda_shows(monkeypatch):
         pass
 
 
-def _snakemake(*config: str) -> subprocess.CompletedProcess:
-    call = [sys.executable, "-m", "snakemake", "--dry-run", "--config", *config]
+def _snakemake(*config: str, target: str = "all") -> subprocess.CompletedProcess:
+    call = [sys.executable, "-m", "snakemake", target, "--dry-run", "--config", *config]
     return subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
 
 
@@ -339,6 +341,27 @@ def test_a_job_trains_its_part_of_a_study(street_small, tmp_path, monkeypatch, c
 
 
 @pytest.mark.slow
+def test_pages_execute_every_notebook_that_a_study_leaves_out(street_small):
+    done = _snakemake("profile=smoke", "datasets=street-small", "seeds=2", target="pages")
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    counts = dict(line.split() for line in text.splitlines() if re.fullmatch(r"(other|paper|pages|report) +\d+", line))
+    assert counts == {"other": "8", "paper": "4", "pages": "1"}
+    left_out = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} - set(PAPERS) - {"start"}
+    assert set(re.findall(r"output: \S+/notebooks/(\w+)\.ipynb", text)) == left_out
+
+
+@pytest.mark.slow
+def test_pages_need_a_street(street_small, tmp_path):
+    market_like(tmp_path / "shop", street_small, ".png")
+    config = ("profile=smoke", "datasets=folder", "papers=dranet", f"root={tmp_path / 'shop'}")
+    assert _snakemake(*config).returncode == 0
+    done = _snakemake(*config, target="pages")
+    assert done.returncode != 0
+    assert "pages are made on a street only: datasets=folder-shop names none" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_snakefile_says_what_is_wrong_in_a_sentence():
     done = _snakemake("profil=smoke")
     assert done.returncode != 0
@@ -350,6 +373,7 @@ def test_a_study_of_a_comparison_network_has_no_notebook_of_it():
     done = _snakemake("profile=smoke", "datasets=street-small", "papers=pcb")
     assert done.returncode == 0 and "pcb-street-small-smoke-0.csv" in done.stdout
     assert "pcb-street-small-smoke.ipynb" not in done.stdout
+    assert "rule other" not in done.stdout  # those are pages, which a study leaves out
 
 
 def test_the_report_covers_comparison_networks_where_they_are_named(tmp_path, monkeypatch):
