@@ -21,6 +21,8 @@ VERDICTS = {
     "against": AGAINST,
 }
 """How a verdict is drawn, by its first words."""
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in a colour's brightness."""
 PARTS_LIMIT = 1.0
 """The colours of ``by_part`` reach from half to twice an even map, in powers of two."""
 
@@ -62,9 +64,9 @@ def by_part(frame: pd.DataFrame) -> Figure:
     )
     figure, axes = plt.subplots(figsize=(9, 0.52 * len(table) + 0.9), layout="constrained")
     shade = np.log2(table.to_numpy().clip(1e-9))
-    axes.imshow(shade, cmap="PuOr", vmin=-PARTS_LIMIT, vmax=PARTS_LIMIT, aspect="auto")
+    shown = axes.imshow(shade, cmap="PuOr", vmin=-PARTS_LIMIT, vmax=PARTS_LIMIT, aspect="auto")
     for (row, column), value in np.ndenumerate(table.to_numpy()):
-        dark = abs(shade[row, column]) > 0.7 * PARTS_LIMIT
+        dark = np.dot(shown.to_rgba(shade[row, column])[:3], LUMINANCE) < 0.5
         axes.text(column, row, f"{value:.2f}", ha="center", va="center", color="white" if dark else style.INK)
     axes.set_xticks(range(table.shape[1]), table.columns)
     axes.set_yticks(range(len(table)), [f"{paper}: {KINDS[kind]}" for paper, kind in table.index])
@@ -76,7 +78,7 @@ def by_part(frame: pd.DataFrame) -> Figure:
 
 def follows_the_wall(frame: pd.DataFrame) -> Figure:
     """Of ``study.disturbances.background_table``: left the fraction of the first ten images from the new background's
-    camera, before (open) and after (full) the exchange; right the change of mAP with its interval."""
+    camera, before (hollow) and after (filled) the exchange; right the change of mAP with its interval."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.6), sharey=True, layout="constrained")
     papers = list(dict.fromkeys(frame.paper))
     for _, row in frame[frame.measure == "follows"].iterrows():
@@ -88,7 +90,7 @@ def follows_the_wall(frame: pd.DataFrame) -> Figure:
     for _, row in frame[frame.measure == "mAP, person seen there"].dropna(subset="change").iterrows():
         _interval(right, row.change, row.low, row.high, _place(papers, row), row.network)
     right.axvline(0, color=style.INK, linewidth=1)
-    left.set(title="The first ten images", xlabel="% from the wall's camera\n(open: before, full: after)")
+    left.set(title="The first ten images", xlabel="% from the wall's camera\n(hollow: before, filled: after)")
     right.set(title="mAP", xlabel="change in points\n(the wall's camera has seen the person)")
     left.set_yticks(range(len(papers)), [wrap(paper, 12) for paper in papers])
     left.invert_yaxis()
@@ -124,7 +126,7 @@ def occlusion(frame: pd.DataFrame) -> Figure:
 def claims(frame: pd.DataFrame) -> Figure:
     """The tests of ``study.attention_claims.check``: each difference in points with its interval; right of 0 supports
     the paper."""
-    figure, axes = plt.subplots(figsize=(9.5, 0.66 * len(frame) + 1), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 0.8 * len(frame) + 1.2), layout="constrained")
     for result, line in VERDICTS.items():
         rows = frame[frame.result.str.startswith(result)]
         if rows.empty:
@@ -132,9 +134,12 @@ def claims(frame: pd.DataFrame) -> Figure:
         axes.hlines(rows.index, rows.low, rows.high, colors=line["color"], linestyles=line["linestyle"], linewidth=2.4)
         axes.plot(rows.difference, rows.index, line["marker"], color=line["color"], markersize=9, label=result)
     axes.axvline(0, color=style.INK, linewidth=1)
-    axes.set_yticks(range(len(frame)), [wrap(f"{row.paper}: {row.tested}", 44) for _, row in frame.iterrows()])
-    axes.tick_params(axis="y", labelsize=style.SIZE - 2)
-    axes.invert_yaxis()
+    # Each row's text stands above it and has the figure's width, so that it can be as large as any other.
+    for place, (_, row) in enumerate(frame.iterrows()):
+        text = f"{row.paper}: {row.tested}"
+        at = {"transform": axes.get_yaxis_transform(), "va": "center", "size": style.SIZE - 1}
+        axes.text(0.01, place - 0.36, text, **at, bbox={"color": "white", "pad": 1})  # the line at 0 passes behind
+    axes.set(yticks=[], ylim=(len(frame) - 0.6, -0.7))
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("difference in points (right of 0: as the paper says)")
     _legend_above(figure, axes)

@@ -66,8 +66,9 @@ def two_recipes(frame: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 0.5 * len(frame) + 1.9), layout="constrained")
     places = -np.arange(len(frame))
     axes.hlines(places, frame.min(axis=1), frame.max(axis=1), color=style.MUTED, linewidth=2)
-    for name, line in zip((first, second), style.lines(2), strict=True):
-        axes.plot(frame[name], places, line["marker"], color=line["color"], markersize=10, label=name)
+    # The second is smaller, so that the first is seen behind it where both are equal.
+    for name, line, size in zip((first, second), style.lines(2), (14, 8), strict=True):
+        axes.plot(frame[name], places, line["marker"], color=line["color"], markersize=size, label=name)
     axes.set_yticks(places, frame.index)
     axes.set(xlabel="mAP (%)", ylim=(places[-1] - 0.6, 0.6))
     axes.grid(axis="y", visible=False)

@@ -100,7 +100,7 @@ CLAIMS = (
         "wrcanet",
         "'eliminate background-bias'",
         "section 1",
-        "the first ten follow the wall: baseline - full",
+        "the first ten follow the wall: baseline − full",
         _follows_less,
     ),
     Claim(
@@ -128,14 +128,14 @@ CLAIMS = (
         "attention_driven",
         "'the spatial-wise attention attempts to focus on semantic-related regions'",
         "section 3.3",
-        "a part's mask on its part: mask - even map in the box",
+        "a part's mask on its part: mask − even map in the box",
         _on_its_part,
     ),
     Claim(
         "attention_driven",
         "'whole-body images detects more global structures'",
         "section 4.4.1",
-        "entropy of the masks: whole body - parts",
+        "entropy of the masks: whole body − parts",
         _more_global,
     ),
     Claim(
