@@ -81,8 +81,10 @@ def _runs_here(experiment: Experiment, results: Path) -> pd.DataFrame:
 
 
 def _committed(experiment: Experiment, reference: Path) -> pd.DataFrame:
-    """The times of the committed runs, which have their profile's backbone and number of epochs."""
+    """The times of the committed runs; where backbone and epochs are not recorded, they were those of the profile."""
     if not (reference / "runs.csv").exists():
         return pd.DataFrame(columns=COLUMNS)
     stated = one_experiment(find_paper(experiment.paper), {}, {}, experiment.dataset, experiment.profile)
-    return pd.read_csv(reference / "runs.csv").assign(backbone=stated.backbone, epochs=stated.recipe.epochs)
+    table = pd.read_csv(reference / "runs.csv")
+    unrecorded = {"backbone": stated.backbone, "epochs": stated.recipe.epochs}
+    return table.reindex(columns=[*table, *(unrecorded.keys() - set(table))]).fillna(unrecorded)

@@ -39,10 +39,11 @@ OBJECT = Kind(dict, 'a JSON object, such as {"name": 1}')
 OBJECT_OR_NONE = Kind(dict | None, f"{OBJECT.allowed}, or null")
 TEXT = Kind(str, "a text")
 TEXT_OR_NONE = Kind(str | None, "a text, or null")
+ROWS = Kind(object, "names of rows by commas, or a list of them", lambda rows: isinstance(rows, str | list | tuple))
 BY_TYPE = {bool: FLAG, int: Kind(int, "a whole number"), float: Kind(float, "a number"), str: TEXT}
 BY_TYPE |= {dict: OBJECT}
 
-PARAMETERS = {"seed": NUMBER, "experiment": OBJECT_OR_NONE, "weights": TEXT_OR_NONE}
+PARAMETERS = {"seed": NUMBER, "rows": ROWS, "experiment": OBJECT_OR_NONE, "weights": TEXT_OR_NONE}
 PARAMETERS |= dict.fromkeys(("backbone", "data_root", "root"), TEXT_OR_NONE)
 PARAMETERS |= dict.fromkeys(("seeds", "processes", "watched", "threads", "repeats", "rounds"), COUNT)
 """The parameters that are more than a value of their default's type."""

@@ -189,6 +189,7 @@ def summary(runs: list[Run]) -> pd.DataFrame:
                 "dataset": experiment.dataset,
                 "profile": experiment.profile,
                 "backbone": experiment.backbone,
+                "epochs": experiment.recipe.epochs,
                 "weights": str(weights_of(run)),
                 "seed": experiment.seed,
                 **{name: run.metrics[name] for name in ("map", "rank1")},

@@ -72,6 +72,19 @@ def test_committed_runs_count_where_there_are_none_here(tmp_path, monkeypatch):
     assert estimates.seconds(one, CPU, tmp_path) == 60
 
 
+def test_committed_runs_of_another_recipe_count_by_their_epochs(tmp_path, monkeypatch):
+    """One of 2 epochs, and one from before the table had them, of as many as the profile has: 12."""
+    (tmp_path / "runs.csv").write_text(
+        "paper,options,dataset,profile,epochs,device,train_seconds,evaluate_seconds\n"
+        'wrcanet,–,market1501,demo,2,"CPU, 1 thread",200,60\n'
+        'wrcanet,–,market1501,demo,,"CPU, 1 thread",1200,60\n'
+    )
+    monkeypatch.setattr(estimates, "reference_dir", lambda: tmp_path)
+    assert estimates.seconds(experiment("market1501", "demo"), CPU, tmp_path) == 1260
+    short = one_experiment(PAPERS["wrcanet"], {}, {"epochs": 3}, "market1501", "demo")
+    assert estimates.seconds(short, CPU, tmp_path) == 360
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

@@ -7,7 +7,7 @@ the user's overrides.
 import hashlib
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import get_type_hints
 
@@ -17,12 +17,12 @@ from torch import nn
 from .. import pose, weight_files
 from ..data.dataset import ReidData
 from ..models.backbone import street_identity
-from ..parameters import COUNT, FLAG, FRACTION, NOT_NEGATIVE, NUMBER, OBJECT, TEXT, Kind, require, take
+from ..parameters import COUNT, FLAG, FRACTION, NOT_NEGATIVE, NUMBER, OBJECT, ROWS, TEXT, Kind, require, take
 from ..training.experiment import Experiment, to_json
 from ..training.profiles import at_profile
-from ..training.recipe import SIZE, Recipe, as_meant, with_changes
+from ..training.recipe import PARTS, SIZE, Recipe, as_meant, with_changes
 from . import find_paper
-from .paper import Paper, Row
+from .paper import Paper, Row, Table
 
 SUPPLIED = {"identities", "size", "backbone", "weights"}
 """Parameters of a network that other fields of the experiment supply; they are not among its options."""
@@ -42,10 +42,13 @@ def experiments(
     seeds: Sequence[int] = (0,),
     weights: str | None = None,
     reading: str = "",
+    rows: str | Sequence[str] = "",
+    recipe: Mapping[str, object] | None = None,
 ) -> list[tuple[Row, Experiment]]:
     """The experiments of a table's rows, in printed order, for each seed; ``weights`` replaces the profile's.
 
     ``reading`` names the complete reading of the paper to which the rows' changes are applied; '' is the default.
+    ``rows`` chooses rows (``chosen_rows``), and ``recipe`` changes fields of every row's recipe by name, last.
     """
     selected = paper.table(table)
     complete = {row.name: row for row in (Row(""), *paper.complete_readings)}
@@ -55,8 +58,8 @@ def experiments(
         raise ValueError(f"{table} trains on one data set and tests on another: dataset={selected.datasets[0]!r}")
     base = complete[reading]
     return [
-        (row, _experiment(paper, base, row, train_set(dataset), profile, seed, weights))
-        for row in selected.rows
+        (row, _experiment(paper, base, row, train_set(dataset), profile, seed, weights, recipe or {}))
+        for row in chosen_rows(selected, rows)
         for seed in seeds
     ]
 
@@ -69,11 +72,72 @@ def _experiment(
     profile: str,
     seed: int,
     weights: str | None,
+    changes: Mapping[str, object],
     backbone: str | None = None,
 ) -> Experiment:
     stated = paper.experiment(base.options | row.options, dataset, seed)
     recipe = with_changes(with_changes(stated.recipe, base.recipe), row.recipe)
-    return checked(at_profile(replace(stated, recipe=recipe), profile, weights, backbone))
+    sized = checked(at_profile(replace(stated, recipe=recipe), profile, weights, backbone))
+    return replace(sized, recipe=with_changes(sized.recipe, as_meant(take("recipe", changes, OBJECT))))
+
+
+def chosen_rows(table: Table, rows: str | Sequence[str]) -> list[Row]:
+    """The named rows of a table, in the table's order and each once; all of them where ``rows`` is empty.
+
+    ``rows`` is a list of names, or text with names separated by commas. A name may have commas itself, so text is read
+    from left to right, each time as the longest name that fits. Raises ValueError for a name that no row has.
+    """
+    names = {_pieces(row.name): row for row in table.rows}
+    if isinstance(rows, str) and not rows.strip().startswith("["):
+        wanted = _longest_names(_pieces(rows), names)
+    else:
+        wanted = [_pieces(name) for name in take("rows", rows, Kind(tuple[str, ...], ROWS.allowed))]
+    for name in wanted:
+        if name not in names:
+            known = "; ".join(row.name for row in table.rows)
+            raise ValueError(f"{table.name} has no row {', '.join(name)!r}: its rows are {known}")
+    return [row for name, row in names.items() if name in wanted or not wanted]
+
+
+def _pieces(text: str) -> tuple[str, ...]:
+    """The text between commas, without the spaces around it."""
+    return tuple(piece.strip() for piece in text.split(",") if piece.strip())
+
+
+def _longest_names(pieces: tuple[str, ...], names: Container[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The pieces joined into names; one with which no name begins stands alone."""
+    result = []
+    while pieces:
+        length = next((n for n in range(len(pieces), 0, -1) if pieces[:n] in names), 1)
+        result.append(pieces[:length])
+        pieces = pieces[length:]
+    return result
+
+
+def recipe_changes(experiment: Experiment, row: Row | None = None) -> dict[str, object]:
+    """What a user changed in the recipe of a row's experiment: the fields that the row does not have at its profile.
+
+    A field of a part is named after both, 'sampler.images'. Of the paper's complete readings the one counts from which
+    the recipe differs least. Without a row, the changes are those to the recipe of the paper's network.
+    """
+    paper, of = find_paper(experiment.paper), (experiment.dataset, experiment.profile, experiment.seed)
+    given = _flat(experiment.recipe)
+    differences = []
+    for base in (Row(""), *paper.complete_readings):
+        stated = _flat(
+            _experiment(paper, base, row or Row(""), *of, experiment.weights, {}, experiment.backbone).recipe
+        )
+        differences.append({name: value for name, value in given.items() if (name, value) not in stated.items()})
+    return min(differences, key=len)
+
+
+def _flat(recipe: Recipe) -> dict[str, object]:
+    """A recipe's fields by name, those of its parts too; the kind of a part counts as one of its fields."""
+    result = asdict(recipe)
+    for name in PARTS:
+        part = {"kind": type(getattr(recipe, name)).__name__} | result.pop(name)
+        result |= {f"{name}.{field}": value for field, value in part.items()}
+    return result
 
 
 def one_experiment(
@@ -94,8 +158,7 @@ def one_experiment(
     options = take("options", options, OBJECT)
     kinds = option_kinds(paper.name) | {"size": SIZE}
     meant = {name: take(name, value, kinds[name]) if kinds.get(name) else value for name, value in options.items()}
-    sized = _experiment(paper, Row(""), Row("", meant), dataset, profile, seed, weights, backbone)
-    return replace(sized, recipe=with_changes(sized.recipe, as_meant(take("recipe", recipe, OBJECT))))
+    return _experiment(paper, Row(""), Row("", meant), dataset, profile, seed, weights, recipe, backbone)
 
 
 def full_networks(

@@ -1,6 +1,6 @@
 """Tables of a paper beside the numbers that it prints: what our runs are worth in each row."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..data import catalog
 from ..evaluation.scores import RANKS
 from ..evaluation.significance import Interval, bootstrap, over_seeds
 from ..files import results_dir
-from ..papers.experiments import experiments, test_set, train_set
+from ..papers.experiments import experiments, recipe_changes, test_set, train_set
 from ..papers.paper import Paper, Row, Table
 from ..rescoring import by_region, cross_domain, limited_reranking, reranked
 from ..results import Run, weights_of
@@ -31,30 +31,36 @@ PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def caption(paper: Paper, table: str, runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
-    """What a table's numbers come from: data set, profile, images, initial weights, seeds, device.
+    """What a table's numbers come from: data set, profile, images, initial weights, seeds, device; and and how many of
+    its rows were not trained, if any.
 
     ``dataset`` is the runs' own unless they are tested on another one ('a->b').
     """
     first, described = runs[0][1].experiment, paper.table(table)
     seeds = len({run.experiment.seed for _, run in runs})
     title = f"{paper.title}, {described.title[0].lower()}{described.title[1:]}. {AP[described.ap]}"
+    count = len(described.rows)
+    lacking = count - len({row.name for row, _ in runs})
+    part = f"{lacking} of {count} rows {'was' if lacking == 1 else 'were'} not trained." if lacking else ""
     limited = dict.fromkeys(limited_reranking(run) for row, run in runs if row.rerank)
     where = dataset or first.dataset
-    beside = _beside(described, where, first, seeds), _computed(paper, described, where)
-    return " ".join(filter(None, (title, origin(runs, dataset), *limited, *beside)))
+    beside = _beside(described, where, *runs[0], seeds), _computed(paper, described, where)
+    return " ".join(filter(None, (title, origin(runs, dataset), part, *limited, *beside)))
 
 
 def origin(runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
-    """What runs come from: data set, profile, images, initial weights, seeds, device, precision, added warm-up."""
+    """What runs come from: data set, profile, images, initial weights, seeds, device, precision, added warm-up, and
+    what a user changed in their recipe."""
     first = runs[0][1].experiment
     start = weight_files.in_words(weights_of(runs[0][1]), results_dir())
     seeds = len({run.experiment.seed for _, run in runs})
     height, width = first.recipe.size
+    epochs = first.recipe.epochs
     return (
         f"Ours: {dataset or first.dataset},"
-        f" {first.profile} profile ({first.backbone}, {height}×{width}, {first.recipe.epochs} epochs),"
+        f" {first.profile} profile ({first.backbone}, {height}×{width}, {epochs} epoch{'s' * (epochs > 1)}),"
         f" {start}, {seeds} seed{'s' * (seeds > 1)},"
-        f" {runs[0][1].provenance['device']}, {PRECISIONS[first.recipe.precision]}.{_warm_up(runs)}"
+        f" {runs[0][1].provenance['device']}, {PRECISIONS[first.recipe.precision]}.{_warm_up(runs)}{_changed(runs)}"
     )
 
 
@@ -68,11 +74,20 @@ def _warm_up(runs: Sequence[tuple[Row, Run]]) -> str:
     return f" The one-cycle schedule warms up in every row, also in {', '.join(affected)}." if affected else ""
 
 
-def _beside(table: Table, dataset: str, experiment: Experiment, seeds: int) -> str:
+def _changed(runs: Sequence[tuple[Row, Run]]) -> str:
+    """A sentence where a user changed fields of the recipe."""
+    changes: dict[str, object] = {}
+    for row, one in runs:
+        changes |= recipe_changes(one.experiment, row)
+    listed = ", ".join(f"{name}={value!r}" for name, value in changes.items())
+    return f" The recipe was changed: {listed}." if listed else ""
+
+
+def _beside(table: Table, dataset: str, row: Row, run: Run, seeds: int) -> str:
     """How our numbers may be held against the published ones."""
     if not table.datasets:
         return ""
-    if reasons := not_comparable(table, dataset, experiment):
+    if reasons := not_comparable(table, dataset, row, run.experiment):
         return f"Not to be compared with the published numbers: {', '.join(reasons)}."
     covered = f"{seeds} seeds" if seeds > 1 else "the queries of one training, not over its luck"
     return f"Within, outside: whether the 95 % interval of ours, over {covered}, covers the published value."
@@ -90,11 +105,12 @@ def printed_dataset(table: Table, dataset: str) -> str:
     return dataset if dataset in table.datasets else next(iter(table.datasets), "")
 
 
-def not_comparable(table: Table, dataset: str, experiment: Experiment) -> list[str]:
+def not_comparable(table: Table, dataset: str, row: Row, experiment: Experiment) -> list[str]:
     """Why our numbers do not answer the published ones, each reason in a few words; empty when they do."""
     reasons = {
         f"published on {printed_dataset(table, dataset)}": dataset not in table.datasets,
         f"{experiment.profile} profile": experiment.profile != "paper",
+        "changed recipe": bool(recipe_changes(experiment, row)),
         "not from ImageNet weights": experiment.weights in ("", "street"),
         "initial weights of a local file": experiment.weights not in weight_files.NAMED,
     }
@@ -111,11 +127,18 @@ def run_table(
     data_root: str | None = None,
     weights: str | None = None,
     reading: str = "",
+    rows: str | Sequence[str] = "",
+    recipe: Mapping[str, object] | None = None,
+    among: Container[Experiment] | None = None,
     log: Callable[[str], None] = print,
     **run_options,
 ) -> list[tuple[Row, Run]]:
-    """Run (or read) every experiment of a table."""
-    planned = experiments(paper, table, dataset, profile, seeds, weights, reading)
+    """Run (or read) every experiment of a table; ``rows`` and ``recipe`` as for ``papers.experiments.experiments``.
+
+    Of a table that shows no others than those that a reader chose in another one, ``among`` has the chosen experiments.
+    """
+    planned = experiments(paper, table, dataset, profile, seeds, weights, reading, rows, recipe)
+    planned = [pair for pair in planned if among is None or pair[1] in among]
     data, finished = catalog.load(train_set(dataset), data_root), []
     for number, (row, experiment) in enumerate(planned, start=1):
         log(f"[{number}/{len(planned)}] {row.name}, seed {experiment.seed}")
@@ -141,7 +164,7 @@ def beside_published(
     """
     described, printed = paper.table(table), paper.published(table)
     source = printed_dataset(described, dataset)
-    comparable = bool(runs) and not any(not_comparable(described, dataset, one.experiment) for _, one in runs)
+    comparable = bool(runs) and not any(not_comparable(described, dataset, row, one.experiment) for row, one in runs)
     printed = printed[printed.dataset == source].set_index("row")
     rows = [
         {"row": name, "kind": "cited", **_prefixed("published", line)}

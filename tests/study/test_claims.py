@@ -36,9 +36,9 @@ def kept(folder, experiment, ap=None, **metrics) -> Run:
     return Run(folder)
 
 
-def runs_of(folder, name, table, numbers, *, dataset="market1501", profile="demo", weights=None, seeds=1):
+def runs_of(folder, name, table, numbers, *, dataset="market1501", profile="demo", weights=None, seeds=1, recipe=None):
     """A table's rows with their runs: ``numbers`` is row name to what ``kept`` is given, for each seed."""
-    planned = experiments(PAPERS[name], table, dataset, profile, range(seeds), weights)
+    planned = experiments(PAPERS[name], table, dataset, profile, range(seeds), weights, recipe=recipe)
     return [
         (row, kept(folder / f"{row.name.replace('/', '_')}-{e.seed}", e, **numbers[row.name][e.seed]))
         for row, e in planned
@@ -234,6 +234,7 @@ def test_a_claim_and_its_contrary_have_contrary_verdicts(a, b, seeds):
         ({"dataset": "street"}, "published on market1501"),
         ({"profile": "demo"}, "demo profile"),
         ({"weights": ""}, "not from ImageNet weights"),
+        ({"recipe": {"epochs": 2}}, "changed recipe"),
     ],
 )
 def test_only_what_is_like_the_paper_is_compared_with_it(tmp_path, changes, reason):
@@ -244,6 +245,20 @@ def test_only_what_is_like_the_paper_is_compared_with_it(tmp_path, changes, reas
     assert not frame.comparable.any() and frame.low_map.isna().all()
     text = caption(PAPERS["wrcanet"], "table2", runs)
     assert f"Not to be compared with the published numbers: {reason}" in text and "Within" not in text
+
+
+def test_captions_tell_what_was_changed_and_how_many_rows_are_missing(tmp_path):
+    numbers = {"ResNet-50": [{"ap": AP}], "ResNet-50+WRA": [{"ap": AP}]}
+    recipe = {"epochs": 2, "sampler": {"identities": 8}}
+    changed = runs_of(tmp_path / "changed", "wrcanet", "table2", numbers, recipe=recipe)
+    sentence = "The recipe was changed: epochs=2, sampler.identities=8."
+    text = caption(PAPERS["wrcanet"], "table2", changed)
+    assert f"{sentence} 3 of 5 rows were not trained." in text and "2 epochs)" in text
+    frame = claims.checklist(PAPERS["wrcanet"], "market1501", {"table2": changed})
+    assert sentence in claims.note(PAPERS["wrcanet"], frame, {"table2": changed}, "market1501")
+    assert set(frame.verdict) == {"not run", "undecided"}
+    as_stated = runs_of(tmp_path / "stated", "wrcanet", "table2", numbers)
+    assert "changed" not in caption(PAPERS["wrcanet"], "table2", as_stated)
 
 
 def test_intervals_of_a_table_like_the_papers(tmp_path):
