@@ -34,15 +34,17 @@ def history(frame: pd.DataFrame) -> Figure:
         [[name, "right"] for name in left], figsize=(9.5, 4.6), width_ratios=(1.1, 1), layout="constrained"
     )
     total = panels["total"]
-    total.plot(frame.epoch, frame.loss, color=style.INK, linewidth=3)
+    total.plot(frame.epoch, frame.loss, color=style.INK, linewidth=3, **_dot(frame))
     total.set(title="Loss", ylim=(0, 1.05 * frame.loss.max()))
     if len(parts) > 1:
         _parts(panels["parts"], frame.epoch, parts)
         total.tick_params(labelbottom=False)
     _accuracy_or_rate(panels["right"], frame)
+    if len(frame) == 1:
+        total.set_xlim(frame.epoch.iloc[0] - 0.5, frame.epoch.iloc[0] + 0.5)
     for name, axes in panels.items():
         axes.set_xlim(total.get_xlim())
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(
             MaxNLocator(nbins=4 if name == "total" and len(parts) > 1 else 6, steps=[1, 2, 5, 10])
         )
@@ -110,11 +112,16 @@ def _accuracy_or_rate(axes: Axes, frame: pd.DataFrame) -> None:
         axes.set(title="Accuracy (%)", ylim=(0, 102))
         _legend(axes, axes.get_lines())
     elif "lr" in frame:
-        axes.plot(frame.epoch, frame.lr, color=style.PALETTE[0])
+        axes.plot(frame.epoch, frame.lr, color=style.PALETTE[0], **_dot(frame))
         axes.set(title="Learning rate", ylim=(0, None))
         axes.ticklabel_format(axis="y", style="plain")
     else:
         axes.set_axis_off()
+
+
+def _dot(frame: pd.DataFrame) -> dict:
+    """The marker of a curve of a single epoch, which has no line."""
+    return {"marker": "o"} if len(frame) == 1 else {}
 
 
 def _sparse(line: dict, points: int) -> dict:

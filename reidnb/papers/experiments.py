@@ -127,7 +127,7 @@ def recipe_changes(experiment: Experiment, row: Row | None = None) -> dict[str, 
         stated = _flat(
             _experiment(paper, base, row or Row(""), *of, experiment.weights, {}, experiment.backbone).recipe
         )
-        differences.append({name: value for name, value in given.items() if (name, value) not in stated.items()})
+        differences.append({name: value for name, value in given.items() if (name, value) not in unchanged})
     return min(differences, key=len)
 
 

@@ -326,6 +326,14 @@ def test_a_history_shows_loss_parts_and_rate():
     assert [line.get_label() for line in axes["its parts"].get_lines()] == ["id", "triplet"]
 
 
+def test_a_history_of_one_epoch_shows_its_points():
+    axes = axes_of(curves.history(trained(1)))
+    for title in ("Loss", "Learning rate"):
+        (line,) = axes[title].get_lines()
+        assert line.get_marker() == "o"
+        assert [tick for tick in axes[title].get_xticks() if 0.5 <= tick <= 1.5] == [1]
+
+
 def test_a_history_shows_accuracy_where_it_was_measured():
     style.use()
     lines = axes_of(curves.history(trained(accuracy=True)))["Accuracy (%)"].get_lines()
