@@ -124,9 +124,8 @@ def recipe_changes(experiment: Experiment, row: Row | None = None) -> dict[str, 
     given = _flat(experiment.recipe)
     differences = []
     for base in (Row(""), *paper.complete_readings):
-        stated = _flat(
-            _experiment(paper, base, row or Row(""), *of, experiment.weights, {}, experiment.backbone).recipe
-        )
+        stated = _experiment(paper, base, row or Row(""), *of, experiment.weights, {}, experiment.backbone)
+        unchanged = _flat(stated.recipe).items()
         differences.append({name: value for name, value in given.items() if (name, value) not in unchanged})
     return min(differences, key=len)
 
