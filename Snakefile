@@ -21,6 +21,8 @@ from reidnb.study.devices import gpus
 
 try:
     fix_folders()  # the jobs inherit the environment
+    if set("{}") & set(str(results_dir())):
+        raise ValueError(f"results folder {results_dir()}: snakemake takes braces for wildcards, choose one without them")
     SETTINGS = study.settings(config)
     check_writable(results_dir())
     PLAN = study.plan(SETTINGS)

@@ -103,7 +103,9 @@ def _write_onnx(network: nn.Module, inputs: tuple[Tensor, ...], file: Path) -> N
         import onnxruntime  # noqa: F401, what the check needs
         import onnxscript  # noqa: F401, what torch.onnx needs
     except ImportError as error:
-        raise ValueError(f"{file.name} needs the packages of ONNX: pip install 'reidnb[export]'") from error
+        raise ValueError(
+            f"{file.name} needs the packages of ONNX: pip install --editable '.[export]' in the checkout"
+        ) from error
     names = ("images", "boxes")[: len(inputs)]
     options = {"input_names": names, "output_names": ["descriptors"], "dynamo": True, "external_data": False}
     batch = torch.export.Dim("batch", min=1)

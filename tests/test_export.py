@@ -78,7 +78,9 @@ def test_bad_files_are_one_sentence(street_small, tmp_path, monkeypatch, capsys)
     with pytest.raises(ValueError, match=r"a network is exported as \.onnx or \.pt, found net\.pb"):
         export.export(network, tmp_path / "net.pb")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"net\.onnx needs the packages of ONNX: pip install 'reidnb\[export\]'"):
+    with pytest.raises(
+        ValueError, match=r"net\.onnx needs the packages of ONNX: pip install --editable '\.\[export\]'"
+    ):
         export.export(network, tmp_path / "net.onnx")
     assert main(["export", "--model", "no-such-run", "--output", str(tmp_path / "net.pt")]) == 1
     assert "model no-such-run: no such file, and no finished run of this name" in capsys.readouterr().err

@@ -167,7 +167,9 @@ def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: i
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
         context.set_forkserver_preload([__name__])  # imported once, not for each measurement
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    # A new process would run the caller's script again, which need not ask for its __name__; this module is enough.
+    script = patch.dict(sys.modules, {"__main__": ModuleType("__main__")})
+    with script, ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_measure, size, task, package, threads, repeats, seed).result()
         except BrokenProcessPool:

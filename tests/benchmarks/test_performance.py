@@ -1,6 +1,8 @@
 """Benchmarks: what is measured, that both packages give the same scores, and the tables and figures."""
 
 import math
+import subprocess
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -234,6 +236,18 @@ def test_operations_are_shown_by_kind():
     assert [bar.get_width() for bar in axes.patches] == [25, 75, 25, 75]
     plt.close(figure)
     assert list(cost.COLUMNS) == columns
+
+
+@pytest.mark.slow
+def test_a_script_measures_without_asking_for_its_name(tmp_path):
+    """A new process does not run the script of its parent again."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from reidnb.benchmarks.evaluation import measure\n"
+        "print(measure((60, 300, 16), 'matrix product', 'reidnb', threads=1, repeats=1)['seconds'] > 0)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "True\n", done.stderr
 
 
 @pytest.mark.slow

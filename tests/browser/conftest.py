@@ -31,7 +31,9 @@ def chromium():
     """Debian's Chromium; a test that asks for it is skipped where there is none."""
     if not CHROMIUM:
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install --editable '.[dev]'"
+    )
     with playwright.sync_playwright() as driver:
         # For root, as in a container, Chromium starts without its sandbox only.
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET, chromium_sandbox=not IS_ROOT)

@@ -1,7 +1,7 @@
 """A Slurm cluster of this one machine in its own folder, to try the batch study on: ``python tests/faults/slurm.py``.
 
 It needs the programs of Slurm and munge (Debian and Ubuntu: ``apt-get install slurm-wlm munge``) and
-``pip install -e .[slurm]``; no root, no GPU: its GPUs are names that Slurm gives to jobs.
+``pip install --editable '.[slurm]'``; no root, no GPU: its GPUs are names that Slurm gives to jobs.
 """
 
 import os
@@ -52,7 +52,7 @@ def missing() -> str:
     if programs:
         return f"a trial of Slurm needs {', '.join(programs)}: install slurm-wlm and munge"
     if not find_spec("snakemake_executor_plugin_slurm"):
-        return "a trial of Slurm needs snakemake-executor-plugin-slurm: pip install -e .[slurm]"
+        return "a trial of Slurm needs snakemake-executor-plugin-slurm: pip install --editable '.[slurm]'"
     return ""
 
 

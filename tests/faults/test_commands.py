@@ -182,6 +182,15 @@ def test_paths_start_where_the_user_stands(somewhere, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_batch_study_refuses_braces_in_the_path_of_results(tmp_path):
+    call = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "REIDNB_RESULTS": str(tmp_path / "x{y}")}
+    done = subprocess.run(call, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1 and not (tmp_path / "x{y}").exists()
+    assert f"results folder {tmp_path / 'x{y}'}: snakemake takes braces for wildcards" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
 def test_a_batch_study_in_an_awkward_place_with_relative_paths(somewhere, street_small, monkeypatch):
     """First with a broken image, which the job's log names; then, the image mended, to its end. Paths are relative to a
     folder whose name has spaces, a quote and an umlaut, and a stranger's file of a part of its name is kept."""
