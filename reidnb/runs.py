@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -27,11 +28,12 @@ from . import __version__, estimates, pose, weight_files
 from .data import pixels
 from .data.catalog import PART
 from .data.dataset import SINGLE_SHOT, ReidData, of_little_use
+from .data.folders import PREFIXES
 from .evaluation import metrics
 from .evaluation.scores import check_rankable, labels_of, score, summarise
 from .files import clear, results_dir, write_atomically
 from .models.options import check
-from .papers.experiments import all_options, build, by_pose, key
+from .papers.experiments import all_options, build, by_pose, digest, key
 from .results import Run
 from .training import distributed, tracking
 from .training.experiment import Experiment, to_json
@@ -146,6 +148,7 @@ def _train_and_evaluate(
         images = {split: pixels.decode(list(getattr(data, split).path), recipe.size) for split in SPLITS}
         boxes = boxes_of(experiment, data)
     if accelerator.is_main_process:
+        _warn_of_namesake(data, folder.parent)
         write_json(folder / "experiment.json", asdict(experiment))
         log(estimates.in_a_line(experiment, device_name(accelerator), folder.parent.parent))
     history = train(
@@ -170,10 +173,27 @@ def _train_and_evaluate(
     scores = score(query, gallery, data)
     seconds = {"train": float(history.seconds.sum()), "evaluate": time.perf_counter() - start}
     remarks = [str(remark) for remark in (*data.remarks, *of_little_use(data))]
-    provenance = {"weights": weights, "data": remarks} | _provenance(accelerator, history.attrs["step"], seconds)
+    provenance = {"weights": weights, "data": remarks, "images": digest("", data)} | _provenance(
+        accelerator, history.attrs["step"], seconds
+    )
     _save_run(folder, data, model, history, (query, gallery), scores, provenance, keep)
     summary = summarise(scores)
     accelerator.log({name: value for name, value in summary.items() if isinstance(value, float)}, step=recipe.epochs)
+
+
+def _warn_of_namesake(data: ReidData, runs: Path) -> None:
+    """Warn of finished runs on another folder with this data set's name, or on other images of this folder."""
+    images = digest("", data)
+    if not data.name.startswith(PREFIXES):
+        return
+    for run in (Run(file.parent) for file in sorted(runs.glob(f"*-{data.name}-*/metrics.json"))):
+        if run.is_finished and run.experiment.dataset == data.name and run.provenance.get("images", images) != images:
+            warnings.warn(
+                f"{run.folder} was trained on other images under the name {data.name}, and the tables of both have the"
+                " same file names: rename the data set's folder, or set REIDNB_RESULTS to another results folder",
+                stacklevel=2,
+            )
+            return
 
 
 def _save_run(

@@ -1,6 +1,7 @@
 """Experiments, their keys and their folders."""
 
 import shutil
+import warnings
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -47,6 +48,18 @@ def test_a_run_keeps_what_a_reader_needs(finished):
     assert list(finished.history.epoch) == [1, 2]
     assert {"device", "packages", "commit", "train_seconds"} <= set(finished.provenance)
     assert 0 <= finished.metrics["map"] <= 100 and len(finished.metrics["cmc"]) >= 20
+
+
+def test_a_namesake_of_a_folder_is_warned_of_before_training(street_small, tmp_path):
+    """Two folders called shop have separate runs, but tables of the same names."""
+    shop = replace(street_small, name="folder-shop")
+    other = replace(shop, query=shop.query.iloc[1:].reset_index(drop=True))
+    experiment = replace(smoke(), dataset="folder-shop")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        first = run(experiment, shop, results=tmp_path, **QUIET)
+    with pytest.warns(UserWarning, match=f"{first.folder} was trained on other images under the name folder-shop"):
+        assert run(experiment, other, results=tmp_path, **QUIET).folder != first.folder
 
 
 def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):
