@@ -29,9 +29,10 @@ def write_pages(results: Path) -> list[Path]:
 def publish(results: str | Path, reference: str | Path) -> list[Path]:
     """Copy the pages of notebooks that were executed on the street beside the committed report, and link them.
 
-    Any other notebook may show people, so it stays where it is. Returns the copies; FileNotFoundError if there is none.
+    Any other notebook may show people, so it stays where it is, and so does a look at some rows of a table or under a
+    changed recipe. Returns the copies; FileNotFoundError if there is none.
     """
-    chosen = [path for path in write_pages(Path(results)) if path.parent.name == "notebooks" and _is_synthetic(path)]
+    chosen = [path for path in write_pages(Path(results)) if path.parent.name == "notebooks" and _is_for_all(path)]
     if not chosen:
         raise FileNotFoundError(f"no notebook executed on the street in {results}/notebooks: run a study first")
     folder = Path(reference) / "notebooks"
@@ -86,12 +87,13 @@ class _Exporter(HTMLExporter):
         return MarkdownWithMath(renderer=renderer).render(source)
 
 
-def _is_synthetic(path: Path) -> bool:
-    """Whether the notebook of a page says that papermill ran it on the street alone."""
+def _is_for_all(path: Path) -> bool:
+    """Whether the notebook of a page says that papermill ran it on the street alone, as it stands there in full."""
     metadata = nbformat.read(path.with_suffix(".ipynb"), as_version=4).metadata
     given = metadata.get("papermill", {}).get("parameters", {})
     dataset = given.get("dataset", "")
-    return {train_set(dataset), test_set(dataset)} <= set(catalog.STREETS) and not given.get("show_people")
+    is_synthetic = {train_set(dataset), test_set(dataset)} <= set(catalog.STREETS)
+    return is_synthetic and not any(given.get(name) for name in ("show_people", "rows", "recipe"))
 
 
 def _write_page(path: Path) -> Path:

@@ -30,6 +30,11 @@ WITHHELD = "*Pictures of real people are not kept in this notebook; with the par
 """What stands in the place of a figure with pictures of people."""
 
 
+def not_shown(reason: str) -> Markdown:
+    """What stands in the place of a figure or table that the chosen rows do not give: why, in one sentence."""
+    return Markdown(f"*Not shown: {reason}.*")
+
+
 def check_parameters() -> None:
     """Check the notebook's parameters and set them to what is meant (``parameters.checked``): "3" to 3, paths absolute.
 
@@ -101,10 +106,13 @@ def provenance(run: Run) -> pd.Series:
 
 
 def publish(
-    figure: Figure, name: str, dataset: str, title: str, caption: str, show_people: bool = False
+    figure: Figure, name: str, dataset: str, title: str, caption: str, show_people: bool = False, *, keep: bool = True
 ) -> Figure | Markdown:
-    """Keep a figure of the synthetic street in ``results/figures`` for the report, and return it as ``displayed``."""
-    if dataset in catalog.STREETS:
+    """Keep a figure of the synthetic street in ``results/figures`` for the report, and return it as ``displayed``.
+
+    A figure of some rows of a table, or of a changed recipe, is not to ``keep``: it would stand for the full table's.
+    """
+    if keep and dataset in catalog.STREETS:
         report.save_figure(figure, results_dir(), f"{name}-{dataset}", title=title, caption=caption)
     return displayed(figure, dataset, show_people)
 

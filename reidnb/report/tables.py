@@ -190,11 +190,15 @@ def save(
     caption: str,
     title: str = "",
     results: Path | None = None,
-) -> Path:
+    keep: bool = True,
+) -> Path | None:
     """Keep a table for the report as ``tables/<paper>-<table>-<dataset>-<profile>`` .csv, .md, .tex and .json.
 
-    A table without published numbers beside ours is kept as it is. Returns the path of the .csv.
+    A table without published numbers beside ours is kept as it is. Returns the path of the .csv. Without ``keep``
+    nothing is written: a table of some rows, or of a changed recipe, would stand for the full one.
     """
+    if not keep:
+        return None
     if results is None:
         from ..files import results_dir  # everything else here needs only the frame
 

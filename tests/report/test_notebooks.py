@@ -92,9 +92,14 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path):
     assert notebooks.write_pages(tmp_path / "none") == []
 
 
-def test_only_pages_of_the_street_are_published(tmp_path):
+def test_only_pages_of_the_street_in_full_are_published(tmp_path):
     results, reference = tmp_path / "results", tmp_path / "reference"
     tables.save(frame(), "wrcanet", "table2", "street", "demo", caption=CAPTION, results=reference)
+    looks = {"rows": {"rows": "ResNet-50"}, "recipe": {"recipe": {"epochs": 2}}, "all": {"rows": "", "recipe": {}}}
+    for name, look in looks.items():
+        notebook = executed()
+        notebook["metadata"]["papermill"] = {"parameters": {"dataset": "street"} | look}
+        write(results / "notebooks" / f"{name}.ipynb", notebook)
     for name, dataset in {
         "start": "street",
         "wrcanet-street->street-other-demo": "street->street-other",
@@ -109,7 +114,7 @@ def test_only_pages_of_the_street_are_published(tmp_path):
             notebook["metadata"]["papermill"] = {"parameters": given}
         write(results / "notebooks" / f"{name}.ipynb", notebook)
     copies = notebooks.publish(results, reference)
-    assert {path.name for path in copies} == {"start.html", "wrcanet-street->street-other-demo.html"}
+    assert {path.name for path in copies} == {"all.html", "start.html", "wrcanet-street->street-other-demo.html"}
     assert set(copies) == set(reference.rglob("notebooks/*"))
     text = (reference / "index.html").read_text("utf-8")
     assert 'href="notebooks/start.html"' in text and 'href="notebooks/wrcanet-street-%3Estreet-other-demo.html"' in text

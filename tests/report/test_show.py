@@ -47,6 +47,15 @@ def test_the_street_is_always_shown(dataset):
     assert show.displayed(figure, dataset) is figure and not plt.get_fignums()
 
 
+def test_a_figure_that_is_not_to_be_kept_is_shown_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
+    figure = plot()
+    assert show.publish(figure, "wrcanet-cmc", "street", "CMC", "Ours.", keep=False) is figure
+    assert not list(tmp_path.rglob("*.webp"))
+    show.publish(figure, "wrcanet-cmc", "street", "CMC", "Ours.")
+    assert [path.name for path in tmp_path.rglob("*.webp")] == ["wrcanet-cmc-street.webp"]
+
+
 def test_weak_reverse_attention_costs_a_second_pass_and_no_parameter():
     cost = show.cost(PAPERS["wrcanet"], "table2")
     alone, attended = cost.loc["ResNet-50"], cost.loc["ResNet-50+WRA"]

@@ -173,6 +173,8 @@ def occlusion(frame: pd.DataFrame) -> Figure:
         change = mu.loc[list(PARTS), [f"mu_{p}" for p in PARTS]] - mu.loc[NOTHING, [f"mu_{p}" for p in PARTS]]
         _changes(right, change.to_numpy(float))
         right.set_title(f"Change of μ, {attended.run.iloc[0]}")
+    else:
+        right.set_axis_off()
     left.set_xticks(range(5), labels)
     left.grid(axis="x", visible=False)
     return figure

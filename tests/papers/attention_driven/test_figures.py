@@ -60,6 +60,8 @@ def test_study_of_hidden_parts(finished, street_small):
     np.testing.assert_allclose(frame.loc[1, [f"mu_{p}" for p in PARTS]].astype(float), mu.mean(0), atol=1e-5)
     bars = parts.occlusion(frame).axes[0].patches
     np.testing.assert_allclose([bar.get_height() for bar in bars], frame.rank1)
+    without = frame.assign(**dict.fromkeys((f"mu_{p}" for p in PARTS), np.nan))  # of other fusions alone
+    assert not parts.occlusion(without).axes[1].axison
 
 
 def test_paste_scales_each_map_and_averages_overlaps():
