@@ -90,6 +90,11 @@ class _Pooled(nn.Module):
         super().__init__()
         self.backbone = Backbone(name, weights)
 
+    @property
+    def last_stage(self) -> nn.Module:
+        """The layer whose activation maps are drawn."""
+        return self.backbone.stages[3]
+
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
         return Output(self.backbone(images)[-1].mean((2, 3)))
 
@@ -139,11 +144,6 @@ def search(
     network = model if isinstance(model, Describer) else describer(model)
     one = extract([query], network)  # before the gallery, which may take long
     files, descriptors = described(gallery, network)
-    if one.shape[1] != descriptors.shape[1]:
-        raise ValueError(
-            f"the gallery's descriptors have {descriptors.shape[1]} dimensions, this network's {one.shape[1]}:"
-            " extract both with one network"
-        )
     return nearest(one[0], descriptors, top).assign(path=lambda frame: [files[row] for row in frame.row])
 
 
@@ -158,7 +158,15 @@ def described(
 
 
 def nearest(query: np.ndarray, gallery: np.ndarray, top: int = 10) -> pd.DataFrame:
-    """The ``top`` rows of the gallery (G, D) nearest to the query (D,): rank from 1, row and distance."""
+    """The ``top`` rows of the gallery (G, D) nearest to the query (D,): rank from 1, row and distance.
+
+    Raises ValueError for descriptors of another network than the query's, by their number of dimensions.
+    """
+    if len(query) != gallery.shape[1]:
+        raise ValueError(
+            f"the gallery's descriptors have {gallery.shape[1]} dimensions, this network's {len(query)}:"
+            " extract both with one network"
+        )
     distances = np.linalg.norm(gallery - query, axis=1)
     rows = np.argsort(distances, kind="stable")[:top]
     return pd.DataFrame({"rank": range(1, len(rows) + 1), "row": rows, "distance": distances[rows]})

@@ -1,65 +1,85 @@
-"""The other tabs: distances with a threshold, mAP by cameras, the map of descriptors, and a picture of the user's."""
-
-import io
-from html import escape
+"""Three tabs about a run's descriptors: distances with a threshold, mAP by cameras, and a map in two dimensions."""
 
 import ipywidgets as widgets
-import numpy as np
 import torch
-from PIL import Image
 
-from .. import search
-from ..data import pixels
-from ..data.dataset import JUNK
 from . import distances, pictures
-from .browse import TOP, figure, message, note, reporting
+from .parts import ROW, figure, message, note, reporting, titled, unobserved
 from .session import Session
-from .strip import Card, Strip
-
-WIDE = {"layout": {"width": "430px"}, "style": {"description_width": "40px"}}
 
 
 class Panel:
-    """A tab with a run to choose, a button that computes, and the place of the result.
+    """A tab with a run to choose and the place of a result.
 
-    It computes when asked, since descriptors that a run did not save are extracted first, which may take minutes.
+    The result is computed when the tab is opened, or, where descriptors that the run did not save are extracted first
+    for minutes, when the button is pressed.
     """
 
-    button = "Compute"
     about = ""
 
     def __init__(self, session: Session):
-        self.session, self.message = session, message()
-        self.run = widgets.Dropdown(options=list(session.runs), description="Run", **WIDE)
-        self.start = widgets.Button(description=self.button, button_style="primary")
+        self.session, self.message, self.is_done = session, message(), False
+        self.run = widgets.Dropdown(options=list(session.runs), **titled("430px", "run"))
+        self.start = widgets.Button(description="Compute", button_style="primary")
         self.start.on_click(lambda _: self.compute())
         self.text, self.figure = note(), figure()
-        row = widgets.HBox([self.run, *self.controls(), self.start], layout={"flex_flow": "row wrap"})
-        parts = [note(self.about), row, self.message, *self.result()]
-        self.widget = widgets.VBox(parts, layout={"padding": "6px"})
+        controls = self.controls()
+        for choice in (self.run, *controls):
+            choice.observe(self._renew, "value")
+        row = widgets.HBox([self.run, *controls, self.start], layout=ROW)
+        self.output = widgets.VBox(self.result())
+        self.widget = widgets.VBox([note(self.about), row, self.message, self.output], layout={"padding": "6px"})
+        self.clear()
 
     def controls(self) -> list[widgets.Widget]:
-        """Widgets beside the run."""
+        """Widgets beside the run, which change the result."""
         return []
 
     def result(self) -> list[widgets.Widget]:
         """Widgets below the button."""
         return [self.text, self.figure]
 
+    def open(self) -> None:
+        """Compute the result if that takes seconds, and it is not there yet."""
+        if not self.is_done and self.session.is_quick(self.run.value):
+            self.compute()
+
+    def resume(self, before: "Panel") -> None:
+        """Show the run of another explorer's tab, if it is here."""
+        if before.run.value in self.run.options:
+            with unobserved(self.run, self._renew):
+                self.run.value = before.run.value
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget the result, and tell what a new one takes."""
+        self.is_done, self.output.layout.display, self.message.value = False, "none", ""
+        self.start.layout.display = "none" if self.session.is_quick(self.run.value) else None
+        if not self.session.is_quick(self.run.value):
+            count = len(self.session.data.query) + len(self.session.data.gallery)
+            self.message.value = (
+                f"The run kept no descriptors: its network describes {count:,} images first, which takes minutes"
+                " without a GPU."
+            )
+
+    def _renew(self, _: dict) -> None:
+        self.clear()
+        self.open()
+
     def compute(self) -> None:
-        """Compute and show the result, or the sentence that says why not."""
-        self.start.disabled, self.start.description = True, "Computing ..."
-        try:
-            with reporting(self.message):
-                self.update()
-        finally:
-            self.start.disabled, self.start.description = False, self.button
+        """Compute and show the result, or the sentence that tells why there is none."""
+        self.start.disabled = True
+        with reporting(self.message):
+            self.message.value = "Computing ..."
+            self.update()
+            self.message.value, self.is_done, self.output.layout.display = "", True, None
+        self.start.disabled = False
 
     def update(self) -> None:
         """Compute and show the result."""
         raise NotImplementedError
 
-    def show(self, png: bytes) -> None:
+    def draw(self, png: bytes) -> None:
         """Show a figure."""
         self.figure.value, self.figure.layout.display = png, None
 
@@ -67,39 +87,39 @@ class Panel:
 class Distances(Panel):
     """Distances of matches and other pairs, their ROC, and a threshold to move."""
 
-    about = "Two images, one question: <b>the same person?</b> Yes, if their distance is below the threshold."
+    about = (
+        "Two images, one question: <b>the same person?</b> Yes, if their distance is below the threshold. It starts at"
+        " the equal error rate: as many matches are refused as others are accepted."
+    )
 
     def result(self) -> list[widgets.Widget]:
         self.threshold = widgets.FloatSlider(
-            description="threshold", continuous_update=False, readout_format=".3f", layout={"width": "560px"}
+            continuous_update=False, readout_format=".3f", **titled("560px", "threshold")
         )
-        self.threshold.layout.display = "none"
-        self.threshold.observe(lambda _: self.draw(), "value")
+        self.threshold.observe(self._move, "value")
         return [self.threshold, self.text, self.figure]
 
-    def update(self) -> None:
-        self.pairs = None  # the slider's changes below are not drawn one by one
-        pairs = self.session.pairs(self.run.value)
-        curve = distances.roc(pairs)
-        high = float(pairs.edges[-1])
-        self.threshold.min, self.threshold.max, self.threshold.step = 0, high, high / len(pairs.matches)
-        self.threshold.value = distances.equal_error(curve)
-        self.threshold.layout.display = None
-        self.pairs, self.curve = pairs, curve
-        self.draw()
+    def _move(self, _: dict) -> None:
+        self.show()
 
-    def draw(self) -> None:
-        """Draw both figures with the threshold where it is now."""
-        if self.pairs is None:
-            return
+    def update(self) -> None:
+        self.pairs = self.session.pairs(self.run.value)
+        self.curve = distances.roc(self.pairs)
+        low, high = self.pairs.extent
+        with unobserved(self.threshold, self._move):
+            self.threshold.min, self.threshold.max = 0, high  # from 0 first, as a slider's min stays below its max
+            self.threshold.min, self.threshold.step = low, (high - low) / 500
+            self.threshold.value = distances.equal_error(self.curve)
+        self.show()
+
+    def show(self) -> None:
+        """Draw both figures with the threshold where it is now, and tell what it accepts."""
         at = self.curve.iloc[(self.curve.threshold - self.threshold.value).abs().argmin()]
-        self.show(pictures.png(pictures.distances_figure(self.pairs, self.threshold.value)))
-        matches, others = self.pairs.matches.sum(), self.pairs.others.sum()
-        right, wrong = at.accepted_matches * matches, at.accepted_others * others
+        self.draw(pictures.png(pictures.distances_figure(self.pairs, self.threshold.value)))
+        matches = at.accepted_matches * self.pairs.matches.sum()
+        accepted = matches + at.accepted_others * self.pairs.others.sum()
         precision = (
-            f"{100 * right / (right + wrong):.1f} % of the pairs below it are matches"
-            if right + wrong
-            else "no pair is below it"
+            f"{100 * matches / accepted:.1f} % of the pairs below it are matches" if accepted else "no pair is below it"
         )
         self.text.value = (
             f"Below the threshold: <b>{100 * at.accepted_matches:.1f} %</b> of the matches and"
@@ -114,7 +134,12 @@ class Cameras(Panel):
 
     def update(self) -> None:
         table = distances.by_cameras(*self.session.descriptors(self.run.value), self.session.data)
-        self.show(pictures.png(pictures.cameras_figure(table)))
+        self.draw(pictures.png(pictures.cameras_figure(table)))
+        hardest, easiest = (table.stack().dropna().sort_values().index[place] for place in (0, -1))
+        self.text.value = (
+            f"Hardest: queries of camera {hardest[0]} among images of camera {hardest[1]}"
+            f" ({table.loc[hardest]:.1f} %); easiest: {easiest[0]} among {easiest[1]} ({table.loc[easiest]:.1f} %)."
+        )
 
 
 class Map(Panel):
@@ -126,10 +151,9 @@ class Map(Panel):
     )
 
     def controls(self) -> list[widgets.Widget]:
-        small = {"layout": {"width": "170px"}, "style": {"description_width": "60px"}}
         most = min(18, self.session.data.query.pid.nunique())  # six colours in three shapes
-        self.method = widgets.Dropdown(options=["t-SNE", "PCA"], description="method", **small)
-        self.people = widgets.BoundedIntText(value=min(12, most), min=1, max=most, description="people", **small)
+        self.method = widgets.Dropdown(options=distances.METHODS, **titled("150px", "method"))
+        self.people = widgets.BoundedIntText(value=min(12, most), min=1, max=most, **titled("120px", "people"))
         return [self.method, self.people]
 
     def result(self) -> list[widgets.Widget]:
@@ -139,59 +163,10 @@ class Map(Panel):
     def update(self) -> None:
         images = distances.images_of_people(self.session.data, self.people.value)
         by_split = dict(zip(("query", "gallery"), self.session.descriptors(self.run.value), strict=True))
-        rows = [by_split[image.split][image.row] for image in images.itertuples()]
-        places = distances.flat_map(torch.stack(rows), self.method.value)
+        rows = torch.stack([by_split[image.split][image.row] for image in images.itertuples()])
+        places = distances.flat_map(rows, self.method.value)
         self.page.value = pictures.map_page(places, images, [self.session.picture(path) for path in images.path])
-        self.text.value = f"{len(images)} images of {images.pid.nunique()} people, by {self.method.value}"
-
-
-class OwnImage(Panel):
-    """The gallery's nearest images to a picture that the user gives."""
-
-    about = (
-        "Give a picture of one standing person. It stays in memory, and is drawn only if <b>show people</b> is ticked."
-    )
-    button = "Search"
-    name, picture = "", None
-
-    def controls(self) -> list[widgets.Widget]:
-        self.upload = widgets.FileUpload(accept="image/*", description="Picture", layout={"width": "150px"})
-        return [self.upload]
-
-    def result(self) -> list[widgets.Widget]:
-        self.list = Strip(TOP + 1, lambda place: None)
-        return [self.text, self.list]
-
-    def update(self) -> None:
-        if self.upload.value:
-            given = self.upload.value[-1]
-            self.upload.value = ()  # a saved notebook must not hold it
-            self.name, self.picture = given["name"], None
-            self.picture = decode(given["name"], bytes(given["content"]))
-        if self.picture is None:
-            raise ValueError("choose a picture first.")
-        network = search.describer(self.session.runs[self.run.value])
-        if network.beta is not None:
-            raise ValueError("this network needs the picture's joints: choose a run without regions around joints.")
-        _, gallery = self.session.descriptors(self.run.value)
-        size = network.recipe.size
-        one = network.describe(pixels.resized(self.picture, size)[None])[0]
-        table = self.session.data.gallery
-        ranked = np.flatnonzero(table.pid.to_numpy() != JUNK)
-        nearest = search.nearest(one, gallery.numpy()[ranked], TOP)
-        yours = pixels.resized(self.picture, pictures.SHOWN) if self.session.show_people else pictures.HIDDEN
-        cards = [Card(pictures.data_uri(yours), "chosen", "yours")]
-        for row, distance in zip(ranked[nearest.row], nearest.distance, strict=True):
-            text = f"{table.pid[row]}·c{table.camid[row]} {distance:.2f}"
-            cards.append(Card(self.session.picture(table.path[row]), "query", text))
-        self.list.show(cards)
-        self.text.value = f"<b>{escape(self.name)}</b> and the nearest images, with identity, camera and distance:"
-
-
-def decode(name: str, content: bytes) -> Image.Image:
-    """A picture from a file's bytes. Raises ValueError, in one sentence, for a file that is no image."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{name} is not an image that can be read.") from error
+        self.text.value = (
+            f"{len(images)} images of {images.pid.nunique()} people, by {self.method.value}. Near marks look alike to"
+            " the network; the axes have no unit."
+        )

@@ -1,156 +1,149 @@
 """The first tab: choose a query, see the runs' ranking lists one above another, click a result to see why."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from html import escape
-
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from ..data import pixels
 from ..figures import ranking
 from . import pictures, tables
+from .parts import ROW, Pair, message, note, reporting, titled, unobserved
 from .session import Session
-from .strip import Card, Strip
+from .strip import Card, Lists, Strip
 
 PAGE, TOP = 12, 10
 """Queries on a page, and images of a ranking list."""
 ANY = "any"
 
 
-def note(text: str = "") -> widgets.HTML:
-    """A line of text."""
-    return widgets.HTML(text, layout={"margin": "4px 3px"})
-
-
-def message() -> widgets.HTML:
-    """The place of the sentence that says what went wrong."""
-    return widgets.HTML(layout={"margin": "0 3px"})
-
-
-def figure() -> widgets.Image:
-    """The place of a figure, at its size in pixels or the width of the page; hidden until it has one."""
-    return widgets.Image(format="png", layout={"display": "none", "max_width": "100%", "align_self": "flex-start"})
-
-
-@contextmanager
-def reporting(place: widgets.HTML) -> Iterator[None]:
-    """Show a sentence in ``place`` for what goes wrong in the block, so that the notebook goes on."""
-    place.value = ""
-    try:
-        yield
-    except (ValueError, OSError, RuntimeError) as error:
-        text = escape(str(error).splitlines()[0])
-        place.value = f"<span style='color:#B3261E'><b>Not possible:</b> {text}</span>"
-
-
 class Browse:
     """Filters, queries, ranking lists, and the heat maps of a query and a clicked result."""
 
     def __init__(self, session: Session):
-        self.session, self.rows, self.page, self.query = session, np.array([], int), 0, -1
+        self.session, self.rows = session, np.array([], int)
         names, query = list(session.runs), session.data.query
-        wide = {"layout": {"width": "390px"}, "style": {"description_width": "28px"}}
-        self.kind = widgets.Dropdown(options=tables.KINDS, description="Show", layout={"width": "250px"})
-        self.kind.style.description_width = "42px"
-        self.a = widgets.Dropdown(options=names, description="A", **wide)
-        self.b = widgets.Dropdown(options=names, value=names[-1], description="B", **wide)
-        narrow = {"layout": {"width": "165px"}, "style": {"description_width": "60px"}}
         cameras, people = sorted(query.camid.unique().tolist()), sorted(query.pid.unique().tolist())
-        self.camera = widgets.Dropdown(options=[ANY, *cameras], description="camera", **narrow)
-        self.person = widgets.Dropdown(options=[ANY, *people], description="identity", **narrow)
-        self.message, self.count, self.heading = message(), note(), note()
-        self.back = widgets.Button(description="◀", tooltip="the queries before", layout={"width": "40px"})
-        self.forth = widgets.Button(description="▶", tooltip="the next queries", layout={"width": "40px"})
+        self.kind = widgets.Dropdown(options=tables.KINDS, **titled("230px", "show"))
+        self.camera = widgets.Dropdown(options=[ANY, *cameras], **titled("150px", "camera"))
+        self.person = widgets.Dropdown(options=[ANY, *people], **titled("160px", "identity"))
+        self.a = widgets.Dropdown(options=names, **titled("390px", "A"))
+        self.b = widgets.Dropdown(options=names, value=names[-1], **titled("390px", "B"))
+        self.filters = {"kind": self.kind, "camera": self.camera, "person": self.person, "a": self.a, "b": self.b}
+        self.place = widgets.IntSlider(min=1, max=1, continuous_update=False, **titled("340px", "query"))
+        self.back = widgets.Button(description=f"previous {PAGE}", layout={"width": "105px"})
+        self.forth = widgets.Button(description=f"next {PAGE}", layout={"width": "105px"})
         self.back.on_click(lambda _: self.turn(-1))
         self.forth.on_click(lambda _: self.turn(1))
-        self.queries = Strip(PAGE, lambda place: self.ask(int(self.rows[self.page * PAGE + place])))
-        self.titles = {name: note() for name in names}
-        self.lists = {name: Strip(TOP, lambda place, name=name: self.explain(name, place)) for name in names}
-        self.pair_text, self.pair = note("Click a result to see which regions agree."), figure()
-        for choice in (self.kind, self.a, self.b, self.camera, self.person):
-            choice.observe(lambda _: self.filter(), "value")
+        self.message, self.count, self.heading, self.pair = message(), note(), note(), Pair()
+        self.queries = Strip(PAGE, self._choose, lines=2)
+        self.lists = Lists(names, TOP, self.explain)
+        for choice in self.filters.values():
+            choice.observe(self._filter, "value")
+        self.place.observe(self._ask, "value")
         self.widget = self._layout()
         self.filter()
 
     def _layout(self) -> widgets.VBox:
-        row = {"flex_flow": "row wrap", "align_items": "center"}
-        lists = [part for name in self.lists for part in (self.titles[name], self.lists[name])]
         parts = [
-            widgets.HBox([self.kind, self.camera, self.person], layout=row),
-            widgets.HBox([self.a, self.b], layout=row),
+            widgets.HBox([self.kind, self.camera, self.person], layout=ROW),
+            widgets.HBox([self.a, self.b], layout=ROW),
             self.message,
-            widgets.HBox([self.back, self.forth, self.count], layout=row),
+            widgets.HBox([self.place, self.back, self.forth, self.count], layout=ROW),
             self.queries,
             self.heading,
-            *lists,
-            self.pair_text,
+            self.lists,
             self.pair,
         ]
         return widgets.VBox(parts, layout={"padding": "6px"})
 
+    @property
+    def query(self) -> int:
+        """The row of the shown query in the data set's table; -1 where no query passes the filters."""
+        return int(self.rows[self.place.value - 1]) if len(self.rows) else -1
+
+    def _filter(self, _: dict) -> None:
+        self.filter()
+
+    def _ask(self, _: dict) -> None:
+        self.show()
+
     def filter(self) -> None:
         """Choose the queries that pass the filters, and show the first of them."""
+        self.rows = np.array([], int)
         with reporting(self.message):
-            camera = None if self.camera.value == ANY else self.camera.value
-            person = None if self.person.value == ANY else self.person.value
+            camera, person = (None if each.value == ANY else each.value for each in (self.camera, self.person))
+            scores, query = self.session.scores, self.session.data.query
             given = {"kind": self.kind.value, "camid": camera, "pid": person}
-            scores = self.session.scores
-            self.rows = tables.select(self.session.data.query, scores, self.a.value, self.b.value, **given)
-            self.page = 0
-            self._show_page()
-            if len(self.rows):
-                self.ask(int(self.rows[0]))
+            self.rows = tables.select(query, scores, self.a.value, self.b.value, **given)
+        with unobserved(self.place, self._ask):
+            self.place.value, self.place.max = 1, max(1, len(self.rows))
+        self.place.disabled = len(self.rows) < 2
+        self.show()
+
+    def open(self) -> None:
+        """Everything is shown already."""
 
     def turn(self, step: int) -> None:
-        """Show another page of queries."""
-        self.page = min(max(self.page + step, 0), max(0, (len(self.rows) - 1) // PAGE))
+        """Show the first query of another page."""
+        page = (self.place.value - 1) // PAGE + step
+        self.place.value = min(max(page * PAGE, 0), max(0, len(self.rows) - 1)) + 1
+
+    def _choose(self, place: int) -> None:
+        self.place.value = (self.place.value - 1) // PAGE * PAGE + place + 1
+
+    def resume(self, before: "Browse") -> None:
+        """Take the filters and the query of another explorer of the same data set, as far as its runs are here."""
+        for name, choice in self.filters.items():
+            if before.filters[name].value in choice.options:
+                choice.value = before.filters[name].value
+        if before.query in self.rows:
+            self.place.value = int(np.flatnonzero(self.rows == before.query)[0]) + 1
+
+    def show(self) -> None:
+        """Show the query at the slider's place: its page of queries, and its ranking lists."""
+        self.pair.clear()
         self._show_page()
+        self.heading.value = ""
+        if not len(self.rows):
+            self.lists.clear()
+            return
+        with reporting(self.message):
+            query = self.session.data.query.iloc[self.query]
+            self.heading.value = (
+                f"<b>Identity {query.pid}, seen by camera {query.camid}.</b> The nearest images of the gallery, by run:"
+            )
+            for name, run in self.session.runs.items():
+                top, is_match = (run.rankings[part][self.query, :TOP] for part in ("top", "right"))
+                remark = _remark(self.session.scores[name].iloc[self.query])
+                self.lists.show(name, remark, self._results(top, is_match))
 
     def _show_page(self) -> None:
-        shown = self.rows[self.page * PAGE :][:PAGE]
+        first = (self.place.value - 1) // PAGE * PAGE
+        shown = self.rows[first:][:PAGE]
         query, ap = self.session.data.query, self.session.scores[self.a.value].ap
         cards = []
         for row in shown:
-            score = f"c{query.camid[row]}" if np.isnan(ap[row]) else f"c{query.camid[row]}, AP {ap[row]:.0f}"
-            look = "chosen" if row == self.query else "query"
-            cards.append(Card(self.session.picture(query.path[row]), look, score))
-        self.queries.show(cards)
-        first = self.page * PAGE + 1
+            score = "" if np.isnan(ap[row]) else f"\nAP {ap[row]:.1f} %"
+            caption = f"id {query.pid[row]} · c{query.camid[row]}{score}"
+            cards.append(Card(self.session.picture(query.path[row]), "query", caption))
+        self.queries.show(cards, self.place.value - 1 - first)
         self.count.value = (
-            f"<b>{len(self.rows)}</b> of {len(query)} queries, A's worst first; here {first}–{first + len(shown) - 1}"
+            f"{first + 1}–{first + len(shown)} of <b>{len(self.rows):,}</b> ({len(query):,} in all), A's worst first"
             if len(shown)
             else "<b>No query</b> passes these filters."
         )
-        self.back.disabled, self.forth.disabled = self.page == 0, first + PAGE > len(self.rows)
+        self.back.disabled, self.forth.disabled = first == 0, first + PAGE >= len(self.rows)
 
-    def ask(self, row: int) -> None:
-        """Show the ranking lists of a query, a row of the data set's table."""
-        with reporting(self.message):
-            self.query = row
-            self._show_page()
-            query = self.session.data.query.iloc[row]
-            self.heading.value = (
-                f"<b>Identity {query.pid}, seen by camera {query.camid}</b>: the gallery's nearest images"
-            )
-            for name, run in self.session.runs.items():
-                score = self.session.scores[name].iloc[row]
-                first = f"first match at rank {score.first_rank:.0f}" if score.first_rank > 0 else "no match"
-                ap = "" if np.isnan(score.ap) else f", AP {score.ap:.1f} %"
-                self.titles[name].value = f"{escape(name)}: {first}{ap}"
-                self.lists[name].show(self._cards(run.rankings["top"][row, :TOP], run.rankings["right"][row]))
-            self._clear_pair()
-
-    def _cards(self, order: np.ndarray, matches: np.ndarray) -> list[Card]:
+    def _results(self, order: np.ndarray, matches: np.ndarray) -> list[Card]:
         gallery = self.session.data.gallery
         return [
             Card(
                 self.session.picture(gallery.path[row]),
                 "match" if is_match else "mismatch",
-                f"{gallery.pid[row]}·c{gallery.camid[row]}",
+                f"id {gallery.pid[row]} · c{gallery.camid[row]}",
             )
-            for row, is_match in zip(order, matches, strict=False)
+            for row, is_match in zip(order, matches, strict=True)
             if row >= 0
         ]
 
@@ -169,24 +162,20 @@ class Browse:
 
     def explain(self, name: str, place: int) -> None:
         """Show the heat maps of the query and of a result in a run's list."""
-        self._clear_pair()
-        self.pair_text.value = f"Computing the heat maps of {escape(name)} ..."
-        with reporting(self.message):
-            data, row = self.session.data, int(self.session.runs[name].rankings["top"][self.query, place])
-            paths = (data.query.path[self.query], data.gallery.path[row])
-            images = pixels.read(list(paths), self.session.runs[name].experiment.recipe.size)
-            shown = np.stack([self.session.image(path) for path in paths])
-            boxes = self.session.boxes(name, self.query, row)
-            maps = pictures.pair_maps(self.session.model(name), images, boxes)
-            self.pair.value = pictures.png(pictures.pair_figure(shown, maps))
-            self.pair.layout.display = None
-            self.pair_text.value = (
-                f"{escape(name)}, rank {place + 1}. <b>heat</b>: what makes the descriptor; <b>agreement</b>: what"
-                " makes it similar to the other image's; then the network's attention. Bright is more."
-            )
-        if self.message.value:
-            self.pair_text.value = ""
+        self.lists.mark(name, place)
+        self.pair.show(f"{name}, rank {place + 1}", lambda: self._pair(name, place))
 
-    def _clear_pair(self) -> None:
-        self.pair.layout.display, self.pair.value = "none", b""
-        self.pair_text.value = "Click a result to see which regions agree."
+    def _pair(self, name: str, place: int) -> Figure:
+        data, run = self.session.data, self.session.runs[name]
+        row = int(run.rankings["top"][self.query, place])
+        paths = [data.query.path[self.query], data.gallery.path[row]]
+        images = pixels.read(paths, run.experiment.recipe.size)
+        shown = np.stack([self.session.image(path) for path in paths])
+        maps = pictures.pair_maps(self.session.model(name), images, self.session.boxes(name, self.query, row))
+        return pictures.pair_figure(shown, maps)
+
+
+def _remark(score: pd.Series) -> str:
+    """What a run's list is worth, in words."""
+    first = f"first match at rank {score.first_rank:.0f}" if score.first_rank > 0 else "no match"
+    return first if np.isnan(score.ap) else f"{first}, AP {score.ap:.1f} %"

@@ -14,6 +14,8 @@ from ..evaluation.scores import labels_of
 
 BLOCK = 256
 """Queries whose distances to the gallery are in memory at once."""
+METHODS = ("t-SNE", "UMAP", "PCA")
+"""The ways of ``flat_map``."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Pairs:
     """(bins,): pairs of one person seen by two cameras."""
     others: np.ndarray
     """(bins,): pairs of two persons, distractors included."""
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """The edges around all pairs."""
+        used = np.flatnonzero(self.matches + self.others)
+        return float(self.edges[used[0]]), float(self.edges[used[-1] + 1])
 
 
 def pair_distances(query: Tensor, gallery: Tensor, data: ReidData, bins: int = 1000) -> Pairs:
@@ -106,23 +114,37 @@ def images_of_people(data: ReidData, count: int, most: int = 40) -> pd.DataFrame
 
 
 def flat_map(x: Tensor, method: str = "t-SNE") -> np.ndarray:
-    """Positions (N, 2) of descriptors (N, D): by PCA, or by t-SNE (van der Maaten and Hinton 2008), in [0, 1].
+    """Positions (N, 2), each axis in [0, 1], of descriptors (N, D) by one of ``METHODS``.
 
-    t-SNE keeps neighbours together, while distances between groups mean little; it starts from PCA, so that the same
-    descriptors give the same map. Raises ValueError for fewer than five images or another method.
+    t-SNE (van der Maaten and Hinton 2008) and UMAP (McInnes et al. 2018, by umap-learn) keep neighbours together, while
+    distances between groups mean little; both start from PCA, so that the same descriptors give the same map. Raises
+    ValueError for fewer than five images, another method, or UMAP without the package umap-learn.
     """
-    if method not in ("PCA", "t-SNE"):
-        raise ValueError(f"a map is made by PCA or t-SNE, found {method!r}")
+    if method not in METHODS:
+        raise ValueError(f"a map is made by {', '.join(METHODS[:-1])} or {METHODS[-1]}, got {method!r}")
     if len(x) < 5:
-        raise ValueError(f"a map needs at least five images, found {len(x)}")
-    values = (x - x.mean(0)).double().numpy()
+        raise ValueError(f"a map needs at least five images, got {len(x)}")
+    values = (x - x.mean(0)).double().cpu().numpy()
     left, scale, _ = np.linalg.svd(values, full_matrices=False)
     places = np.zeros((len(x), 2))
     places[:, : len(scale)] = left[:, :2] * scale[:2]
-    if method == "t-SNE":
-        from sklearn.manifold import TSNE  # imported here because it takes a second
-
-        start = places / (places[:, 0].std() or 1) * 1e-4
-        places = TSNE(init=start, perplexity=min(30, (len(x) - 1) / 3), random_state=0).fit_transform(values)
+    if method != "PCA":
+        places = _by_neighbours(values, places / (places[:, 0].std() or 1), method)
     extent = np.ptp(places, axis=0)
     return (places - places.min(0)) / np.where(extent > 0, extent, 1)
+
+
+def _by_neighbours(values: np.ndarray, start: np.ndarray, method: str) -> np.ndarray:
+    """Positions (N, 2) by t-SNE or UMAP, from a start of unit width; either is imported here, which takes seconds."""
+    if method == "t-SNE":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30, (len(values) - 1) / 3)
+        return TSNE(init=start * 1e-4, perplexity=perplexity, random_state=0).fit_transform(values)
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ValueError("UMAP needs the package umap-learn: pip install umap-learn, or choose t-SNE.") from error
+    neighbours = min(15, len(values) - 1)
+    # One thread, without which a seed does not decide the result.
+    return UMAP(n_neighbors=neighbours, init=10 * start, random_state=0, n_jobs=1).fit_transform(values)

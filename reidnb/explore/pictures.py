@@ -69,8 +69,9 @@ def pair_maps(model: nn.Module, images: np.ndarray, boxes: np.ndarray | None = N
     from ..figures.cam import cam  # its import takes seconds
 
     batch, regions = normalise(torch.from_numpy(images)), None if boxes is None else torch.from_numpy(np.array(boxes))
+    model.eval().to(device="cpu", memory_format=torch.contiguous_format)  # it may have described images on a GPU
     with torch.inference_mode():
-        output = output_of(model.eval(), batch, regions)
+        output = output_of(model, batch, regions)
     result = {"heat": cam(model, model.last_stage, batch, regions), "agreement": []}
     for one, other in ((0, 1), (1, 0)):
         similarity = partial(F.cosine_similarity, output.descriptor[other].clone(), dim=0)
@@ -105,8 +106,7 @@ def distances_figure(pairs: Pairs, threshold: float) -> Figure:
             heights, np.r_[edges, pairs.edges[-1]][: len(heights) + 1], color=colour, linestyle=dash, lw=2, label=label
         )
     left.axvline(threshold, color=style.INK, lw=1.5)
-    used = np.flatnonzero(pairs.matches + pairs.others)
-    left.set(xlim=(pairs.edges[used[0]], pairs.edges[used[-1] + 1]), ylim=(0, None), yticks=[])
+    left.set(xlim=pairs.extent, ylim=(0, None), yticks=[])
     left.set(xlabel="distance of the descriptors", ylabel="fraction of the pairs", title="Distances")
     # On white, as the threshold may pass behind it.
     box = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 1}

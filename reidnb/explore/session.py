@@ -1,21 +1,24 @@
-"""What the widgets share: the data set, its runs, and what was computed from them; nothing is drawn here."""
+"""What all tabs use: the data set, its runs, and what was computed from them; nothing is drawn here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from .. import rescoring
+from .. import rescoring, search
 from ..data import catalog, pixels
 from ..data.dataset import ReidData
 from ..data.samples import SHOWN
+from ..papers.experiments import by_pose
 from ..results import Run
 from ..runs import boxes_of, load_model
 from . import pictures, tables
 from .distances import Pairs, pair_distances
+
+QUICK = 3000
+"""Images that are described within seconds, also without a GPU, so that nobody has to ask for it."""
 
 
 @dataclass
@@ -24,11 +27,14 @@ class Session:
 
     data: ReidData
     runs: dict[str, Run]
-    """By name, as ``tables.labels`` gives them."""
+    """By name, as ``names.labels`` gives them."""
     show_people: bool = False
     """Whether pictures of real people are shown; those of a synthetic street always are."""
+    kept: dict = field(default_factory=dict)
+    """Networks, descriptors, distances and regions, by kind and run, for the next session of the data set as well."""
+    left_out: tuple[str, ...] = ()
+    """Why other runs were not opened, a sentence for each."""
     scores: dict[str, pd.DataFrame] = field(default_factory=dict)
-    _kept: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scores = {name: tables.per_query(run) for name, run in self.runs.items()}
@@ -50,6 +56,20 @@ class Session:
         """A run's network. Raises FileNotFoundError for a run that was kept without its weights."""
         return self._keep(("model", name), lambda: load_model(self.runs[name], self.data))
 
+    def describer(self, name: str) -> search.Describer:
+        """A run's network for pictures that are not of the data set. Raises as ``model``, and ValueError for a network
+        that takes regions around joints, which such pictures lack.
+        """
+        run = self.runs[name]
+        if by_pose(run.experiment):
+            raise ValueError("this network takes regions around the joints, which are not known of your picture.")
+        return search.Describer(self.model(name), run.experiment.recipe)
+
+    def is_quick(self, name: str) -> bool:
+        """Whether a run's descriptors are at hand, or extracted within seconds."""
+        is_small = len(self.data.query) + len(self.data.gallery) <= QUICK
+        return is_small or ("descriptors", name) in self.kept or (self.runs[name].folder / "descriptors.npz").exists()
+
     def descriptors(self, name: str) -> tuple[Tensor, Tensor]:
         """A run's descriptors of queries and gallery: as it saved them, or extracted now, which may take minutes.
 
@@ -69,25 +89,43 @@ class Session:
         return np.stack([by_split["query"][query], by_split["gallery"][gallery]])
 
     def _keep(self, key: tuple[str, str], make: Callable[[], object]):
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
+        if key not in self.kept:
+            self.kept[key] = make()
+        return self.kept[key]
 
 
 def open_session(
-    dataset: str, data_root: str, results: Path, names: tuple[str, ...] = (), show_people: bool = False
+    dataset: str,
+    data_root: str,
+    runs: dict[str, Run],
+    show_people: bool = False,
+    before: Session | None = None,
 ) -> Session:
-    """The session of a data set with its runs of these names, or else the first three.
+    """The session of a data set with some of its runs, by name.
 
-    Raises ValueError when no run of the data set is finished or none fits this copy of it; as ``catalog.load`` besides.
+    ``before`` is a session of the same ``data_root``: if it has the same data set, it is not read again, and what was
+    computed is kept. Raises ValueError when there is no run or none fits this copy of the data set; as ``catalog.load``
+    besides.
     """
-    known = tables.labels(tables.runs_of(results).get(dataset, []))
-    if not known:
-        raise ValueError(f"no finished run of {dataset} is in {results / 'runs'}: train one, for example in run.ipynb.")
-    data = catalog.load(dataset, data_root)
-    chosen = {name: known[name] for name in names or list(known)[:3] if name in known}
-    reasons = {name: tables.misfit(run, data) for name, run in chosen.items()}
-    fitting = {name: run for name, run in chosen.items() if not reasons[name]}
+    if not runs:
+        raise ValueError("choose at least one run.")
+    again = before if before and before.data.name == dataset else None
+    data = again.data if again else catalog.load(dataset, data_root)
+    reasons = {name: reason for name, run in runs.items() if (reason := tables.misfit(run, data))}
+    fitting = {name: run for name, run in runs.items() if name not in reasons}
     if not fitting:
-        raise ValueError(next(iter(reasons.values()), "choose at least one run."))
-    return Session(data, fitting, show_people)
+        raise ValueError(next(iter(reasons.values())))
+    return Session(data, fitting, show_people, again.kept if again else {}, tuple(reasons.values()))
+
+
+def first_choice(runs: dict[str, Run], count: int = 3) -> list[str]:
+    """Names of the runs to begin with: the best of each paper, then the next ones, by mAP or else rank-1."""
+
+    def score(name: str) -> float:
+        metrics = runs[name].metrics
+        return metrics["rank1"] if np.isnan(metrics["map"]) else metrics["map"]
+
+    ranked = sorted(runs, key=score, reverse=True)
+    papers = [runs[name].experiment.paper for name in ranked]
+    turn = {name: papers[:place].count(papers[place]) for place, name in enumerate(ranked)}
+    return sorted(ranked, key=turn.get)[:count]

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from ..data.dataset import ReidData
-from ..papers import find_paper
 from ..results import Run, all_runs
 
 KINDS = ("all queries", "A is wrong", "A is right, B is wrong")
@@ -21,24 +20,6 @@ def runs_of(results: Path) -> dict[str, list[Run]]:
         if (run.folder / "rankings.npz").exists():
             by_name.setdefault(run.experiment.dataset, []).append(run)
     return by_name
-
-
-def labels(runs: list[Run]) -> dict[str, Run]:
-    """The runs by a name that tells them apart: paper, changed options, profile, and if need be seed and key."""
-    names = [_label(run) for run in runs]
-    if len(set(names)) < len(names):
-        names = [f"{name}, seed {run.experiment.seed}" for name, run in zip(names, runs, strict=True)]
-    if len(set(names)) < len(names):
-        names = [f"{name}, {run.folder.name[-4:]}" for name, run in zip(names, runs, strict=True)]
-    return dict(sorted(zip(names, runs, strict=True)))
-
-
-def _label(run: Run) -> str:
-    experiment = run.experiment
-    options = ", ".join(f"{name}={value!r}" for name, value in experiment.options.items()) or "full model"
-    if experiment.options == find_paper(experiment.paper).baseline:
-        options = "baseline"
-    return f"{experiment.paper}: {options} ({experiment.profile})"
 
 
 def misfit(run: Run, data: ReidData) -> str:

@@ -39,7 +39,8 @@ def extract(
     """
     torch.backends.cudnn.benchmark = False  # no search: batches are few, and the last one has another size
     model.eval()
-    model.to(device=accelerator.device, memory_format=torch.channels_last)
+    with torch.inference_mode(False):  # else the weights that are moved could never again take part in a gradient
+        model.to(device=accelerator.device, memory_format=torch.channels_last)
     descriptors, processes, process = None, accelerator.num_processes, accelerator.process_index
     starts = range(0, len(pixels), batch * processes)
     for start in with_progress(starts, f"descriptors of {len(pixels):,} images", log if process == 0 else None):

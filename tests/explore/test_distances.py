@@ -1,5 +1,6 @@
 """Distances of pairs, mAP by cameras and the flat map, against small independent computations."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,9 @@ def test_histograms_count_the_ranked_pairs(seed):
     values, same = ranked_pairs(query, gallery, data)
     pairs = distances.pair_distances(query, gallery, data, bins=50)
     assert pairs.edges[-1] >= values.max() - 1e-9
+    low, high = pairs.extent
+    width = pairs.edges[1]
+    assert low - 1e-9 <= values.min() < low + 2 * width and high - 2 * width < values.max() <= high + 1e-9
     for counts, kind in ((pairs.matches, same), (pairs.others, ~same)):
         assert counts.sum() == kind.sum()
         # A value on an edge may be counted on either side.
@@ -96,7 +100,8 @@ def test_images_of_people_lead_back_to_their_rows():
         assert (row.path, row.pid, row.camid) == (image.path, image.pid, image.camid)
 
 
-@pytest.mark.parametrize("method", ["PCA", "t-SNE"])
+# UMAP's first map in a process compiles for ten seconds.
+@pytest.mark.parametrize("method", ["PCA", "t-SNE", pytest.param("UMAP", marks=pytest.mark.slow)])
 def test_a_flat_map_keeps_groups_apart(method):
     x = torch.randn(60, 16, generator=torch.Generator().manual_seed(0))
     x[:30] += 12
@@ -117,8 +122,11 @@ def test_pca_keeps_the_distances_of_flat_data():
     assert np.minimum(abs(places - expected), abs(1 - places - expected)).max() < 1e-5
 
 
-def test_wrong_maps_are_one_sentence():
-    with pytest.raises(ValueError, match="at least five images, found 3"):
+def test_wrong_maps_are_one_sentence(monkeypatch):
+    with pytest.raises(ValueError, match="at least five images, got 3"):
         distances.flat_map(torch.zeros(3, 4))
-    with pytest.raises(ValueError, match="by PCA or t-SNE, found 'UMAP'"):
-        distances.flat_map(torch.zeros(9, 4), "UMAP")
+    with pytest.raises(ValueError, match="by t-SNE, UMAP or PCA, got 'LLE'"):
+        distances.flat_map(torch.zeros(9, 4), "LLE")
+    monkeypatch.setitem(sys.modules, "umap", None)  # as where it is not installed
+    with pytest.raises(ValueError, match="UMAP needs the package umap-learn: pip install umap-learn"):
+        distances.flat_map(torch.randn(9, 4), "UMAP")

@@ -73,15 +73,9 @@ def test_first_ranks_come_from_the_lists_where_a_protocol_has_no_ap(finished, mo
     assert (scores.first_rank[early] == by_ap.first_rank[early]).all() and scores.first_rank[~early].isna().all()
 
 
-def test_runs_are_listed_by_data_set_and_told_apart(finished, street_small):
+def test_runs_are_listed_by_data_set(finished):
     results = finished.folder.parents[1]
     assert finished in tables.runs_of(results)["street-small"]
-    other = replace(finished.experiment, seed=1)
-    second = run(other, street_small, log=lambda line: None, cpu=True)
-    names = tables.labels([finished, second])
-    assert len(names) == 2 and all(name.startswith("wrcanet: ") for name in names)
-    assert {name[-6:] for name in names} == {"seed 0", "seed 1"}
-    assert len(tables.labels([finished, finished])) == 1
 
 
 def test_another_copy_of_the_data_is_noticed(finished, street_small):

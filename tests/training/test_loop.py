@@ -163,6 +163,7 @@ def test_extract_is_the_models_descriptor_and_flip_adds_the_mirror(tmp_path):
     torch.testing.assert_close(both, full + mirror, atol=1e-5, rtol=1e-4)
     unit = extract(model, pixels, accelerator=accelerator, flip=True, unit=True)
     torch.testing.assert_close(unit, both / both.norm(dim=1, keepdim=True), atol=1e-5, rtol=1e-4)
+    assert not any(weight.is_inference() for weight in model.parameters()), "the model can still be explained"
 
 
 @pytest.mark.parametrize(("free", "room"), [(7999, False), (8000, True)])

@@ -1,0 +1,94 @@
+"""Small parts that the tabs have in common: lines of text, places of figures, and how an error is shown."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+
+from . import pictures
+
+ROW = {"flex_flow": "row wrap", "align_items": "center"}
+"""The layout of controls beside one another, which go on in the next line where the window is narrow."""
+
+
+def note(text: str = "") -> widgets.HTML:
+    """A line of text."""
+    return widgets.HTML(text, layout={"margin": "4px 3px"})
+
+
+def message() -> widgets.HTML:
+    """The place of the sentence that tells what went wrong."""
+    return widgets.HTML(layout={"margin": "0 3px"})
+
+
+def figure() -> widgets.Image:
+    """The place of a figure, at its size in pixels or the width of the page; hidden until it has one."""
+    return widgets.Image(format="png", layout={"display": "none", "max_width": "100%", "align_self": "flex-start"})
+
+
+def titled(width: str, title: str) -> dict[str, dict]:
+    """The layout of a control of this width with a title as long as its text."""
+    return {
+        "layout": {"width": width},
+        "style": {"description_width": f"{8 * len(title) + 10}px"},
+        "description": title,
+    }
+
+
+@contextmanager
+def reporting(place: widgets.HTML) -> Iterator[None]:
+    """Show a sentence in ``place`` for what goes wrong in the block, so that the notebook goes on."""
+    place.value = ""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError) as error:
+        text = escape((str(error).splitlines() or [type(error).__name__])[0])
+        place.value = f"<span style='color:#B3261E'><b>Not possible:</b> {text}</span>"
+
+
+@contextmanager
+def unobserved(widget: widgets.Widget, handler: Callable) -> Iterator[None]:
+    """Change a widget's value in the block without a call of its ``handler``, since it is no choice of the user's."""
+    widget.unobserve(handler, "value")
+    try:
+        yield
+    finally:
+        widget.observe(handler, "value")
+
+
+def close(widget: widgets.Widget) -> None:
+    """Remove a widget and all that it contains, pictures included, from the page and from what a notebook saves."""
+    for child in getattr(widget, "children", ()):
+        close(child)
+    widget.close()
+
+
+class Pair(widgets.VBox):
+    """The heat maps of a query and a clicked result: a line of text, the figure, and the place of an error."""
+
+    hint = "<b>Click a result</b> to see which regions of both images agree."
+
+    def __init__(self) -> None:
+        self.text, self.figure, self.message = note(self.hint), figure(), message()
+        super().__init__([self.text, self.message, self.figure])
+
+    def clear(self) -> None:
+        """Forget the pair."""
+        self.figure.layout.display, self.figure.value = "none", b""
+        self.text.value, self.message.value = self.hint, ""
+
+    def show(self, title: str, draw: Callable[[], Figure]) -> None:
+        """Show the figure that ``draw`` returns, or a sentence that tells why there is none."""
+        self.clear()
+        self.text.value = f"Computing the heat maps of {escape(title)} ..."
+        with reporting(self.message):
+            self.figure.value = pictures.png(draw())
+            self.figure.layout.display = None
+            self.text.value = (
+                f"{escape(title)}. <b>Heat</b>: what makes the descriptor; <b>agreement</b>: what makes it similar to"
+                " that of the other image; then the network's attention. Bright is more."
+            )
+        if self.message.value:
+            self.text.value = ""
