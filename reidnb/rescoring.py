@@ -31,11 +31,13 @@ def descriptors(
     data: ReidData,
     other: ReidData | None = None,
     change: Callable[[np.ndarray], np.ndarray] | None = None,
+    log: Callable[[str], None] = print,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Query (Q, D) and gallery (G, D) descriptors by a finished run's model of its ``data``, or of ``other``, on the
     device where they are computed if there is room.
 
-    ``change`` is applied to each batch of decoded images (n, H, W, 3), first of the queries.
+    ``change`` is applied to each batch of decoded images (n, H, W, 3), first of the queries; ``log`` gets lines of
+    progress.
     """
     recipe = run.experiment.recipe
     accelerator = make_accelerator(recipe.precision)
@@ -51,7 +53,7 @@ def descriptors(
     splits = {"query": tested.query, "gallery": tested.gallery}
     return tuple(
         extract_descriptors(
-            model, pixels.decode(list(table.path), recipe.size), recipe, accelerator, boxes[split], change
+            model, pixels.decode(list(table.path), recipe.size), recipe, accelerator, boxes[split], change, log
         )
         for split, table in splits.items()
     )

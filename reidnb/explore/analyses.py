@@ -1,5 +1,7 @@
 """Three tabs about a run's descriptors: distances with a threshold, mAP by cameras, and a map in two dimensions."""
 
+from html import escape
+
 import ipywidgets as widgets
 import torch
 
@@ -41,8 +43,10 @@ class Panel:
 
     def open(self) -> None:
         """Compute the result if that takes seconds, and it is not there yet."""
-        if not self.is_done and self.session.is_quick(self.run.value):
-            self.compute()
+        if not self.is_done:
+            self.clear()  # another tab may have extracted the descriptors meanwhile
+            if self.session.is_quick(self.run.value):
+                self.compute()
 
     def resume(self, before: "Panel") -> None:
         """Show the run of another explorer's tab, if it is here."""
@@ -63,17 +67,21 @@ class Panel:
             )
 
     def _renew(self, _: dict) -> None:
-        self.clear()
+        self.is_done = False
         self.open()
 
     def compute(self) -> None:
         """Compute and show the result, or the sentence that tells why there is none."""
         self.start.disabled = True
         with reporting(self.message):
-            self.message.value = "Computing ..."
+            self._tell("Computing ...")
+            self.session.log = self._tell
             self.update()
             self.message.value, self.is_done, self.output.layout.display = "", True, None
         self.start.disabled = False
+
+    def _tell(self, line: str) -> None:
+        self.message.value = escape(line)
 
     def update(self) -> None:
         """Compute and show the result."""

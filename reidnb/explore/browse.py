@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..data import pixels
+from ..data.dataset import DISTRACTOR
 from ..figures import ranking
 from . import pictures, tables
 from .parts import ROW, Pair, message, note, reporting, titled, unobserved
@@ -37,7 +38,7 @@ class Browse:
         self.forth.on_click(lambda _: self.turn(1))
         self.message, self.count, self.heading, self.pair = message(), note(), note(), Pair()
         self.queries = Strip(PAGE, self._choose, lines=2)
-        self.lists = Lists(names, TOP, self.explain)
+        self.lists = Lists(names, TOP, self.explain, self.pair)
         for choice in self.filters.values():
             choice.observe(self._filter, "value")
         self.place.observe(self._ask, "value")
@@ -53,7 +54,6 @@ class Browse:
             self.queries,
             self.heading,
             self.lists,
-            self.pair,
         ]
         return widgets.VBox(parts, layout={"padding": "6px"})
 
@@ -103,6 +103,7 @@ class Browse:
     def show(self) -> None:
         """Show the query at the slider's place: its page of queries, and its ranking lists."""
         self.pair.clear()
+        self.lists.mark()
         self._show_page()
         self.heading.value = ""
         if not len(self.rows):
@@ -125,8 +126,8 @@ class Browse:
         cards = []
         for row in shown:
             score = "" if np.isnan(ap[row]) else f"\nAP {ap[row]:.1f} %"
-            caption = f"id {query.pid[row]} · c{query.camid[row]}{score}"
-            cards.append(Card(self.session.picture(query.path[row]), "query", caption))
+            text = caption(query.pid[row], query.camid[row]) + score
+            cards.append(Card(self.session.picture(query.path[row]), "query", text))
         self.queries.show(cards, self.place.value - 1 - first)
         self.count.value = (
             f"{first + 1}–{first + len(shown)} of <b>{len(self.rows):,}</b> ({len(query):,} in all), A's worst first"
@@ -141,7 +142,7 @@ class Browse:
             Card(
                 self.session.picture(gallery.path[row]),
                 "match" if is_match else "mismatch",
-                f"id {gallery.pid[row]} · c{gallery.camid[row]}",
+                caption(gallery.pid[row], gallery.camid[row]),
             )
             for row, is_match in zip(order, matches, strict=True)
             if row >= 0
@@ -175,7 +176,12 @@ class Browse:
         return pictures.pair_figure(shown, maps)
 
 
+def caption(pid: int, camid: int) -> str:
+    """The identity and camera of an image, in the width of a card."""
+    return f"distractor · c{camid}" if pid == DISTRACTOR else f"id {pid} · c{camid}"
+
+
 def _remark(score: pd.Series) -> str:
     """What a run's list is worth, in words."""
-    first = f"first match at rank {score.first_rank:.0f}" if score.first_rank > 0 else "no match"
+    first = f"first match at rank {score.first_rank:,.0f}" if score.first_rank > 0 else "no match"
     return first if np.isnan(score.ap) else f"{first}, AP {score.ap:.1f} %"

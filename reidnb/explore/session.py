@@ -34,6 +34,8 @@ class Session:
     """Networks, descriptors, distances and regions, by kind and run, for the next session of the data set as well."""
     left_out: tuple[str, ...] = ()
     """Why other runs were not opened, a sentence for each."""
+    log: Callable[[str], None] = print
+    """Gets lines of progress; the tab that computes shows them."""
     scores: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -75,7 +77,8 @@ class Session:
 
         Raises FileNotFoundError for a run that kept neither descriptors nor weights.
         """
-        return self._keep(("descriptors", name), lambda: rescoring.descriptors(self.runs[name], self.data))
+        run = self.runs[name]
+        return self._keep(("descriptors", name), lambda: rescoring.descriptors(run, self.data, log=self.log))
 
     def pairs(self, name: str) -> Pairs:
         """The distances of all pairs of a query and a gallery image."""

@@ -72,14 +72,26 @@ class Strip(widgets.VBox):
 
 
 class Lists(widgets.VBox):
-    """A strip with a title for each name, one above another; ``on_click`` is called with a name and a place from 0."""
+    """A strip with a title for each name, one above another; ``on_click`` is called with a name and a place from 0.
 
-    def __init__(self, names: Iterable[str], length: int, on_click: Callable[[str, int], None], lines: int = 1):
+    ``below`` is a widget about a card that is marked: it stands below the strip of this card, at first below all.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        length: int,
+        on_click: Callable[[str, int], None],
+        below: widgets.Widget,
+        lines: int = 1,
+    ):
+        self.below = below
         self.titles = {name: note() for name in names}
         self.strips = {
             name: Strip(length, lambda place, name=name: on_click(name, place), lines) for name in self.titles
         }
-        super().__init__([part for name in self.titles for part in (self.titles[name], self.strips[name])])
+        super().__init__()
+        self.mark()
 
     def show(self, name: str, remark: str, cards: Sequence[Card]) -> None:
         """Show the cards of a name, with a remark beside it."""
@@ -88,11 +100,17 @@ class Lists(widgets.VBox):
 
     def mark(self, name: str = "", place: int | None = None) -> None:
         """Mark one card of one name, or none."""
+        parts = []
         for each, strip in self.strips.items():
             strip.mark(place if each == name else None)
+            parts += [self.titles[each], strip] + [self.below] * (each == name)
+        parts = parts if name else [*parts, self.below]
+        if list(self.children) != parts:
+            self.children = parts
 
     def clear(self) -> None:
         """Show nothing."""
+        self.mark()
         for name in self.titles:
             self.show(name, "", [])
 

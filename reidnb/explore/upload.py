@@ -12,7 +12,7 @@ from .. import search
 from ..data import pixels
 from ..data.dataset import JUNK
 from . import pictures
-from .browse import TOP
+from .browse import TOP, caption
 from .parts import ROW, Pair, message, note, reporting
 from .session import Session
 from .strip import Card, Lists, Strip
@@ -34,10 +34,10 @@ class Upload:
         self.start.on_click(lambda _: self.compute())
         self.upload.observe(self._receive, "value")
         self.chosen = Strip(1, lambda _: None)
-        self.lists = Lists(session.runs, TOP, self.explain, lines=2)
+        self.lists = Lists(session.runs, TOP, self.explain, self.pair, lines=2)
         self.nearest: dict[str, np.ndarray] = {}
         row = widgets.HBox([self.upload, self.start, self.text], layout=ROW)
-        parts = [note(self.about), row, self.message, self.chosen, self.lists, self.pair]
+        parts = [note(self.about), row, self.message, self.chosen, self.lists]
         self.pair.layout.display = "none"
         self.widget = widgets.VBox(parts, layout={"padding": "6px"})
         self.start.disabled = True
@@ -81,20 +81,25 @@ class Upload:
     def compute(self) -> None:
         """Search with each run; a run that cannot be used is told beside its name, and the others go on."""
         self.start.disabled, self.start.description = True, "Searching ..."
-        self.message.value, self.pair.layout.display = "", "none"
+        self.session.log = self._tell
+        self.pair.layout.display = "none"
+        self.pair.clear()
+        self.lists.mark()
         try:
             for name in self.session.runs:
                 place = self.lists.titles[name]
                 self.lists.show(name, "", [])
                 with reporting(place):
-                    cards = self._cards(name)
-                    self.lists.show(name, "the nearest images of the gallery, with their distances", cards)
+                    self.lists.show(name, "nearest images of the gallery, and distances", self._cards(name))
                     self.pair.layout.display = None
                 if not place.value.startswith("<b>"):
                     place.value = f"<b>{escape(name)}</b>. {place.value}"
         finally:
+            self.message.value = ""
             self.start.disabled, self.start.description = False, "Search"
-            self.pair.clear()
+
+    def _tell(self, line: str) -> None:
+        self.message.value = escape(line)
 
     def _cards(self, name: str) -> list[Card]:
         network = self.session.describer(name)
@@ -105,7 +110,7 @@ class Upload:
         nearest = search.nearest(one, gallery.cpu().numpy()[ranked], TOP)
         self.nearest[name] = ranked[nearest.row]
         captions = [
-            f"id {table.pid[row]} · c{table.camid[row]}\n{distance:.3f}"
+            f"{caption(table.pid[row], table.camid[row])}\n{distance:.3f}"
             for row, distance in zip(self.nearest[name], nearest.distance, strict=True)
         ]
         paths = table.path[self.nearest[name]]

@@ -12,6 +12,7 @@ from uploads import as_upload
 
 from reidnb.data import catalog, pixels
 from reidnb.explore import pictures, session, tables, upload
+from reidnb.explore.browse import caption
 from reidnb.explore.strip import Card, Strip
 from reidnb.explore.widgets import Explorer
 from reidnb.papers import PAPERS, wrcanet
@@ -46,6 +47,10 @@ def test_a_strip_calls_back_with_the_place():
     assert "url(data:a);border:3px solid" in style and "url(data:b);border:3px dashed" in style
 
 
+def test_a_caption_is_identity_and_camera_and_names_distractors():
+    assert (caption(12, 3), caption(0, 1)) == ("id 12 · c3", "distractor · c1")
+
+
 def test_browsing_loads_no_network(explorer, monkeypatch, street_small):
     monkeypatch.setattr(session, "load_model", lambda *a: pytest.fail("a network was loaded"))
     browse = explorer.panels["Rankings"]
@@ -56,7 +61,7 @@ def test_browsing_loads_no_network(explorer, monkeypatch, street_small):
     for name, finished in explorer.session.runs.items():
         shown = browse.lists.strips[name]
         gallery = street_small.gallery.iloc[finished.rankings["top"][row, 0]]
-        assert shown.buttons[0].description == f"id {gallery.pid} · c{gallery.camid}"
+        assert shown.buttons[0].description == caption(gallery.pid, gallery.camid)
         assert pictures.thumbnail(gallery.path) in shown.children[0].value
 
 
@@ -104,6 +109,7 @@ def test_a_click_on_a_result_shows_heat_maps(explorer):
     assert pair.message.value == "" and pair.figure.layout.display is None
     assert Image.open(io.BytesIO(pair.figure.value)).width > 200
     assert "reid-chosen" in browse.lists.strips[name].buttons[0]._dom_classes
+    assert browse.lists.children.index(pair) == browse.lists.children.index(browse.lists.strips[name]) + 1
     browse.place.value += 1
     assert pair.figure.value == b"" and "reid-chosen" not in browse.lists.strips[name].buttons[0]._dom_classes
 
@@ -148,8 +154,10 @@ def test_minutes_of_work_are_asked_for(explorer, monkeypatch):
     panel = explorer.panels["Cameras"]
     explorer.tabs.selected_index = 2
     assert not panel.is_done and "which takes minutes without a GPU" in panel.message.value
+    lines = []
+    panel.message.observe(lambda change: lines.append(change["new"]), "value")
     panel.start.click()
-    assert panel.is_done and panel.message.value == ""
+    assert panel.is_done and panel.message.value == "" and "Computing ..." in lines
 
 
 def test_another_choice_of_runs_goes_on_where_the_user_was(explorer):
