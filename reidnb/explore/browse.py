@@ -37,8 +37,8 @@ class Browse:
         self.back.on_click(lambda _: self.turn(-1))
         self.forth.on_click(lambda _: self.turn(1))
         self.message, self.count, self.heading, self.pair = message(), note(), note(), Pair()
-        self.queries = Strip(PAGE, self._choose, lines=2)
-        self.lists = Lists(names, TOP, self.explain, self.pair)
+        self.queries = Strip(PAGE, self._choose, lines=3)
+        self.lists = Lists(names, TOP, self.explain, self.pair, lines=2)
         for choice in self.filters.values():
             choice.observe(self._filter, "value")
         self.place.observe(self._ask, "value")
@@ -177,8 +177,8 @@ class Browse:
 
 
 def caption(pid: int, camid: int) -> str:
-    """The identity and camera of an image, in the width of a card."""
-    return f"distractor · c{camid}" if pid == DISTRACTOR else f"id {pid} · c{camid}"
+    """The identity and camera of an image, in two lines."""
+    return f"{'distractor' if pid == DISTRACTOR else f'id {pid}'}\ncamera {camid}"
 
 
 def _remark(score: pd.Series) -> str:

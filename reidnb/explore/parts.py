@@ -15,7 +15,7 @@ ROW = {"flex_flow": "row wrap", "align_items": "center"}
 
 def note(text: str = "") -> widgets.HTML:
     """A line of text."""
-    return widgets.HTML(text, layout={"margin": "4px 3px"})
+    return widgets.HTML(text, layout={"margin": "4px 3px"}).add_class("reid-note")
 
 
 def message() -> widgets.HTML:
@@ -88,7 +88,7 @@ class Pair(widgets.VBox):
             self.figure.layout.display = None
             self.text.value = (
                 f"{escape(title)}. <b>Heat</b>: what makes the descriptor; <b>agreement</b>: what makes it similar to"
-                " that of the other image; then the network's attention. Bright is more."
+                " that of the other image; then the network's attention, as its paper calls it. Bright is more."
             )
         if self.message.value:
             self.text.value = ""

@@ -123,4 +123,5 @@ COMMON = (
     ".reid-card-button.jupyter-button:hover{box-shadow:0 0 5px #555}"
     ".reid-card-button.jupyter-button.reid-chosen{box-shadow:0 0 0 3px #000}"
     ".reid-card-button.jupyter-button:focus-visible{outline:3px solid #0072B2;outline-offset:2px}"
+    ".reid-note .widget-html-content{line-height:20px}"
 )

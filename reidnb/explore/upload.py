@@ -34,7 +34,7 @@ class Upload:
         self.start.on_click(lambda _: self.compute())
         self.upload.observe(self._receive, "value")
         self.chosen = Strip(1, lambda _: None)
-        self.lists = Lists(session.runs, TOP, self.explain, self.pair, lines=2)
+        self.lists = Lists(session.runs, TOP, self.explain, self.pair, lines=3)
         self.nearest: dict[str, np.ndarray] = {}
         row = widgets.HBox([self.upload, self.start, self.text], layout=ROW)
         parts = [note(self.about), row, self.message, self.chosen, self.lists]

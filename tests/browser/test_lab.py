@@ -85,7 +85,7 @@ def test_explorer_answers(page, screenshot):
 
     notebook.locator(".widget-dropdown", has_text="camera").locator("select").select_option("2")
     expect(heading).to_contain_text("seen by camera 2")
-    expect(cards.first).to_contain_text("c2")
+    expect(cards.first).to_contain_text("camera 2")
 
     cards.last.click()  # a result in the last list
     expect(text("what makes the descriptor")).to_be_visible()

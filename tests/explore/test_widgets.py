@@ -48,7 +48,7 @@ def test_a_strip_calls_back_with_the_place():
 
 
 def test_a_caption_is_identity_and_camera_and_names_distractors():
-    assert (caption(12, 3), caption(0, 1)) == ("id 12 · c3", "distractor · c1")
+    assert (caption(12, 3), caption(0, 1)) == ("id 12\ncamera 3", "distractor\ncamera 1")
 
 
 def test_browsing_loads_no_network(explorer, monkeypatch, street_small):
@@ -187,7 +187,7 @@ def test_a_given_picture_is_searched_and_a_bad_one_is_a_sentence(explorer, stree
     assert panel.message.value == "" and panel.upload.value == (), "a saved notebook must not hold the picture"
     for name in explorer.session.runs:
         strip = panel.lists.strips[name]
-        assert strip.buttons[0].description == f"id {image.pid} · c{image.camid}\n0.000"
+        assert strip.buttons[0].description == f"id {image.pid}\ncamera {image.camid}\n0.000"
         assert pictures.thumbnail(image.path) in strip.children[0].value
         panel.explain(name, 0)
         assert Image.open(io.BytesIO(panel.pair.figure.value)).width > 200
