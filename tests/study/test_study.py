@@ -358,7 +358,7 @@ def test_pages_need_a_street(street_small, tmp_path):
     assert _snakemake(*config).returncode == 0
     done = _snakemake(*config, target="pages")
     assert done.returncode != 0
-    assert "pages are made on a street only: datasets=folder-shop names none" in done.stdout + done.stderr
+    assert "pages are made on a street only: datasets=folder-shop_part names none" in done.stdout + done.stderr
 
 
 @pytest.mark.slow
