@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "parameters", type=_object, help="a JSON object of run.ipynb's parameters, or an experiment.json's"
     )
-    _add_study(verb("study", "train as much of a study as there is time for; a later call goes on"))
+    _add_study(verb("study", "train as much of a study as there is time for; a later call resumes"))
     weights = verb("weights", "say what a file of initial weights holds, and which networks it fits")
     weights.add_argument("file", help="a .safetensors file or a checkpoint of torch")
     weights.add_argument("--describe", metavar="TEXT", help="what captions call it from now on (results/weights.json)")

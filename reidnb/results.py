@@ -163,7 +163,7 @@ def weights_of(run: Run) -> weight_files.Source:
 
 
 def all_runs(results: Path, log: Callable[[str], None] = lambda line: None) -> list[Run]:
-    """The finished runs of a results folder; ``log`` is told of each that is damaged and left out."""
+    """The finished runs of a results folder; ``log`` gets a line for each that is damaged and left out."""
     runs = [Run(path.parent) for path in sorted((results / "runs").glob("*/metrics.json"))]
     damaged = {run: damage for run in runs if (damage := run.damage)}
     for damage in damaged.values():

@@ -72,7 +72,7 @@ def describer(model: Run | str | Path) -> Describer:
 
 
 def _run(model: Run | str | Path) -> Run | None:
-    """The finished run that is meant; None for anything else."""
+    """The finished run that ``model`` names; None for anything else."""
     if isinstance(model, Run):
         return model
     path = Path(model).expanduser()

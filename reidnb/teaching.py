@@ -17,7 +17,7 @@ class Task:
     solution: Function
     calls: tuple[tuple, ...]
     mistakes: dict[str, Function]
-    """A sentence for each function that is wrong in a telling way."""
+    """A sentence for each wrong function with a typical mistake."""
 
 
 def check(task: str, function: Function) -> str:
@@ -158,4 +158,4 @@ TASKS = {
         },
     ),
 }
-"""The coding task of each paper's notebook, by the name of the function that is to be written."""
+"""The coding task of each paper's notebook, by the name of the function to write."""

@@ -114,7 +114,7 @@ DATA_SETS: dict[str, DataSet] = {
 }
 """All data sets by name.
 
-``data_set`` also accepts the other classic splits of CUHK03 (``cuhk03-labeled-2``, ...), data sets of one's own by
+``data_set`` also accepts the other classic splits of CUHK03 (``cuhk03-labeled-2``, ...), the user's data sets by
 their folder (``folder-shop``), and parts (``market1501_part``).
 """
 
@@ -137,7 +137,7 @@ def data_set(name: str) -> DataSet:
 def resolve(name: str, root: str | Path | None = None, profile: str = "") -> str:
     """The complete name of a data set, which keys, tables and captions show; of 'a->b', that of both.
 
-    'folder' becomes 'folder-shop' after its folder, so that each set of one's own has its own tables. The profile
+    'folder' becomes 'folder-shop' after its folder, so that each of the user's sets has separate tables. The profile
     'smoke' takes a part of any set but the synthetic streets: 'market1501_part'. Errors as ``locate``.
     """
     if "->" in name:
@@ -169,7 +169,7 @@ def load(name: str, root: str | Path | None = None) -> ReidData:
     """The data set ``name``: one of ``DATA_SETS``, or another name that ``data_set`` accepts.
 
     ``root`` is the folder that holds the data sets (or the data set's own folder); the street needs none. Prints a line
-    when something in the folder was left out or renumbered, and what is of little use in a set of one's own.
+    when something in the folder was left out or renumbered, and what is of little use in a set of the user's.
     Raises ValueError for an unknown name or an incomplete copy, FileNotFoundError for a missing folder.
     """
     data, entry = read(name, root), data_set(name)

@@ -75,7 +75,7 @@ def present(root: str | Path) -> pd.DataFrame:
     """The data sets under a data root: rows of name, place and state ('complete', or what is wrong, or counts).
 
     Several data sets have the same layout: a complete copy of one of them is not listed under the others' names. Any
-    other folder in Market-1501's layout or with ``images.csv`` is listed as a data set of one's own.
+    other folder in Market-1501's layout or with ``images.csv`` is listed as a data set of the user's.
     """
     root = Path(root).expanduser().resolve()
     rows = []
@@ -88,7 +88,7 @@ def present(root: str | Path) -> pd.DataFrame:
             continue
         rows.append({"name": name, "place": str(place), "state": _state(name, root, place) + _joints(place)})
     complete = {row["place"] for row in rows if row["state"].startswith("complete")}
-    # The root itself fits every known set of its layout; unless it is a complete copy, it is one of one's own.
+    # The root itself fits every known set of its layout; unless it is a complete copy, it is a set of the user's.
     kept = [
         row
         for row in rows
@@ -108,7 +108,7 @@ def _joints(place: Path) -> str:
 
 
 def _counts(name: str, folder: Path) -> str:
-    """The counts of a data set of one's own, or what is wrong with it."""
+    """The counts of a data set of the user's, or what is wrong with it."""
     try:
         data = folders.read(name, folder)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Data sets of one's own: a folder in Market-1501's layout, or with a table of its images, ``images.csv``.
+"""The user's data sets: a folder in Market-1501's layout, or with a table of its images, ``images.csv``.
 
 Identities and cameras may be any text; what is no plain number, or would be taken for junk or a distractor, is
 renumbered. A set without training images can be tested on.

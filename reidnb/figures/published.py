@@ -111,7 +111,7 @@ def slope(values: pd.DataFrame) -> Figure:
 
 
 def _annotate(axes: Axes, label: str, x: float, y: float, *, left: bool) -> None:
-    """A label beside a point, on white where lines go on behind it."""
+    """A label beside a point, on white where lines pass behind it."""
     properties = {"xytext": (-9 if left else 9, 0), "ha": "right" if left else "left", "va": "center", "size": TEXT}
     properties |= {"textcoords": "offset points", "annotation_clip": False, "zorder": 4}
     axes.annotate(label, (x, y), bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.4}, **properties)

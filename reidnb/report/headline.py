@@ -127,7 +127,7 @@ def _draw_claims(saved: Sequence[Saved], results: Path) -> None:
     kinds = {over.split()[-1] for over in drawn.over.dropna() if over}
     caption = "By how many points the better row of each claim is better, and the 95 % interval of ours."
     if "queries" in kinds:
-        caption += " It covers the choice of queries, not the luck of one training: another seed can move it."
+        caption += " It covers the choice of queries, not the variation between trainings: another seed can move it."
     if left_out:
         caption += f" Not drawn: {left_out} claims whose rows have not been trained."
     save_figure(

@@ -27,7 +27,7 @@ _LONG = 30
 """A column with longer texts, in characters, is set as a paragraph of ``_PARAGRAPH`` characters, about 3.4 cm."""
 _PARAGRAPH = 24
 _PAGE = 66
-"""As many characters of the small size stand beside each other on a page of one column."""
+"""The number of characters of the small size that fit on a line of a page of one column."""
 
 
 def escape(text: object) -> str:

@@ -89,7 +89,7 @@ def _section(name: str, saved: Sequence[Saved], figures: dict[str, list[dict]], 
 
 
 def _group(saved: Sequence[Saved], setting: tuple[str, str]) -> dict:
-    """The tables of one data set and profile; what all their captions say is said once, above them."""
+    """The tables of one data set and profile; what all their captions have in common is printed once, above them."""
     dataset, profile = setting
     captions = [_sentences(each) for each in saved]
     shared = [text for text in captions[0] if len(saved) > 1 and all(text in other for other in captions)]
@@ -204,7 +204,7 @@ def _by_caption(figures: Sequence[dict]) -> list[dict]:
 def _table(saved: Saved, caption: str, is_noted: bool) -> dict:
     path, about, frame = saved.path, saved.about, saved.frame
     try:
-        # A table whose origin is lost says so.
+        # A table without its caption is marked as such.
         needed = "Ours: profile, seeds and weights not recorded." if tables.needs_caption(frame) else ""
         styler = tables.styled(frame, caption=caption or needed)
         if is_noted and not caption:

@@ -28,7 +28,7 @@ _CSS = [
     {"selector": "td.words", "props": "text-align: left;"},
     {"selector": "td.cited", "props": "opacity: 0.6;"},
     {"selector": "td.ours", "props": "font-weight: 600;"},
-    # Blue and vermilion, which colour-blind readers tell apart; the word stands beside.
+    # Blue and vermilion, which colour-blind readers can distinguish; the word is printed, too.
     {"selector": "td.within, td.holds", "props": "background: rgba(0, 114, 178, 0.16);"},
     {"selector": "td.outside, td.against", "props": "background: rgba(213, 94, 0, 0.2);"},
     {"selector": "td.tends", "props": "background: rgba(0, 114, 178, 0.08);"},
@@ -218,7 +218,7 @@ def save(
 
 
 def needs_caption(frame: pd.DataFrame) -> bool:
-    """Whether numbers of ours stand beside published ones, so that what they come from must be said."""
+    """Whether a frame has both our numbers and published ones, so that it needs a caption on their origin."""
     return _is_beside(frame) or "verdict" in frame
 
 

@@ -31,7 +31,7 @@ def checklist(
     ours       the same of our runs, the mean over the seeds that both rows have; ``better`` and ``worse`` name the
                pair of the least difference, ``low`` and ``high`` are its interval
                (of a claim about gains: by how many points one gain exceeds the other)
-    over       what the interval is over: 'queries' of one training, so not its luck; 'n seeds'; or '' where there is
+    over       what the interval is over: 'queries' of one training, so not the seeds; 'n seeds'; or '' where there is
                none, as across data sets or by the single-shot protocol with one seed, or where all seeds differ alike
     verdict    over seeds 'holds' when the intervals of all pairs lie above 0 and 'against' when one lies below; over
                the queries of one training only 'tends to hold (1 seed)' or 'tends against (1 seed)'. 'not run' when a
@@ -73,9 +73,9 @@ def note(paper: Paper, frame: pd.DataFrame, runs: Mapping[str, Sequence[tuple[Ro
     printed = ", ".join(dict.fromkeys(frame.published_dataset))
     first = "" if dataset in set(frame.published_dataset) else ", the first that its tables print"
     covers = {
-        "queries": "Intervals over queries cover the choice of queries only, not the luck of training: another seed"
-        " can move a difference out of them.",
-        "seeds": "Intervals over seeds cover the luck of training.",
+        "queries": "Intervals over queries cover the choice of queries only, not the variation between trainings:"
+        " another seed can move a difference out of them.",
+        "seeds": "Intervals over seeds cover the variation between trainings.",
         "": "No interval: across data sets and by the single-shot protocol no value is kept for each query.",
     }
     kinds = {over.split()[-1] if over else "" for over in frame[frame.verdict != NOT_RUN].over}

@@ -89,7 +89,7 @@ def _beside(table: Table, dataset: str, row: Row, run: Run, seeds: int) -> str:
         return ""
     if reasons := not_comparable(table, dataset, row, run.experiment):
         return f"Not to be compared with the published numbers: {', '.join(reasons)}."
-    covered = f"{seeds} seeds" if seeds > 1 else "the queries of one training, not over its luck"
+    covered = f"{seeds} seeds" if seeds > 1 else "the queries of one training, not over seeds"
     return f"Within, outside: whether the 95 % interval of ours, over {covered}, covers the published value."
 
 
@@ -101,7 +101,7 @@ def _computed(paper: Paper, table: Table, dataset: str) -> str:
 
 
 def printed_dataset(table: Table, dataset: str) -> str:
-    """The data set whose published numbers stand beside ours: the same one, or the first that the table prints."""
+    """The data set whose published numbers are shown beside ours: the same one, or the first that the table prints."""
     return dataset if dataset in table.datasets else next(iter(table.datasets), "")
 
 

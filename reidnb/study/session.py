@@ -1,6 +1,6 @@
 """As much of a study as fits into a piece of GPU time: ``python -m reidnb study --minutes 25 ...``.
 
-The most telling experiments come first. When the time is up training stops after its epoch, and the next call goes on
+The most informative experiments come first. When the time is up, training stops after its epoch; the next call resumes
 from there, to the same numbers as without a stop. Nothing here needs more than what trains: neither Jupyter nor
 Snakemake, nor a library for figures.
 """
@@ -49,7 +49,7 @@ class Piece:
 
 
 def in_order_of_value(settings: study.Settings) -> list[Piece]:
-    """Each experiment of the study once, the most telling first.
+    """Each experiment of the study once, the most informative first.
 
     Every first seed comes before a second one; papers come in the order asked for, each with its main table
     first; and a table's first row and the full network stand before its other rows. Errors as ``study.plan``.
@@ -101,11 +101,11 @@ def train(
     """Run the study's experiments until the time is up, and return a row for each: where it stands, what it took and
     reached, and what its paper prints (comparable in the ``paper`` profile from ImageNet weights only).
 
-    ``clock`` counts seconds and is looked at after each epoch; a training whose last epoch is done is always
-    evaluated. ``keep`` is one of ``runs.KEEP``, ``step`` one of ``stepping.CHOICES``; ``only`` has
-    the keys of the experiments to run, all by default. An experiment that fails is named, and the others go on. Raises
-    ValueError for a ``step`` that cannot be taken here, for a key that the study does not have, and in one of several
-    processes; several GPUs share one training by ``python -m reidnb run``.
+    ``clock`` counts seconds and is read after each epoch; a training whose last epoch is done is always evaluated.
+    ``keep`` is one of ``runs.KEEP``, ``step`` one of ``stepping.CHOICES``; ``only`` has the keys of the experiments to
+    run, all by default. An experiment that fails is named, and the others continue. Raises ValueError for a ``step``
+    that cannot be taken here, for a key that the study does not have, and in one of several processes; several GPUs
+    share one training by ``python -m reidnb run``.
     """
     if distributed.is_distributed():
         raise ValueError("a study trains in one process: start it without accelerate launch")
@@ -140,7 +140,7 @@ def train(
                     log=log,
                 )
             except TimeUp:
-                log("the time is up; the next call goes on here")
+                log("the time is up; the next call resumes here")
             except FAILURES as error:
                 failure = (str(error) or type(error).__name__).splitlines()[0]
                 log(f"failed: {failure}")

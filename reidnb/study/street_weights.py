@@ -1,8 +1,8 @@
 """The initial weights of the demo on the street: narrow networks that have seen another street's people.
 
 The papers start from ImageNet. The narrow networks of the demo profile have no such weights, and the street's few
-images do not suffice to learn from nothing in a minute. So they start from a task learnt before, too: telling apart the
-240 people of 'street-pretraining', who are not in 'street', before other cameras. Only synthetic images are seen.
+images do not suffice to learn from nothing in a minute. So they start from a task learnt before, too: to distinguish
+the 240 people of 'street-pretraining', who are not in 'street', before other cameras. Only synthetic images are seen.
 
     python -m reidnb.study.street_weights        # makes the files anew: half an hour on two cores
 """

@@ -1,4 +1,4 @@
-"""Data sets of one's own: folders as people have them, and a table of images."""
+"""The user's data sets: folders as people have them, and a table of images."""
 
 from pathlib import Path
 from zlib import crc32

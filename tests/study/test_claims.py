@@ -116,7 +116,7 @@ def test_a_single_training_is_decided_over_its_queries(tmp_path):
     }
     note = claims.note(PAPERS["wrcanet"], frame, {"table2": runs}, "street")
     assert "Published: on market1501, the first that its tables print. Ours: street, demo profile" in note
-    assert "cover the choice of queries only, not the luck of training" in note
+    assert "cover the choice of queries only, not the variation between trainings" in note
 
 
 def test_a_claim_about_gains_compares_differences(tmp_path):
@@ -147,7 +147,7 @@ def test_several_trainings_are_decided_over_their_seeds(tmp_path):
     assert (more.ours, more.low, more.high) == pytest.approx((6, 3.52, 8.48), abs=0.006)
     assert (helps.verdict, more.verdict, more.over) == ("undecided", "holds", "3 seeds")
     note = claims.note(PAPERS["wrcanet"], frame, {"table2": runs}, "market1501")
-    assert "Published: on market1501. Ours" in note and "cover the luck of training." in note
+    assert "Published: on market1501. Ours" in note and "cover the variation between trainings." in note
 
 
 def test_the_best_of_several_rows_has_to_be_better_than_each(tmp_path):
@@ -268,7 +268,7 @@ def test_intervals_of_a_table_like_the_papers(tmp_path):
     # Over the 40 queries: 71.4 -+ 1.96 * 22.36 / sqrt(40).
     assert first.comparable and (first.low_map, first.high_map) == pytest.approx((64.5, 78.3), abs=1)
     assert (first.low_rank1, first.high_rank1) == (100, 100)
-    assert "over the queries of one training, not over its luck" in caption(PAPERS["wrcanet"], "table2", runs)
+    assert "over the queries of one training, not over seeds" in caption(PAPERS["wrcanet"], "table2", runs)
     three = {"ResNet-50": [{"map": m, "rank1": 50.0} for m in (40, 41, 42)]}
     runs = runs_of(tmp_path / "three", "wrcanet", "table2", three, seeds=3, **alike)
     first = beside_published(PAPERS["wrcanet"], "table2", "market1501", runs).iloc[0]

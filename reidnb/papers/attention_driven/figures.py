@@ -61,7 +61,7 @@ def global_and_parts(images: np.ndarray, boxes: np.ndarray, maps: Mapping[str, T
     """Figure 2, of ``analysis.region_masks``: the mask of the whole body, the same at each part, and the part's own.
 
     Masks are those of ``block``, each over its own range: the second column shows what the whole body's mask leaves of
-    a part, the third what the part's branch looks at.
+    a part, the third the mask of the part's branch.
     """
     width, space, top, columns = 1.3, 0.1, 0.62, 2
     tall, each = width * PART[0] / PART[1] + 0.04, 3 * (width + space) + 0.3

@@ -1,7 +1,7 @@
 """DRANet's figures 1 to 3, drawn from the network itself.
 
 Each function takes the options of ``DRANet``; all shapes and sizes are those of a network built with them. The slides
-number no equations, so each formula stands beside the operation instead.
+number no equations, so each formula is printed beside its operation instead.
 """
 
 import torch

@@ -173,7 +173,7 @@ READINGS = (
     Reading(
         "parts",
         "figure 1",
-        "three parts; whether they share attention and classifier is not said",
+        "three parts; whether they share attention and classifier is not stated",
         "own",
         ("shared",),
         "as in PCB, whose part classifiers share no parameters",

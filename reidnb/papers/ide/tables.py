@@ -2,7 +2,7 @@
 
 Zheng et al. 2016 introduced the network; most later papers, Sun et al. 2018 (PCB) among them, compare themselves with
 an IDE that they trained by their recipe, and so does this study: recipe and layers are those usual for IDE beside PCB.
-No published numbers stand beside ours, since neither paper's tables were at hand to check them.
+There are no published numbers beside ours, since neither paper's tables were at hand to check them.
 """
 
 from ...data.augment import Augmentation
