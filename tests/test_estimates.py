@@ -109,9 +109,9 @@ def test_a_training_and_a_study_begin_with_it(street_small, tmp_path, monkeypatc
     lines, one = [], experiment(ms=False)
     for seed in (1, 2):  # the study's is 0
         run(replace(one, seed=seed), street_small, log=lines.append, cpu=True)
-    told = [line for line in lines if not line.startswith("epoch")]
-    assert told[0] == lines[0] == estimates.NOTHING_KNOWN
-    assert told[1].startswith("about ")
+    printed = [line for line in lines if not line.startswith("epoch")]
+    assert printed[0] == lines[0] == estimates.NOTHING_KNOWN
+    assert printed[1].startswith("about ")
     settings = study.settings({"profile": "smoke", "datasets": "street-small", "papers": "wrcanet"})
     session.train(settings, minutes=0, cpu=True, log=(of_study := []).append)
     assert of_study[0].startswith(f"{len(session.in_order_of_value(settings))} trainings to do: about ")

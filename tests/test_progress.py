@@ -25,12 +25,12 @@ class Clock:
 @pytest.mark.parametrize(("step", "lines"), [(0.1, 0), (3, 1), (20, 9)])
 def test_a_line_every_so_often(step, lines, monkeypatch):
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: False, raising=False)
-    clock, said = Clock(step), []
-    items = with_progress(np.arange(10), "epoch 1", said.append, every=20, clock=clock)
+    clock, printed = Clock(step), []
+    items = with_progress(np.arange(10), "epoch 1", printed.append, every=20, clock=clock)
     assert list(clock.steps(items)) == list(range(10))
-    assert len(said) == lines
+    assert len(printed) == lines
     if lines == 1:
-        assert said == ["epoch 1: 7/10, about 9 s left"]
+        assert printed == ["epoch 1: 7/10, about 9 s left"]
 
 
 def test_a_terminal_has_a_bar(monkeypatch, capsys):

@@ -28,14 +28,14 @@ def test_conda_environment_is_pyprojects():
 def test_lock_pins_every_dependency_within_its_range():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]  # not that for a cluster, which few install
-    wanted = project["dependencies"] + [
+    required = project["dependencies"] + [
         each for name in ("notebooks", "study", "export", "dev") for each in extras[name]
     ]
     pins = {}
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         if match := re.match(r"([a-zA-Z0-9_.-]+)(?:\[.*\])?==([^ ;]+)", line):
             pins.setdefault(match[1].lower(), []).append(match[2])
-    for requirement in map(Requirement, wanted):
+    for requirement in map(Requirement, required):
         if requirement.name == project["name"]:
             continue
         assert requirement.name.lower() in pins, f"{requirement.name} is not in requirements.lock: make lock"
@@ -54,9 +54,9 @@ def test_colab_keeps_its_torch():
         all_needed += [(needed.name, below) for below in map(Requirement, metadata.requires(needed.name) or [])]
     given = dict(re.findall(r"(torch|torchvision) (\d+\.\d+)", page))
     assert set(given) == {"torch", "torchvision"}
-    asked = [(by, needed) for by, needed in all_needed if needed.name in given and by not in given]
-    assert {"reidnb", "accelerate", "grad-cam"} <= {by for by, _ in asked}
-    for by, needed in asked:
+    requirements = [(by, needed) for by, needed in all_needed if needed.name in given and by not in given]
+    assert {"reidnb", "accelerate", "grad-cam"} <= {by for by, _ in requirements}
+    for by, needed in requirements:
         assert needed.specifier.contains(f"{given[needed.name]}.0"), f"{by} asks for {needed}"
 
 

@@ -70,12 +70,14 @@ def test_compare_finds_the_map_on_the_person():
     noise = random.random((40, 8, 4))
     frame = compare({"blind": noise, "seeing": noise + 2 * masks, "narrow": noise**8}, masks)
     table = frame.set_index(["measure", "variant"])
-    share, entropy = (table.loc[m] for m in MEASURES[:2])
+    fraction, entropy = (table.loc[m] for m in MEASURES[:2])
     assert table.loc[(MEASURES[0], "an even map"), "mean"] == pytest.approx(100 * 10 / 32)
-    assert share.loc["blind", "low"] < 100 * 10 / 32 < share.loc["blind", "high"]
-    assert share.loc["seeing", "difference"] == pytest.approx(share.loc["seeing", "mean"] - share.loc["blind", "mean"])
-    assert share.loc["seeing", "difference"] > 30 and share.loc["seeing", "p"] < 0.001
-    assert np.isnan(share.loc["blind", "difference"])
+    assert fraction.loc["blind", "low"] < 100 * 10 / 32 < fraction.loc["blind", "high"]
+    assert fraction.loc["seeing", "difference"] == pytest.approx(
+        fraction.loc["seeing", "mean"] - fraction.loc["blind", "mean"]
+    )
+    assert fraction.loc["seeing", "difference"] > 30 and fraction.loc["seeing", "p"] < 0.001
+    assert np.isnan(fraction.loc["blind", "difference"])
     assert entropy.loc["narrow", "high"] < entropy.loc["blind", "low"]
     assert (frame.low <= frame["mean"]).all() and (frame["mean"] <= frame.high).all()
     assert len(frame) == 1 + 3 * 3 and (frame.images == 40).all()

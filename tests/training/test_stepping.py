@@ -282,10 +282,10 @@ def broken(take, stream):
 
 def test_if_a_capture_fails_auto_continues_eagerly_and_graph_raises(tmp_path, graphs, monkeypatch):
     monkeypatch.setattr(stepping, "record", broken)
-    said = []
-    fallen_back = train_tiny(tmp_path, step="auto", log=said.append)
+    printed = []
+    fallen_back = train_tiny(tmp_path, step="auto", log=printed.append)
     message = "the step cannot be captured as a CUDA graph (operation not permitted when stream is capturing)"
-    assert [line for line in said if not line.startswith("epoch")] == [f"{message}: training continues eagerly"]
+    assert [line for line in printed if not line.startswith("epoch")] == [f"{message}: training continues eagerly"]
     assert fallen_back[1].attrs["step"] == "eager"
     assert_same_training(train_tiny(tmp_path), fallen_back)
 
@@ -426,14 +426,14 @@ class Asking(Noisy):
 
 @needs_gpu
 def test_if_a_gpu_refuses_the_capture_auto_continues():
-    accelerator, said = make_accelerator(), []
+    accelerator, printed = make_accelerator(), []
     model = Asking()
     optimizer = torch.optim.SGD([{"params": model.parameters(), "scale": 1.0}], lr=0.1, fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
-    stepper = Stepper("auto", model, optimizer, accelerator, said.append)
+    stepper = Stepper("auto", model, optimizer, accelerator, printed.append)
     inputs = {name: value.cuda() for name, value in batch(8).items()}
     for _ in range(stepping.WARM_UP_STEPS + 3):
         torch.manual_seed(0)
         stepper(**inputs)
     torch.cuda.synchronize()
-    assert len(said) == 1 and stepper.choice == "eager"
+    assert len(printed) == 1 and stepper.choice == "eager"
