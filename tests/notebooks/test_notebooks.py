@@ -110,9 +110,8 @@ def texts(notebook: Path) -> list[str]:
 BASELINE = {
     "dranet": ("none of the chosen rows makes hard examples", "with channel attention"),
     "hybrid_attention": ("fuse the four stages", "no spatial attention", "no channel attention", "no windows of every"),
-    "attention_driven": ("has both attentions on parts by pose", "none of table 9's trainings"),
 }
-"""Why some figures of a notebook cannot be drawn of the baseline alone."""
+"""Why some figures of a notebook cannot be drawn of the baseline alone, in the two with the most such figures."""
 
 
 @pytest.mark.notebook
