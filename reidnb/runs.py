@@ -283,10 +283,11 @@ def _provenance(accelerator: Accelerator, step: str, seconds: dict[str, float]) 
     device, processes = device_name(accelerator), accelerator.num_processes
     plugin = accelerator.state.dynamo_plugin  # set by ACCELERATE_DYNAMO_BACKEND
     dynamo = "" if plugin.backend == DynamoBackend.NO else f", {plugin.backend.value}, {plugin.mode}"
+    instructions = torch.backends.cpu.get_cpu_capability()  # such as 'AVX2'; they decide a result's last digits
     packages = ("torch", "torchvision", "accelerate", "numpy", "pandas", "pillow")
     return {
         "device": device if processes == 1 else f"{processes} processes, each on {device}",
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, {instructions}, Python {platform.python_version()}",
         # Not from importlib.metadata, as the package may run from a checkout without installation.
         "packages": {"reidnb": __version__} | {name: version(name) for name in packages},
         "commit": _commit(),
