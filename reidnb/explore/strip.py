@@ -14,7 +14,7 @@ WIDTH, HEIGHT, LINE = 64, 128, 15
 """Pixels of a picture, and of a line of text below it."""
 _numbers = count()
 
-LOOKS = {
+BORDERS = {
     "match": f"3px solid {style.MATCH['edgecolor']}",
     "mismatch": f"3px dashed {style.MISMATCH['edgecolor']}",
     "query": "3px solid #bbb",
@@ -24,10 +24,10 @@ LOOKS = {
 
 @dataclass(frozen=True)
 class Card:
-    """A picture's data URI, its border (a key of ``LOOKS``), and the text below it."""
+    """A picture's data URI, its border (a key of ``BORDERS``), and the text below it."""
 
     picture: str
-    look: str
+    border: str
     caption: str
 
 
@@ -54,7 +54,7 @@ class Strip(widgets.VBox):
         """Show these cards in place of the present ones; that at place ``chosen`` is marked."""
         # A button takes no picture, but its style may; one message changes all pictures of the strip.
         rules = [
-            f".{self._name}-{place}.reid-card-button{{background-image:url({card.picture});border:{LOOKS[card.look]}}}"
+            f".{self._name}-{place}.reid-card-button{{background-image:url({card.picture});border:{BORDERS[card.border]}}}"
             for place, card in enumerate(cards)
         ]
         self._style.value = f"<style>{COMMON}{''.join(rules)}</style>"
