@@ -138,7 +138,7 @@ def test_where_they_look_counts_each_cell_over_its_place(runs, street_small, mon
     """Against a loop over the pixels of a map of 6 x 2 cells, for one query; and for an even map."""
     truth, run = attention.truth_of(street_small), runs["dranet", FULL, 0]
     cells = np.random.default_rng(0).random((6, 2)).astype(np.float32)
-    monkeypatch.setattr(attention, "cam", lambda model, layer, batch, **_: np.stack([cells] * len(batch)))
+    monkeypatch.setattr(attention, "cam", lambda model, layer, batch, *_, **__: np.stack([cells] * len(batch)))
     table = attention.where_they_look({"cells": run}, street_small).set_index(["measure", "variant"])
     _, height, width = truth.masks.shape
     heat = np.array(
