@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from .significance import bootstrap, paired_test
+from .significance import paired_test, statistics
 
 
 def fraction_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -67,22 +67,17 @@ def compare(variants: Mapping[str, np.ndarray], masks: np.ndarray) -> pd.DataFra
     if not valid.any():
         raise ValueError("no image has activation, on a person, in every variant")
     uniform = masks.mean((1, 2))[valid]
-    rows = [{"variant": "an even map", "measure": MEASURES[0], **_interval(uniform)}]
+    rows = [{"variant": "an even map", "measure": MEASURES[0], **statistics([100 * uniform])}]
     first = next(iter(values_by_variant))
     for number, measure in enumerate(MEASURES):
         for name, values in values_by_variant.items():
-            row = {"variant": name, "measure": measure, **_interval(values[number, valid])}
+            row = {"variant": name, "measure": measure, **statistics([100 * values[number, valid]])}
             if name != first:
                 test = paired_test(values[number, valid], values_by_variant[first][number, valid])
                 row |= {"difference": 100 * test.difference, "p": test.p_value}
             rows.append(row)
     frame = pd.DataFrame(rows).reindex(columns=["measure", "variant", "mean", "low", "high", "difference", "p"])
     return frame.assign(images=int(valid.sum()))
-
-
-def _interval(values: np.ndarray) -> dict[str, float]:
-    interval = bootstrap(values)
-    return {"mean": 100 * interval.mean, "low": 100 * interval.low, "high": 100 * interval.high}
 
 
 def _validated(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ class DevicePairs:
     matches: Tensor
     """(3, n): query and gallery index of each match, and its position, 0, 1, ..., among those of its query."""
     excluded: Tensor
-    """(2, n): as `Protocol.barred`."""
+    """(2, n): as `Protocol.excluded`."""
     junk: Tensor
     """(n,): gallery indices of junk images."""
 

@@ -61,22 +61,22 @@ def over_seeds(values: ArrayLike, *, level: float = 0.95) -> Interval:
     return Interval(float(values.mean()), float(values.mean() - half_width), float(values.mean() + half_width), level)
 
 
-def statistics(values: Sequence[ArrayLike]) -> dict[str, float]:
+def statistics(values: Sequence[ArrayLike], mean: str = "mean") -> dict[str, float]:
     """The mean over queries, from the values (queries,) of each of one or several trainings: mean, std, low, high.
 
     The 95 % interval from ``low`` to ``high`` is that of `over_seeds`, and ``std`` that of the trainings' means. Of a
-    single training the interval is the `bootstrap` over its queries, and ``std`` is NaN.
+    single training the interval is the `bootstrap` over its queries, and ``std`` is NaN. ``mean`` names the mean.
     """
     means = [np.mean(of_training) for of_training in values]
     interval = bootstrap(values[0]) if len(values) == 1 else over_seeds(means)
     std = float(np.std(means, ddof=1)) if len(values) > 1 else np.nan
-    return {"mean": interval.mean, "std": std, "low": interval.low, "high": interval.high}
+    return {mean: interval.mean, "std": std, "low": interval.low, "high": interval.high}
 
 
 def covers(seeds: int) -> str:
-    """What the intervals of `statistics` are over, of so many trainings, as a sentence for captions."""
+    """A sentence for captions: over what the intervals of `statistics` are, of so many trainings."""
     if seeds == 1:
-        return "The 95 % intervals are over the queries of one training (seed 0), not over its luck."
+        return "The 95 % intervals are over the queries of one training (seed 0), not over trainings."
     return f"Means and 95 % intervals (Student's t) are over {seeds} trainings, seeds 0 to {seeds - 1}."
 
 

@@ -26,6 +26,11 @@ class Row:
     region: str = ""
     """The part of the descriptor that is ranked, a name of the network's ``columns``; '' ranks the full descriptor."""
 
+    @property
+    def is_default(self) -> bool:
+        """Whether it changes nothing: the network and the recipe as the paper's defaults have them."""
+        return not self.options and not self.recipe
+
 
 @dataclass(frozen=True)
 class Table:

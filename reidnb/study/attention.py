@@ -22,7 +22,6 @@ from ..figures.cam import cam
 from ..models.output import output_of
 from ..papers import PAPERS
 from ..papers.experiments import experiments
-from ..papers.paper import Row
 from ..papers.wrcanet.network import reverse_attention_map
 from ..results import Run
 from ..runs import boxes_of, load_model, run
@@ -75,15 +74,11 @@ def networks(
     for seed in range(seeds):
         for paper in PAPERS.values():
             planned = experiments(paper, paper.main, data.name, profile, [seed], weights)
-            for kind, (row, experiment) in {BASELINE: planned[0], FULL: _full(planned)}.items():
+            full = next(pair for pair in planned[1:] if pair[0].is_default)
+            for kind, (row, experiment) in {BASELINE: planned[0], FULL: full}.items():
                 log(f"{paper.short}, {kind}: {row.name}, seed {seed}")
                 result[paper.name, kind, seed] = run(experiment, data, log=lambda line: None)
     return result
-
-
-def _full(planned: Sequence[tuple[Row, object]]) -> tuple[Row, object]:
-    """The row without changes: the network and the recipe as the paper's defaults have them."""
-    return next(pair for pair in planned[1:] if not pair[0].options and not pair[0].recipe)
 
 
 def _reverse_attention(model: nn.Module, images: Tensor, boxes: Tensor | None) -> Tensor | None:
@@ -121,7 +116,7 @@ it (B, 1, h, w), or None for a network without it. A paper without an entry is m
 def placed(maps: Tensor, boxes: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
     """Maps (N, h, w) of regions of images, laid where the regions lie: (N, H, W), zero outside the region.
 
-    ``boxes`` (N, 4) are x0, y0, x1, y1 as fractions of the image; None stands for the full image. Each cell of a map
+    ``boxes`` (N, 4) are x0, y0, x1, y1 as fractions of the image; None is the full image. Each cell of a map
     keeps its value all over its place. Bilinear enlargement would move the maximum of a coarse map to the border: that
     of a map of two columns could never lie in the middle, where the person is.
     """

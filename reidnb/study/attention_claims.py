@@ -158,8 +158,7 @@ def check(evidence: Evidence) -> pd.DataFrame:
     rows, trainings = [], evidence.by_seed().values()
     for claim in CLAIMS:
         values = [claim.values(one, claim.paper).dropna() for one in trainings]
-        found = statistics(values)
-        row = _described(claim) | {"difference": found.pop("mean")} | found
+        row = _described(claim) | statistics(values, "difference")
         rows.append(row | {"result": _verdict(row["low"], row["high"], len(values)), "seeds": len(values)})
     return pd.DataFrame(rows)
 

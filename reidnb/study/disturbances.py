@@ -24,7 +24,7 @@ from ..training.loop import make_accelerator
 from .attention import Networks, truth_of
 
 BACKGROUNDS = AS_IT_IS, OTHER_PLACE, OTHER_CAMERA = "as it is", "another place", "another camera"
-"""The background of a query: its own, a place elsewhere in its camera's view, or a place that another camera sees."""
+"""The background of a query: unchanged, a place elsewhere in its camera's view, or a place that another camera sees."""
 SIDES = ("bottom", "top")
 AMOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 TOP = 10
@@ -71,14 +71,14 @@ def queries_of(data: catalog.ReidData) -> tuple[np.ndarray, np.ndarray]:
     return pixels.read(list(data.query.path), masks.shape[1:]), masks
 
 
-def with_backgrounds(data: catalog.ReidData, seed: int = 0) -> dict[str, np.ndarray]:
+def with_backgrounds(data: catalog.ReidData) -> dict[str, np.ndarray]:
     """A street's queries with each of ``BACKGROUNDS``, (Q, H, W, 3) uint8; the other camera is ``next_camera``.
 
     Where something stood before the person its place in the mask is background too.
     """
     images, masks = queries_of(data)
     camids = {OTHER_PLACE: data.query.camid.to_numpy(), OTHER_CAMERA: next_camera(data.query.camid)}
-    walls = {name: street.empty_street(data.root, of, seed=seed) for name, of in camids.items()}
+    walls = {name: street.empty_street(data.root, of) for name, of in camids.items()}
     return {AS_IT_IS: images} | {name: pasted(images, masks, wall) for name, wall in walls.items()}
 
 
@@ -121,11 +121,11 @@ def exchanged(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
     )
 
 
-def occluded(runs: Networks, data: catalog.ReidData, amounts: tuple[float, ...] = AMOUNTS) -> pd.DataFrame:
+def occluded(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
     """``score_queries`` of each network with growing parts of the person hidden: columns paper, network, seed, side,
     amount, query, ..."""
     images, masks = queries_of(data)
-    variants = {(side, amount): hide(images, masks, amount, side) for side in SIDES for amount in amounts}
+    variants = {(side, amount): hide(images, masks, amount, side) for side in SIDES for amount in AMOUNTS}
     return pd.concat(
         [
             frame.assign(paper=paper, network=kind, seed=seed, side=side, amount=amount)
@@ -172,8 +172,7 @@ def background_table(frame: pd.DataFrame) -> pd.DataFrame:
             row |= {"queries": len(pairs[0]), "seeds": len(pairs)}
             row |= {end: np.mean([pair[end].mean() for pair in pairs]) for end in ("from", "to")}
             if len(pairs[0]):
-                change = statistics([pair["to"] - pair["from"] for pair in pairs])
-                row |= {"change": change.pop("mean")} | change
+                row |= statistics([pair["to"] - pair["from"] for pair in pairs], "change")
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -198,8 +197,7 @@ def occlusion_table(frame: pd.DataFrame) -> pd.DataFrame:
     for (paper, kind, side), group in frame.groupby(["paper", "network", "side"], sort=False):
         trainings = [by_value(of_seed, "amount") for _, of_seed in group.groupby("seed")]
         for amount in trainings[0]:
-            fraction = statistics([kept(ap[amount], ap[0.0]) for ap in trainings])
             row = {"paper": PAPERS[paper].short, "network": kind, "side": side, "hidden": 100 * amount}
             row |= {"seeds": len(trainings), "mAP": np.mean([ap[amount].mean() for ap in trainings])}
-            rows.append(row | {"kept": fraction.pop("mean")} | fraction)
+            rows.append(row | statistics([kept(ap[amount], ap[0.0]) for ap in trainings], "kept"))
     return pd.DataFrame(rows)

@@ -84,8 +84,7 @@ def against(queries: Queries, base: str) -> pd.DataFrame:
             row["p_value"] = paired_test(queries.ap[name], queries.ap[base]).p_value
         row |= {"better": int((change > 0).sum()), "equal": int((change == 0).sum()), "worse": int((change < 0).sum())}
         rows[name] = row | {"gained": int((ranked > 0).sum()), "lost": int((ranked < 0).sum())}
-    # The base has no difference, so the columns are those of the other runs.
-    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=max(rows.values(), key=len))
+    return _table(rows)
 
 
 def by_camera(queries: Queries, base: str, other: str) -> pd.DataFrame:
@@ -132,17 +131,18 @@ def over_trainings(trainings: Sequence[Queries], base: str) -> pd.DataFrame:
             change = statistics([of_seed.ap[name] - of_seed.ap[base] for of_seed in trainings])
             rows[name] |= {"map_difference": change["mean"], "difference_std": change["std"]}
             rows[name] |= {"map_low": change["low"], "map_high": change["high"]}
-    return (
-        pd.DataFrame.from_dict(rows, orient="index")
-        .reindex(columns=max(rows.values(), key=len))
-        .assign(seeds=len(trainings))
-    )
+    return _table(rows).assign(seeds=len(trainings))
 
 
 def scores(trainings: Sequence[Queries]) -> pd.DataFrame:
     """The mAP of each run over its trainings, as ``significance.statistics``: map, std, low, high."""
-    by_run = {name: statistics([of_seed.ap[name] for of_seed in trainings]) for name in trainings[0].ap}
-    return pd.DataFrame(by_run).T.rename(columns={"mean": "map"})
+    by_run = {name: statistics([of_seed.ap[name] for of_seed in trainings], "map") for name in trainings[0].ap}
+    return pd.DataFrame(by_run).T
+
+
+def _table(rows: Mapping[str, dict[str, float]]) -> pd.DataFrame:
+    """The rows by their names, in the order of columns of the longest: the base's row has no difference."""
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=max(rows.values(), key=len))
 
 
 def _interval(metric: str, a: pd.Series, b: pd.Series) -> dict[str, float]:

@@ -83,7 +83,7 @@ def shared_jobs(settings: study.Settings) -> dict[tuple[str, str], list[list[Pie
 
 
 def _most_informative_first(rows: list[tuple[Row, Experiment]]) -> list[tuple[Row, Experiment]]:
-    full = [pair for pair in rows[1:] if not pair[0].options and not pair[0].recipe]
+    full = [pair for pair in rows[1:] if pair[0].is_default]
     return [*rows[:1], *full, *(pair for pair in rows[1:] if pair not in full)]
 
 
@@ -98,8 +98,8 @@ def train(
     clock: Callable[[], float] = time.monotonic,
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
-    """Run the study's experiments until the time is up, and return a row for each: where it stands, what it took and
-    reached, and what its paper prints (comparable in the ``paper`` profile from ImageNet weights only).
+    """Run the study's experiments until the time is up, and return a row for each: its state, its time, its scores,
+    and what its paper prints (comparable in the ``paper`` profile from ImageNet weights only).
 
     ``clock`` counts seconds and is read after each epoch; a training whose last epoch is done is always evaluated.
     ``keep`` is one of ``runs.KEEP``, ``step`` one of ``stepping.CHOICES``; ``only`` has the keys of the experiments to

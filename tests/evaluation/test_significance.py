@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidnb.evaluation.significance import bootstrap, over_seeds, paired_bootstrap, paired_test
+from reidnb.evaluation.significance import bootstrap, over_seeds, paired_bootstrap, paired_test, statistics
 
 
 def test_interval_of_a_fraction():
@@ -105,3 +105,18 @@ def test_intervals_hold_the_mean_and_move_with_the_values(pairs, shift):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_several_trainings_have_a_mean_a_std_and_a_t_interval():
+    """Against the formulas, with the quantile of t with 2 degrees of freedom from a table."""
+    random = np.random.default_rng(0)
+    values = [random.random(40) + shift for shift in (0, 0.1, 0.4)]
+    means = [sum(each) / 40 for each in values]
+    mean = sum(means) / 3
+    std = (sum((x - mean) ** 2 for x in means) / 2) ** 0.5
+    half = 4.302653 * std / 3**0.5
+    expected = {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
+    assert statistics(values) == pytest.approx(expected, rel=1e-6)
+    alone = statistics(values[:1], "map")
+    assert alone["map"] == pytest.approx(means[0]) and np.isnan(alone["std"])
+    assert alone["low"] < means[0] < alone["high"]

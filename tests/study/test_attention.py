@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from reidnb import street
 from reidnb.data.augment import normalise
 from reidnb.data.samples import read_images
-from reidnb.evaluation.significance import statistics
 from reidnb.papers import PAPERS
 from reidnb.runs import boxes_of, load_model
 from reidnb.study import attention
@@ -108,21 +107,6 @@ def test_summary_is_the_mean_over_the_queries(looks):
         assert row.low <= row["mean"] <= row.high and row.queries == group["fraction on the person"].notna().sum()
     even = looks.query("heat == 'even' and paper == 'wrcanet' and network == 'full'")["fraction on the person"]
     assert table.loc[("WRCANet", "full", CAM, "fraction on the person"), "even map"] == pytest.approx(100 * even.mean())
-
-
-def test_several_trainings_have_a_mean_a_std_and_a_t_interval():
-    """Against the formulas, with the quantile of t with 2 degrees of freedom from a table."""
-    random = np.random.default_rng(0)
-    values = [pd.Series(random.random(40) + shift) for shift in (0, 0.1, 0.4)]
-    means = [sum(each) / 40 for each in values]
-    mean = sum(means) / 3
-    std = (sum((x - mean) ** 2 for x in means) / 2) ** 0.5
-    half = 4.302653 * std / 3**0.5
-    found = statistics(values)
-    assert found == pytest.approx({"mean": mean, "std": std, "low": mean - half, "high": mean + half}, rel=1e-6)
-    alone = statistics(values[:1])
-    assert alone["mean"] == pytest.approx(means[0]) and np.isnan(alone["std"])
-    assert alone["low"] < means[0] < alone["high"]
 
 
 def test_summary_of_several_trainings(looks):

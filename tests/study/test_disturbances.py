@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 from reidnb.evaluation import metrics
 from reidnb.evaluation.scores import labels_of
 from reidnb.papers import PAPERS
+from reidnb.papers.experiments import one_experiment
 from reidnb.rescoring import descriptors
-from reidnb.study import attention, attention_claims, disturbances
+from reidnb.runs import run as train
+from reidnb.study import attention_claims, disturbances
 from reidnb.study.attention import BASELINE, CAM, FULL
 from reidnb.study.disturbances import AS_IT_IS, OTHER_CAMERA, OTHER_PLACE
 
 
 @pytest.fixture(scope="module")
 def run(street_small):
-    return attention.networks(street_small, "smoke", log=lambda line: None)["wrcanet", FULL, 0]
+    experiment = one_experiment(PAPERS["wrcanet"], {}, {}, "street-small", "smoke")
+    return train(experiment, street_small, log=lambda line: None)
 
 
 def test_next_camera_goes_round():
