@@ -1,8 +1,8 @@
-"""What people give as parameters and what they mean by it: the one check of notebooks, shell verbs, studies, recipes.
+"""Parameters as people give them, checked and converted in one way for notebooks, shell verbs, studies and recipes.
 
 A shell, YAML and papermill's ``-r`` give text where a number is meant: "3" is taken for 3, "1e-4" for 0.0001, "true"
-for True, "None" for None, and '{"epochs": 3}' for an object. What cannot be meant is refused in one sentence that names
-the parameter, its value and what is allowed.
+for True, "None" for None, and '{"epochs": 3}' for an object. What cannot be converted is refused in one sentence that
+names the parameter, its value and what is allowed.
 """
 
 import json
@@ -50,9 +50,9 @@ PARAMETERS |= dict.fromkeys(("seeds", "processes", "watched", "threads", "repeat
 
 
 def checked(given: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, Any]:
-    """``given`` as it is meant: each value of its kind, and each path absolute, from where the user stands.
+    """``given``, with each value converted to its kind, and each path made absolute from the current folder.
 
-    ``defaults`` has all parameters that there are. Raises ValueError for a value that cannot be meant.
+    ``defaults`` has all parameters that there are. Raises ValueError for a value that cannot be converted.
     """
     result = {}
     for name, value in given.items():
@@ -66,18 +66,18 @@ def checked(given: Mapping[str, object], defaults: Mapping[str, object]) -> dict
 
 
 def take(name: str, value: object, kind: Kind) -> Any:
-    """``value`` as it is meant. Raises ValueError that names it if it is not of the ``kind``."""
+    """``value`` converted to the ``kind``. Raises ValueError that names it where it cannot be."""
     try:
-        meant = _meant(value, kind.type)
-        if kind.holds(meant):
-            return meant
+        converted = _converted(value, kind.type)
+        if kind.holds(converted):
+            return converted
     except (TypeError, ValueError):
         pass
     raise ValueError(f"{name}={value!r}: allowed is {kind.allowed}")
 
 
 def require(name: str, value: object, kind: Kind) -> None:
-    """Raise ValueError that names ``value`` unless it is of the ``kind`` as it stands; a float may be an int."""
+    """Raise ValueError that names ``value`` unless it is of the ``kind`` without conversion; a float may be an int."""
     if take(name, value, kind) != value:
         raise ValueError(f"{name}={value!r}: allowed is {kind.allowed}")
 
@@ -99,8 +99,8 @@ def json_object(name: str, text: str) -> dict:
     return content
 
 
-def _meant(value: Any, kind: Any) -> Any:
-    """``value`` as ``kind``. Raises TypeError or ValueError if it cannot be meant."""
+def _converted(value: Any, kind: Any) -> Any:
+    """``value`` as ``kind``. Raises TypeError or ValueError if it cannot be converted."""
     if get_origin(kind) is UnionType:
         if value is None or (isinstance(value, str) and value.strip().lower() in ("none", "null")):
             return None
@@ -137,5 +137,5 @@ def _sequence(value: Any, kinds: tuple) -> tuple:
     if not isinstance(items, list | tuple):
         raise TypeError
     if kinds[-1] is Ellipsis:
-        return tuple(_meant(item, kinds[0]) for item in items)
-    return tuple(_meant(item, kind) for item, kind in zip(items, kinds, strict=True))
+        return tuple(_converted(item, kinds[0]) for item in items)
+    return tuple(_converted(item, kind) for item, kind in zip(items, kinds, strict=True))

@@ -20,7 +20,7 @@ from ..models.backbone import street_identity
 from ..parameters import COUNT, FLAG, FRACTION, NOT_NEGATIVE, NUMBER, OBJECT, ROWS, TEXT, Kind, require, take
 from ..training.experiment import Experiment, to_json
 from ..training.profiles import at_profile
-from ..training.recipe import PARTS, SIZE, Recipe, as_meant, with_changes
+from ..training.recipe import PARTS, SIZE, Recipe, converted, with_changes
 from . import find_paper
 from .paper import Paper, Row, Table
 
@@ -78,7 +78,7 @@ def _experiment(
     stated = paper.experiment(base.options | row.options, dataset, seed)
     recipe = with_changes(with_changes(stated.recipe, base.recipe), row.recipe)
     sized = checked(at_profile(replace(stated, recipe=recipe), profile, weights, backbone))
-    return replace(sized, recipe=with_changes(sized.recipe, as_meant(take("recipe", changes, OBJECT))))
+    return replace(sized, recipe=with_changes(sized.recipe, converted(take("recipe", changes, OBJECT))))
 
 
 def chosen_rows(table: Table, rows: str | Sequence[str]) -> list[Row]:
@@ -89,14 +89,14 @@ def chosen_rows(table: Table, rows: str | Sequence[str]) -> list[Row]:
     """
     names = {_pieces(row.name): row for row in table.rows}
     if isinstance(rows, str) and not rows.strip().startswith("["):
-        wanted = _longest_names(_pieces(rows), names)
+        chosen = _longest_names(_pieces(rows), names)
     else:
-        wanted = [_pieces(name) for name in take("rows", rows, Kind(tuple[str, ...], ROWS.allowed))]
-    for name in wanted:
+        chosen = [_pieces(name) for name in take("rows", rows, Kind(tuple[str, ...], ROWS.allowed))]
+    for name in chosen:
         if name not in names:
             known = "; ".join(row.name for row in table.rows)
             raise ValueError(f"{table.name} has no row {', '.join(name)!r}: its rows are {known}")
-    return [row for name, row in names.items() if name in wanted or not wanted]
+    return [row for name, row in names.items() if name in chosen or not chosen]
 
 
 def _pieces(text: str) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def _pieces(text: str) -> tuple[str, ...]:
 
 
 def _longest_names(pieces: tuple[str, ...], names: Container[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The pieces joined into names; one with which no name begins stands alone."""
+    """The pieces joined into names; a piece with which no name begins is kept alone."""
     result = []
     while pieces:
         length = next((n for n in range(len(pieces), 0, -1) if pieces[:n] in names), 1)
@@ -114,19 +114,18 @@ def _longest_names(pieces: tuple[str, ...], names: Container[tuple[str, ...]]) -
     return result
 
 
-def recipe_changes(experiment: Experiment, row: Row | None = None) -> dict[str, object]:
+def recipe_changes(experiment: Experiment, row: Row) -> dict[str, object]:
     """What a user changed in the recipe of a row's experiment: the fields that the row does not have at its profile.
 
     A field of a part is named after both, 'sampler.images'. Of the paper's complete readings the one counts from which
-    the recipe differs least. Without a row, the changes are those to the recipe of the paper's network.
+    the recipe differs least.
     """
-    paper, of = find_paper(experiment.paper), (experiment.dataset, experiment.profile, experiment.seed)
-    given = _flat(experiment.recipe)
-    differences = []
+    paper, differences = find_paper(experiment.paper), []
+    settings = (experiment.dataset, experiment.profile, experiment.seed, experiment.weights)
     for base in (Row(""), *paper.complete_readings):
-        stated = _experiment(paper, base, row or Row(""), *of, experiment.weights, {}, experiment.backbone)
-        unchanged = _flat(stated.recipe).items()
-        differences.append({name: value for name, value in given.items() if (name, value) not in unchanged})
+        stated = _flat(_experiment(paper, base, row, *settings, {}, experiment.backbone).recipe)
+        given = _flat(experiment.recipe)
+        differences.append({name: value for name, value in given.items() if (name, value) not in stated.items()})
     return min(differences, key=len)
 
 
@@ -152,12 +151,12 @@ def one_experiment(
     """A single experiment of a paper at a profile; ``recipe`` changes fields of its recipe by name.
 
     ``weights`` and ``backbone`` replace the profile's (``at_profile``).
-    Options and recipe are taken as they are meant (``parameters``). Raises ValueError for those that cannot be.
+    Options and recipe are converted as all ``parameters`` are. Raises ValueError for those that cannot be.
     """
     options = take("options", options, OBJECT)
     kinds = option_kinds(paper.name) | {"size": SIZE}
-    meant = {name: take(name, value, kinds[name]) if kinds.get(name) else value for name, value in options.items()}
-    return _experiment(paper, Row(""), Row("", meant), dataset, profile, seed, weights, recipe, backbone)
+    options = {name: take(name, value, kinds[name]) if kinds.get(name) else value for name, value in options.items()}
+    return _experiment(paper, Row(""), Row("", options), dataset, profile, seed, weights, recipe, backbone)
 
 
 def full_networks(

@@ -160,8 +160,8 @@ FIELDS: dict[type, dict[str, Kind]] = {
 """What the fields of a recipe and of its parts can be."""
 
 
-def as_meant(changes: Mapping[str, object]) -> dict:
-    """A person's changes to a recipe as ``with_changes`` takes them, such as ``{"epochs": "3"}``: 3 epochs.
+def converted(changes: Mapping[str, object]) -> dict:
+    """Changes to a recipe as people give them, converted for ``with_changes``: ``{"epochs": "3"}`` to 3 epochs.
 
     Raises ValueError that names the field, its value and what is allowed; fields that do not exist are left alone.
     """

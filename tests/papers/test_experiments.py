@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reidnb.papers import KNOWN, PAPERS
-from reidnb.papers.experiments import chosen_rows, experiments, one_experiment, recipe_changes
+from reidnb.papers import KNOWN, PAPERS, bag_of_tricks
+from reidnb.papers.experiments import chosen_rows, experiments, full_networks, one_experiment, recipe_changes
 from reidnb.papers.paper import Row, Table
 from reidnb.study.comparison import run_table
 from reidnb.training.profiles import PROFILES
+from reidnb.training.recipe import with_changes
 
 TABLES = [table for paper in KNOWN.values() for table in (*paper.tables, *paper.beyond, paper.table("readings"))]
 DRANET, HYBRID = PAPERS["dranet"], PAPERS["hybrid_attention"]
@@ -106,11 +107,6 @@ def test_changes_are_named_by_their_fields(profile, recipe, changes):
         assert found | changes == found and set(found) - set(changes) <= {"sampler.identities"}
 
 
-def test_without_a_row_the_changes_are_those_to_the_papers_network():
-    (_, baseline), *_ = experiments(HYBRID, "table6", "market1501", "paper")
-    assert recipe_changes(baseline) == {"schedule.warmup": 0, "augmentation.erase": 0.0}
-
-
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
@@ -132,3 +128,15 @@ def test_of_another_table_only_the_chosen_experiments_are_run(street_small):
     assert run_table(DRANET, "rcam", "street-small", "smoke", among=of_table4, recipe=recipe, **quiet) == []
     ((row, done),) = run_table(DRANET, "rcam", "street-small", "smoke", among=of_table4, **quiet)
     assert row.name == "Baseline" and done.experiment == of_table4[0]
+
+
+def test_one_recipe_for_all_changes_the_recipe_only():
+    stated = full_networks(KNOWN.values(), "street", "demo")
+    recipe = with_changes(bag_of_tricks.tables.RECIPE, {"size": (384, 128)})
+    shared = full_networks(KNOWN.values(), "street", "demo", recipe=recipe)
+    assert list(stated) == [paper.short for paper in KNOWN.values()]
+    assert len({str(experiment.recipe) for experiment in stated.values()}) > 3
+    assert len({str(experiment.recipe) for experiment in shared.values()}) == 1
+    assert shared["PCB"].recipe.size == (96, 32) and shared["PCB"].profile == "demo"
+    for name, experiment in stated.items():
+        assert replace(shared[name], recipe=experiment.recipe) == experiment

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidnb.data.dataset import ReidData
-from reidnb.papers import KNOWN, bag_of_tricks
-from reidnb.papers.experiments import full_networks, one_experiment
+from reidnb.papers import KNOWN
+from reidnb.papers.experiments import one_experiment
 from reidnb.runs import run
 from reidnb.study import pairwise
-from reidnb.training.recipe import with_changes
 
 
 def data_of(pids, cameras) -> ReidData:
@@ -132,15 +131,3 @@ def test_scores_of_a_run_are_its_metrics(street_small):
     assert frame.loc["IDE", "map"] == pytest.approx(done.metrics["map"], abs=1e-3)
     assert queries.rank1("IDE").mean() == pytest.approx(done.metrics["rank1"], abs=1e-3)
     assert len(queries.about) == done.metrics["queries"]
-
-
-def test_one_recipe_for_all_changes_the_recipe_only():
-    own = full_networks(KNOWN.values(), "street", "demo")
-    recipe = with_changes(bag_of_tricks.tables.RECIPE, {"size": (384, 128)})
-    shared = full_networks(KNOWN.values(), "street", "demo", recipe=recipe)
-    assert list(own) == [paper.short for paper in KNOWN.values()]
-    assert len({str(experiment.recipe) for experiment in own.values()}) > 3
-    assert len({str(experiment.recipe) for experiment in shared.values()}) == 1
-    assert shared["PCB"].recipe.size == (96, 32) and shared["PCB"].profile == "demo"
-    for name, experiment in own.items():
-        assert replace(shared[name], recipe=experiment.recipe) == experiment
