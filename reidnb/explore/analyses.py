@@ -4,6 +4,7 @@ from html import escape
 
 import ipywidgets as widgets
 import torch
+from matplotlib.figure import Figure
 
 from . import distances, pictures
 from .parts import ROW, figure, message, note, reporting, titled, unobserved
@@ -87,9 +88,9 @@ class Panel:
         """Compute and show the result."""
         raise NotImplementedError
 
-    def draw(self, png: bytes) -> None:
+    def draw(self, figure: Figure) -> None:
         """Show a figure."""
-        self.figure.value, self.figure.layout.display = png, None
+        self.figure.value, self.figure.layout.display = pictures.png(figure), None
 
 
 class Distances(Panel):
@@ -123,7 +124,7 @@ class Distances(Panel):
     def show(self) -> None:
         """Draw both figures with the threshold where it is now, and tell what it accepts."""
         at = self.curve.iloc[(self.curve.threshold - self.threshold.value).abs().argmin()]
-        self.draw(pictures.png(pictures.distances_figure(self.pairs, self.threshold.value)))
+        self.draw(pictures.distances_figure(self.pairs, self.threshold.value))
         matches = at.accepted_matches * self.pairs.matches.sum()
         accepted = matches + at.accepted_others * self.pairs.others.sum()
         precision = (
@@ -142,7 +143,7 @@ class Cameras(Panel):
 
     def update(self) -> None:
         table = distances.by_cameras(*self.session.descriptors(self.run.value), self.session.data)
-        self.draw(pictures.png(pictures.cameras_figure(table)))
+        self.draw(pictures.cameras_figure(table))
         hardest, easiest = (table.stack().dropna().sort_values().index[place] for place in (0, -1))
         self.text.value = (
             f"Hardest: queries of camera {hardest[0]} among images of camera {hardest[1]}"

@@ -10,9 +10,8 @@ from .. import search
 from ..data import pixels
 from ..data.dataset import ReidData
 from . import pictures
-from .parts import ROW, Pair, message, note, reporting, titled
+from .parts import ROW, Pair, message, note, picture_upload, reporting, searching, titled
 from .strip import Card, Strip
-from .upload import decode
 
 TOP, LETTERS = 20, 11
 """Images of a list, and letters of a file's name below each."""
@@ -36,14 +35,13 @@ class FolderSearch:
         self.network, self.public, self.described = network, public, {}
         self.gallery = widgets.Text(gallery, placeholder="a folder; empty: the street", **titled("420px", "gallery"))
         self.path = widgets.Text(query, placeholder="a file, or choose a picture", **titled("420px", "query"))
-        self.upload = widgets.FileUpload(accept="image/*", description="Choose a picture", icon="")
+        self.upload = picture_upload(self._receive)
         self.people = widgets.Checkbox(value=show_people, description="show people", indent=False)
         self.start = widgets.Button(description="Search", button_style="primary")
         self.message, self.text, self.pair = message(), note(), Pair()
-        self.upload.layout.width, self.people.layout.width = "160px", "130px"
+        self.people.layout.width = "130px"
         self.chosen, self.results = Strip(1, lambda _: None, lines=2), Strip(TOP, self.explain, lines=2)
         self.start.on_click(lambda _: self.compute())
-        self.upload.observe(self._receive, "value")
         self.people.observe(lambda _: self.show(), "value")
         self.query, self.file, self.nearest = None, "", []
         rows = [[self.gallery, self.people], [self.path, self.upload, self.start]]
@@ -52,11 +50,9 @@ class FolderSearch:
         self.widget = widgets.VBox(parts, layout={"max_width": "1080px", "padding": "6px"})
         self.show()
 
-    def _receive(self, change: dict) -> None:
-        if change["new"]:
-            given, self.upload.value = change["new"][-1], ()  # a saved notebook must not hold it
-            self.path.value = ""
-            self.search(given["name"], bytes(given["content"]))
+    def _receive(self, name: str, content: bytes) -> None:
+        self.path.value = ""
+        self.search(name, content)
 
     def compute(self) -> None:
         """Search with the query whose path is given, or else with the uploaded one, or the first one of ``public``."""
@@ -70,23 +66,20 @@ class FolderSearch:
         self.query, self.nearest = None, []
         with reporting(self.message):
             self.file = "" if content else str(Path(name).expanduser())
-            self.query = decode(name, content or Path(self.file).read_bytes())
+            self.query = pictures.decode(name, content or Path(self.file).read_bytes())
         self._search()
 
     def _search(self) -> None:
-        self.start.disabled, self.start.description, self.nearest = True, "Searching ...", []
-        try:
-            if self.query:
-                with reporting(self.message):
-                    files, descriptors = self._gallery()
-                    image = pixels.resized(self.query, self.network.recipe.size)[None]
-                    one = self.network.describe(image, self._boxes())[0]
-                    table = search.nearest(one, descriptors, TOP)
-                    self.nearest = [(files[row], far) for row, far in zip(table.row, table.distance, strict=True)]
-                    self.text.value = f"The nearest of <b>{len(files):,}</b> images, with their distances:"
-                    self.show()
-        finally:
-            self.start.disabled, self.start.description = False, "Search"
+        self.nearest = []
+        if self.query:
+            with searching(self.start), reporting(self.message):
+                files, descriptors = self._gallery()
+                image = pixels.resized(self.query, self.network.recipe.size)[None]
+                one = self.network.describe(image, self._boxes())[0]
+                table = search.nearest(one, descriptors, TOP)
+                self.nearest = [(files[row], far) for row, far in zip(table.row, table.distance, strict=True)]
+                self.text.value = f"The nearest of <b>{len(files):,}</b> images, with their distances:"
+                self.show()
         if self.message.value:
             self.nearest = []
             self.show()

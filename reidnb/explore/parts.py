@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from . import pictures
 
 ROW = {"flex_flow": "row wrap", "align_items": "center"}
-"""The layout of controls beside one another, which go on in the next line where the window is narrow."""
+"""The layout of controls beside one another, which wrap where the window is narrow."""
 
 
 def note(text: str = "") -> widgets.HTML:
@@ -28,6 +28,19 @@ def figure() -> widgets.Image:
     return widgets.Image(format="png", layout={"display": "none", "max_width": "100%", "align_self": "flex-start"})
 
 
+def picture_upload(on_picture: Callable[[str, bytes], None]) -> widgets.FileUpload:
+    """A button to choose a picture; ``on_picture`` is called with the file's name and its content."""
+    button = widgets.FileUpload(accept="image/*", description="Choose a picture", icon="", layout={"width": "160px"})
+
+    def receive(change: dict) -> None:
+        if change["new"]:
+            given, button.value = change["new"][-1], ()  # a saved notebook must not hold it
+            on_picture(given["name"], bytes(given["content"]))
+
+    button.observe(receive, "value")
+    return button
+
+
 def titled(width: str, title: str) -> dict[str, dict]:
     """The layout of a control of this width with a title as long as its text."""
     return {
@@ -39,13 +52,23 @@ def titled(width: str, title: str) -> dict[str, dict]:
 
 @contextmanager
 def reporting(place: widgets.HTML) -> Iterator[None]:
-    """Show a sentence in ``place`` for what goes wrong in the block, so that the notebook goes on."""
+    """Show a sentence in ``place`` for an error in the block, after which the notebook can still be used."""
     place.value = ""
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:
         text = escape((str(error).splitlines() or [type(error).__name__])[0])
         place.value = f"<span style='color:#B3261E'><b>Not possible:</b> {text}</span>"
+
+
+@contextmanager
+def searching(button: widgets.Button) -> Iterator[None]:
+    """Disable the button "Search" in the block, and tell why."""
+    button.disabled, button.description = True, "Searching ..."
+    try:
+        yield
+    finally:
+        button.disabled, button.description = False, "Search"
 
 
 @contextmanager

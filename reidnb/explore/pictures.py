@@ -50,6 +50,15 @@ def data_uri(image: np.ndarray) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
+def decode(name: str, content: bytes) -> Image.Image:
+    """The picture in a file's content. Raises ValueError, in one sentence, for a file that is no image."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return pixels.rgb(image)
+    except pixels.BROKEN as error:
+        raise ValueError(f"{name} is not an image that can be read.") from error
+
+
 def png(figure: Figure) -> bytes:
     """A figure as PNG at the resolution of a screen; the figure is closed."""
     file = io.BytesIO()
@@ -94,17 +103,16 @@ def distances_figure(pairs: Pairs, threshold: float) -> Figure:
     curve = roc(pairs)
     here = curve.iloc[(curve.threshold - threshold).abs().argmin()]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(1.35, 1), layout="constrained")
-    every = max(1, len(pairs.matches) // 100)  # a hundred bars are readable, the ROC keeps all bins
-    edges = pairs.edges[::every]
+    # A hundred bars are readable; the ROC keeps all bins.
+    starts = np.arange(0, len(pairs.matches), max(1, len(pairs.matches) // 100))
+    edges = np.r_[pairs.edges[starts], pairs.edges[-1]]
     styles = {"matches": (style.PALETTE[0], "-"), "others": (style.PALETTE[1], "--")}
     for name, (colour, dash) in styles.items():
-        counts = np.add.reduceat(getattr(pairs, name), np.arange(0, len(pairs.matches), every))[: len(edges)]
+        counts = np.add.reduceat(getattr(pairs, name), starts)
         heights = counts / max(counts.sum(), 1)
         label = f"{'the same person' if name == 'matches' else 'another person'} ({counts.sum():,} pairs)"
-        left.stairs(heights, np.r_[edges, pairs.edges[-1]][: len(heights) + 1], color=colour, fill=True, alpha=0.18)
-        left.stairs(
-            heights, np.r_[edges, pairs.edges[-1]][: len(heights) + 1], color=colour, linestyle=dash, lw=2, label=label
-        )
+        left.stairs(heights, edges, color=colour, fill=True, alpha=0.18)
+        left.stairs(heights, edges, color=colour, linestyle=dash, lw=2, label=label)
     left.axvline(threshold, color=style.INK, lw=1.5)
     left.set(xlim=pairs.extent, ylim=(0, None), yticks=[])
     left.set(xlabel="distance of the descriptors", ylabel="fraction of the pairs", title="Distances")

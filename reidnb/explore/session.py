@@ -68,7 +68,7 @@ class Session:
         return search.Describer(self.model(name), run.experiment.recipe)
 
     def is_quick(self, name: str) -> bool:
-        """Whether a run's descriptors are at hand, or extracted within seconds."""
+        """Whether a run's descriptors are kept, or can be extracted within seconds."""
         is_small = len(self.data.query) + len(self.data.gallery) <= QUICK
         return is_small or ("descriptors", name) in self.kept or (self.runs[name].folder / "descriptors.npz").exists()
 

@@ -74,7 +74,7 @@ class Strip(widgets.VBox):
 class Lists(widgets.VBox):
     """A strip with a title for each name, one above another; ``on_click`` is called with a name and a place from 0.
 
-    ``below`` is a widget about a card that is marked: it stands below the strip of this card, at first below all.
+    ``below`` is a widget about a card that is marked: it is shown below the strip of this card, at first below all.
     """
 
     def __init__(

@@ -1,6 +1,5 @@
 """The tab of a picture that the user gives: the gallery's nearest images by each run, and why they are near."""
 
-import io
 from html import escape
 
 import ipywidgets as widgets
@@ -13,7 +12,7 @@ from ..data import pixels
 from ..data.dataset import JUNK
 from . import pictures
 from .browse import TOP, caption
-from .parts import ROW, Pair, message, note, reporting
+from .parts import ROW, Pair, message, note, picture_upload, reporting, searching
 from .session import Session
 from .strip import Card, Lists, Strip
 
@@ -28,11 +27,9 @@ class Upload:
 
     def __init__(self, session: Session):
         self.session, self.message, self.text, self.pair = session, message(), note(), Pair()
-        self.upload = widgets.FileUpload(accept="image/*", description="Choose a picture", icon="")
-        self.upload.layout.width = "160px"
+        self.upload = picture_upload(self._receive)
         self.start = widgets.Button(description="Search", button_style="primary")
         self.start.on_click(lambda _: self.compute())
-        self.upload.observe(self._receive, "value")
         self.chosen = Strip(1, lambda _: None)
         self.lists = Lists(session.runs, TOP, self.explain, self.pair, lines=3)
         self.nearest: dict[str, np.ndarray] = {}
@@ -45,14 +42,11 @@ class Upload:
     def open(self) -> None:
         """Nothing is computed before a picture is given."""
 
-    def _receive(self, change: dict) -> None:
-        if not change["new"]:
-            return
-        given, self.upload.value = change["new"][-1], ()  # a saved notebook must not hold it
+    def _receive(self, name: str, content: bytes) -> None:
         self.picture, self.start.disabled = None, True
         self.clear()
         with reporting(self.message):
-            self.take(given["name"], decode(given["name"], bytes(given["content"])))
+            self.take(name, pictures.decode(name, content))
 
     def take(self, name: str, picture: Image.Image) -> None:
         """Show a picture, and search at once if that takes seconds."""
@@ -79,13 +73,12 @@ class Upload:
         self.pair.clear()
 
     def compute(self) -> None:
-        """Search with each run; a run that cannot be used is told beside its name, and the others go on."""
-        self.start.disabled, self.start.description = True, "Searching ..."
+        """Search with each run; the error of one is shown beside its name, and the others are still searched."""
         self.session.log = self._tell
         self.pair.layout.display = "none"
         self.pair.clear()
         self.lists.mark()
-        try:
+        with searching(self.start):
             for name in self.session.runs:
                 place = self.lists.titles[name]
                 self.lists.show(name, "", [])
@@ -94,9 +87,7 @@ class Upload:
                     self.pair.layout.display = None
                 if not place.value.startswith("<b>"):
                     place.value = f"<b>{escape(name)}</b>. {place.value}"
-        finally:
-            self.message.value = ""
-            self.start.disabled, self.start.description = False, "Search"
+        self.message.value = ""
 
     def _tell(self, line: str) -> None:
         self.message.value = escape(line)
@@ -127,12 +118,3 @@ class Upload:
         images = np.stack([pixels.resized(self.picture, size), pixels.read([path], size)[0]])
         shown = np.stack([self._shown(), self.session.image(path)])
         return pictures.pair_figure(shown, pictures.pair_maps(network.model, images), ("yours", "result"))
-
-
-def decode(name: str, content: bytes) -> Image.Image:
-    """A picture from a file's bytes. Raises ValueError, in one sentence, for a file that is no image."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return pixels.rgb(image)
-    except pixels.BROKEN as error:
-        raise ValueError(f"{name} is not an image that can be read.") from error

@@ -90,7 +90,7 @@ class Explorer:
             self._build(session)
 
     def _build(self, session: Session) -> None:
-        """The tabs of a session; of the same data set, they go on where the user was."""
+        """The tabs of a session; those of the same data set keep what the user chose in them."""
         panels = {title: panel(session) for title, panel in TABS.items()}
         is_same = self.session is not None and session.data is self.session.data
         for title, panel in panels.items() if is_same else ():

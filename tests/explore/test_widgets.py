@@ -11,7 +11,7 @@ from PIL import Image
 from uploads import as_upload
 
 from reidnb.data import catalog, pixels
-from reidnb.explore import pictures, session, tables, upload
+from reidnb.explore import pictures, session, tables
 from reidnb.explore.browse import caption
 from reidnb.explore.strip import Card, Strip
 from reidnb.explore.widgets import Explorer
@@ -305,4 +305,4 @@ def test_found_images_are_grey_unless_shown(street_small):
 
 def test_pictures_that_are_none_are_refused():
     with pytest.raises(ValueError, match=r"x\.png is not an image that can be read\."):
-        upload.decode("x.png", b"\x89PNG\r\n\x1a\n")
+        pictures.decode("x.png", b"\x89PNG\r\n\x1a\n")
