@@ -120,7 +120,7 @@ def part_of(data: ReidData) -> ReidData:
     kept = {"train": _first_ids(data.train, PART_IDS["train"]), "query": _first_ids(data.query, PART_IDS["test"])}
     matches = data.gallery.pid.isin(kept["query"].pid)
     others = np.flatnonzero(~matches)
-    others = others[np.linspace(0, len(others) - 1, min(len(others), PART_OTHERS)).astype(int)]
+    others = evenly(others, PART_OTHERS)
     gallery = data.gallery.iloc[np.sort(np.concatenate([np.flatnonzero(matches), others]))].reset_index(drop=True)
     totals = {"train": data.train_ids, "query": data.query.pid.nunique()}
     remarks = [
@@ -129,6 +129,11 @@ def part_of(data: ReidData) -> ReidData:
         if (table := kept[split]).pid.nunique() < totals[split]
     ]
     return replace(data, **kept, gallery=gallery, remarks=(*data.remarks, *remarks))
+
+
+def evenly(values: np.ndarray, count: int) -> np.ndarray:
+    """``count`` of the values (N,) at even distances, the first and the last among them; all if there are fewer."""
+    return values[np.linspace(0, len(values) - 1, min(count, len(values))).astype(int)]
 
 
 def _first_ids(table: pd.DataFrame, count: int) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from . import pixels
-from .dataset import ReidData
+from .dataset import ReidData, evenly
 
 SHOWN = (128, 64)
 """Size (H, W) at which people are shown."""
@@ -22,9 +22,8 @@ def read_images(table: pd.DataFrame, rows: np.ndarray | list[int], size: tuple[i
 
 
 def distinct_queries(data: ReidData, count: int) -> np.ndarray:
-    """Rows of ``count`` queries of different identities, evenly spread over the table."""
-    firsts = data.query.drop_duplicates("pid").index.to_numpy()
-    return firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
+    """Rows of ``count`` queries of different identities, at even distances in the table."""
+    return evenly(data.query.drop_duplicates("pid").index.to_numpy(), count)
 
 
 def query_images(data: ReidData, size: tuple[int, int] = SHOWN, count: int = 6) -> np.ndarray:

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..data.dataset import JUNK, ReidData
+from ..data.dataset import JUNK, ReidData, evenly
 from ..evaluation import metrics
 from ..evaluation.distances import descriptors
 from ..evaluation.scores import labels_of
@@ -102,12 +102,11 @@ def by_cameras(query: Tensor, gallery: Tensor, data: ReidData) -> pd.DataFrame:
 
 
 def images_of_people(data: ReidData, count: int, most: int = 40) -> pd.DataFrame:
-    """Query and gallery images of ``count`` identities, evenly spread: path, pid, camid, split, and row in its table.
+    """Query and gallery images of ``count`` identities: path, pid, camid, split, and row in its table.
 
     At most ``most`` images of a person, since distances of thousands of images cannot be shown in one picture.
     """
-    pids = data.query.pid.unique()
-    pids = pids[np.linspace(0, len(pids) - 1, min(count, len(pids))).astype(int)]
+    pids = evenly(data.query.pid.unique(), count)
     parts = {"query": data.query, "gallery": data.gallery}
     tables = [x[x.pid.isin(pids)].assign(split=split).reset_index(names="row") for split, x in parts.items()]
     return pd.concat(tables).groupby("pid").head(most).reset_index(drop=True)

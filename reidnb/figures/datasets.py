@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..data.augment import MEAN, STD, Augmentation, augment
-from ..data.catalog import DISTRACTOR, JUNK, ReidData
+from ..data.dataset import DISTRACTOR, JUNK, ReidData, evenly
 from ..data.samples import read_images
 from . import heatmaps, style
 
@@ -133,8 +133,7 @@ def protocol(data: ReidData, row: int, count: int = 8) -> Figure:
     for kind, words in KINDS.items():
         members = np.flatnonzero(kinds == kind)
         if len(members):
-            examples = members[np.linspace(0, len(members) - 1, min(count, len(members))).astype(int)]
-            rows.append(list(read_images(data.gallery, examples)))
+            rows.append(list(read_images(data.gallery, evenly(members, count))))
             titles.append(words)
     return heatmaps.grid(rows, titles, width=0.6)
 

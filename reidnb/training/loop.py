@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..data.augment import apply, draw, move
 from ..data.pixels import reader, upload
 from ..files import write_atomically
-from ..progress import with_progress
+from ..progress import in_words, with_progress
 from . import distributed
 from .recipe import Recipe, epoch_batches, learning_rate, make_optimizer
 from .stepping import Stepper, choose, forget, set_rate
@@ -57,7 +57,7 @@ def train(
     *,
     seed: int,
     accelerator: Accelerator,
-    checkpoint: Path,
+    checkpoint: Path | None = None,
     boxes: np.ndarray | None = None,
     checkpoint_every: float | None = None,
     after_epoch: Callable[[nn.Module, int], None] | None = None,
@@ -69,7 +69,7 @@ def train(
     pixels        (N, H, W, 3) uint8, the decoded training images
     labels        (N,) 0..identities-1
     boxes         (N, n, 4) float32, regions for a model that crops them, as fractions of the image
-    checkpoint    file of the state after an epoch; training resumes from it if it exists; the main process writes it
+    checkpoint    file of the state after an epoch, from which training resumes if it exists; None: nothing is kept
     checkpoint_every   seconds between checkpoints; None: every epoch on a CPU, ``CHECKPOINT_EVERY`` on a GPU
     after_epoch   called with the model and the number of finished epochs; if it raises, the epoch is saved first
     step          one of ``stepping.CHOICES``: affects the speed, and the results only by rounding
@@ -115,13 +115,7 @@ def _summary_line(history: list[dict], epochs: int) -> str:
     """The last epoch in a line, and the time that the epochs to come take at the pace of those before."""
     row = history[-1]
     remaining = (epochs - len(history)) * statistics.median(epoch["seconds"] for epoch in history)
-    time_left = (
-        f"  about {remaining / 60:.0f} min left"
-        if remaining >= 60
-        else f"  about {remaining:.0f} s left"
-        if remaining
-        else ""
-    )
+    time_left = f"  about {in_words(remaining)} left" if remaining else ""
     rates = f"lr {row['lr']:.1e}  {row['images_per_second']:.0f} images/s"
     return f"epoch {row['epoch']:3d}/{epochs}  loss {row['loss']:.3f}  {rates}{time_left}"
 
@@ -216,10 +210,11 @@ def _read(checkpoint: Path, needed: dict[str, Tensor] | None = None, **options) 
 class _Checkpoints:
     """Writes checkpoints in the main process; one is due ``every`` seconds."""
 
-    def __init__(self, file: Path, every: float | None, epochs: int, accelerator: Accelerator):
+    def __init__(self, file: Path | None, every: float | None, epochs: int, accelerator: Accelerator):
         default = CHECKPOINT_EVERY if accelerator.device.type == "cuda" else 0.0
         self.file, self.every = file, default if every is None else every
-        self.writes, self.epochs, self.written_at = accelerator.is_main_process, epochs, time.perf_counter()
+        self.writes = file is not None and accelerator.is_main_process
+        self.epochs, self.written_at = epochs, time.perf_counter()
 
     @property
     def is_due(self) -> bool:
@@ -233,13 +228,17 @@ class _Checkpoints:
 
 
 def _resume(
-    checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epochs: int, log: Callable[[str], None]
+    checkpoint: Path | None,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    log: Callable[[str], None],
 ) -> list[dict]:
     """Load the checkpoint, if there is one, into model and optimiser; returns the history of its epochs.
 
     One that is damaged is renamed to ``checkpoint.pt.damaged``, and the training begins anew.
     """
-    if not checkpoint.exists():
+    if checkpoint is None or not checkpoint.exists():
         return []
     try:
         state = _read(checkpoint, needed=model.state_dict())

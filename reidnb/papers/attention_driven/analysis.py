@@ -21,7 +21,7 @@ from ...data.dataset import DISTRACTOR
 from ...data.samples import distinct_queries, read_images
 from ...evaluation.scores import evaluate
 from ...figures.pose import SHOWN
-from ...pose import BETA
+from ...pose.canonical import THRESHOLD
 from ...rescoring import descriptors
 from ...results import Run
 from ...runs import boxes_of, load_model
@@ -86,9 +86,9 @@ def hidden_parts(runs: Mapping[str, Run], data: ReidData) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def misaligned(data: ReidData, count: int = 6, beta: float = BETA) -> tuple[np.ndarray, np.ndarray]:
+def misaligned(data: ReidData, count: int = 6) -> tuple[np.ndarray, np.ndarray]:
     """The queries whose parts lie farthest from the fixed strips: images (n, H, W, 3) uint8 and boxes (n, 5, 4)."""
-    boxes = _boxes(pose.complete(pose.load(data)).query, beta)
+    boxes = _boxes(pose.complete(pose.load(data)).query)
     distance = np.abs(boxes[:, 1:] - np.array(STRIPS)[1:]).mean((1, 2))
     order = np.argsort(-distance, kind="stable")
     rows = order[~data.query.pid.iloc[order].duplicated().to_numpy()][:count]
@@ -107,7 +107,7 @@ def hard_pairs(run: Run, data: ReidData, count: int = 4) -> dict[str, tuple[np.n
     query, gallery = (F.normalize(x) for x in descriptors(run, data))
     similarity = (query @ gallery.T).numpy()
     poses = pose.complete(pose.load(data))
-    parts = [_boxes(split, BETA)[:, 1:, 1::2].reshape(len(split.sizes), -1) for split in (poses.query, poses.gallery)]
+    parts = [_boxes(split)[:, 1:, 1::2].reshape(len(split.sizes), -1) for split in (poses.query, poses.gallery)]
     offset = cdist(*parts, "cityblock")  # of the parts' upper and lower edges
     pids, others = data.query.pid.to_numpy(), data.gallery.pid.to_numpy()
     elsewhere = data.query.camid.to_numpy()[:, None] != data.gallery.camid.to_numpy()
@@ -125,9 +125,9 @@ def hard_pairs(run: Run, data: ReidData, count: int = 4) -> dict[str, tuple[np.n
     }
 
 
-def _boxes(split: pose.Split, beta: float) -> np.ndarray:
+def _boxes(split: pose.Split) -> np.ndarray:
     """R0..R4 (N, 5, 4) as fractions of the images, of completed poses."""
-    return pose.as_fractions(pose.boxes(*split, beta=beta), split.sizes)
+    return pose.as_fractions(pose.boxes(*split), split.sizes)
 
 
 def _highest(score: np.ndarray, allowed: np.ndarray, pids: np.ndarray, count: int) -> tuple[list[int], list[int]]:
@@ -164,7 +164,7 @@ def visibility(run: Run, data: ReidData) -> tuple[np.ndarray, np.ndarray]:
     for split in ("query", "gallery"):
         images = pixels.decode(list(getattr(data, split).path), run.experiment.recipe.size)
         mu.append(weights(model, images, boxes[split]))
-        confident = getattr(poses, split).joints[..., 2] >= 0.2
+        confident = getattr(poses, split).joints[..., 2] >= THRESHOLD
         regions = list(pose.REGIONS.values())[1:]
         detected.append(np.stack([confident[:, list(joints)].mean(1) for joints in regions], 1))
     return np.concatenate(mu), np.concatenate(detected)

@@ -1,10 +1,8 @@
 """Beyond the paper: how hard are the hard examples, and are the channel attention's hidden units active? Also what the
 figures draw: a network's masks during and after training."""
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 
 from ...data import catalog, pixels
 from ...data.augment import normalise
+from ...data.dataset import evenly
 from ...data.samples import read_images
 from ...evaluation.significance import bootstrap
 from ...results import Run
@@ -34,7 +33,7 @@ def how_hard(run: Run, data: catalog.ReidData, count: int = 1000) -> pd.DataFram
     randomly drawn identity. Intervals are 95 % bootstrap intervals over the images; the parts' logits are summed.
     """
     model, labels = load_model(run, data), data.train_labels
-    rows = _sample_rows(data, count)
+    rows = evenly(np.arange(len(data.train)), count)
     labels_of_images = torch.from_numpy(labels[rows])
     offset = np.random.default_rng(0).integers(1, data.train_ids, len(rows))
     others = (labels_of_images + torch.from_numpy(offset)) % data.train_ids
@@ -102,13 +101,8 @@ def _attention(run: Run, data: catalog.ReidData, count: int) -> tuple[list[np.nd
             units |= (hidden > 0).any(0)
 
         part.w0.register_forward_hook(record_active)
-    values = [model(batch).maps["m"][..., 0] for batch in _images(run, data, _sample_rows(data, count))]
+    values = [model(batch).maps["m"][..., 0] for batch in _images(run, data, evenly(np.arange(len(data.train)), count))]
     return [units.numpy() for units in active], torch.cat(values).numpy()
-
-
-def _sample_rows(data: catalog.ReidData, count: int) -> np.ndarray:
-    """Rows of ``count`` evenly spaced training images."""
-    return np.linspace(0, len(data.train) - 1, min(count, len(data.train))).astype(int)
 
 
 def _images(run: Run, data: catalog.ReidData, rows: np.ndarray) -> Iterator[Tensor]:
@@ -125,8 +119,7 @@ def _sum_of_parts(logits: Mapping[str, Tensor], name: str) -> Tensor:
 def training_images(data: catalog.ReidData, size: tuple[int, int], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, H, W, 3) uint8 of ``count`` training identities, the same in every call, and their labels (n,)."""
     labels = data.train_labels
-    firsts = np.unique(labels, return_index=True)[1]
-    rows = firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
+    rows = evenly(np.unique(labels, return_index=True)[1], count)
     return read_images(data.train, rows, size), labels[rows]
 
 
@@ -145,16 +138,14 @@ def watch(
     recipe = replace(experiment.recipe, epochs=min(epochs, experiment.recipe.epochs))
     model = build(experiment, data.train_ids)
     by_epoch = {0: masks(model, images, labels)}
-    with tempfile.TemporaryDirectory() as folder:
-        train(
-            model,
-            pixels.decode(list(data.train.path), recipe.size),
-            data.train_labels,
-            recipe,
-            seed=experiment.seed,
-            accelerator=make_accelerator(recipe.precision),
-            checkpoint=Path(folder) / "checkpoint.pt",
-            after_epoch=lambda trained, epoch: by_epoch.update({epoch: masks(trained, images, labels)}),
-            log=lambda line: None,
-        )
+    train(
+        model,
+        pixels.decode(list(data.train.path), recipe.size),
+        data.train_labels,
+        recipe,
+        seed=experiment.seed,
+        accelerator=make_accelerator(recipe.precision),
+        after_epoch=lambda trained, epoch: by_epoch.update({epoch: masks(trained, images, labels)}),
+        log=lambda line: None,
+    )
     return by_epoch

@@ -2,7 +2,6 @@
 the distances on which the triplet loss acts; what each row of a table contains."""
 
 import math
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -182,18 +181,16 @@ def watch_distances(experiment: Experiment, data: ReidData, steps: int = 100) ->
         )
 
     model.extractor.register_forward_hook(measure)
-    with tempfile.TemporaryDirectory() as folder:
-        train(
-            model,
-            pixels.decode(list(data.train.path), recipe.size),
-            labels,
-            recipe,
-            seed=experiment.seed,
-            accelerator=make_accelerator(recipe.precision),
-            checkpoint=Path(folder) / "checkpoint.pt",
-            step="eager",  # a replayed graph would not call the hook
-            log=lambda line: None,
-        )
+    train(
+        model,
+        pixels.decode(list(data.train.path), recipe.size),
+        labels,
+        recipe,
+        seed=experiment.seed,
+        accelerator=make_accelerator(recipe.precision),
+        step="eager",  # a replayed graph would not call the hook
+        log=lambda line: None,
+    )
     return pd.DataFrame(rows)
 
 
