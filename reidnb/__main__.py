@@ -133,7 +133,7 @@ def _add_use(verb: Callable[[str, str], argparse.ArgumentParser]) -> None:
 
 
 def _data(chosen: argparse.Namespace) -> bool:
-    """Print what was asked; whether anything is wrong with it."""
+    """Print what was asked for; return whether anything is wrong with it."""
     from .data import check
 
     root = str(absolute(chosen.root)) if chosen.root else None
@@ -159,7 +159,7 @@ def _lines(frame: pd.DataFrame) -> str:
 
 
 def _notebook(chosen: argparse.Namespace) -> bool:
-    """Execute it; whether a cell failed. Only a whole notebook is kept, as a batch study takes it for done."""
+    """Execute a notebook; return whether a cell failed. Only a complete copy is kept, as a study waits for it."""
     # Not on every machine that trains.
     from papermill import PapermillExecutionError, execute_notebook
 
@@ -172,7 +172,7 @@ def _notebook(chosen: argparse.Namespace) -> bool:
         check_writable(chosen.output.parent)
         try:
             with unfinished(chosen.output) as place:
-                # The kernel stands where the user does, so that relative paths mean the same to both.
+                # The kernel has the user's folder, so that relative paths mean the same to both.
                 execute_notebook(
                     str(chosen.path),
                     str(place),

@@ -1,4 +1,4 @@
-"""How long a training will take, told before it begins: as long as finished runs like it took.
+"""Estimates of how long a training will take, from the times of finished runs like it.
 
 Alike are runs of the same paper, data set, profile, backbone and device (any CPU is one device), and of the same
 options where there are some. Runs on this machine count first, those of the committed results where there are none.
@@ -87,4 +87,5 @@ def _committed(experiment: Experiment, reference: Path) -> pd.DataFrame:
     stated = one_experiment(find_paper(experiment.paper), {}, {}, experiment.dataset, experiment.profile)
     table = pd.read_csv(reference / "runs.csv")
     unrecorded = {"backbone": stated.backbone, "epochs": stated.recipe.epochs}
-    return table.reindex(columns=[*table, *(unrecorded.keys() - set(table))]).fillna(unrecorded)
+    table = table.reindex(columns=[*table, *(unrecorded.keys() - set(table))])
+    return table.astype({"backbone": object}).fillna(unrecorded)

@@ -70,7 +70,7 @@ def sizes(profile: str, dataset: str) -> list[Size]:
     """Problems of increasing size, up to that of the data set (Market-1501's if it is not in `SIZES`).
 
     "smoke" and "demo" stop at a fraction of it, "quick" reaches it, and "paper" adds MSMT17's size; all but "smoke"
-    then go on with `LARGE` galleries. Raises ValueError for an unknown profile.
+    then continue with `LARGE` galleries. Raises ValueError for an unknown profile.
     """
     full = 2048, (4, 2, 1)
     profiles = {"smoke": (16, (64, 32)), "demo": (512, (8, 4, 2)), "quick": full, "paper": full}
@@ -84,10 +84,10 @@ def sizes(profile: str, dataset: str) -> list[Size]:
     return problems if profile == "smoke" else problems + [(queries, large, dimensions) for large in LARGE]
 
 
-def random_problem(size: Size, seed: int = 0, distances: bool = False) -> Problem:
+def random_problem(size: Size, distances: bool = False) -> Problem:
     """Random descriptors, clustered by person, with ratios of people and distractors to images as in Market-1501."""
     queries, images, dimensions = size
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     people = max(2, images // 26)
     query_pids, gallery_pids = rng.integers(1, people + 1, queries), rng.integers(1, people + 1, images)
     gallery_pids[: images // 3] = 0
@@ -109,9 +109,7 @@ def torchreid_path() -> str:
     return "Cython" if _file("metrics/rank_cylib/rank_cy*.so") else "Python"
 
 
-def measure_all(
-    problems: list[Size], *, threads: int = 2, repeats: int = 3, seed: int = 0, limit: float = 60.0
-) -> pd.DataFrame:
+def measure_all(problems: list[Size], *, threads: int = 2, repeats: int = 3, limit: float = 60.0) -> pd.DataFrame:
     """A row for each size, task and package.
 
     Columns: queries, gallery, dimensions, task, package, seconds (minimum over the repeats), megabytes (peak above the
@@ -131,7 +129,7 @@ def measure_all(
         elif seconds > limit:
             result["note"] = f"would take about {seconds:.0f} s"
         else:
-            result |= measure(size, task, package, threads=threads, repeats=repeats, seed=seed)
+            result |= measure(size, task, package, threads=threads, repeats=repeats)
         if math.isnan(result["seconds"]):
             result["projected"] = seconds
         else:
@@ -162,7 +160,7 @@ def _operations(size: Size, task: str) -> float:
     return queries * images * (1 if task == "scores from distances" else dimensions)
 
 
-def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: int = 3, seed: int = 0) -> dict:
+def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: int = 3) -> dict:
     """The measured columns of one row of `measure_all`, in a separate process."""
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
@@ -171,17 +169,17 @@ def measure(size: Size, task: str, package: str, *, threads: int = 2, repeats: i
     script = patch.dict(sys.modules, {"__main__": ModuleType("__main__")})
     with script, ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_measure, size, task, package, threads, repeats, seed).result()
+            return pool.submit(_measure, size, task, package, threads, repeats).result()
         except BrokenProcessPool:
             return {"note": "its process was killed: out of memory?"}
 
 
-def _measure(size: Size, task: str, package: str, threads: int, repeats: int, seed: int) -> dict:
+def _measure(size: Size, task: str, package: str, threads: int, repeats: int) -> dict:
     torch.set_num_threads(threads)
     work = _torchreid(task) if package == "torchreid" else WORK[task]
     distances, device = task == TASKS[1], "cuda" if package == GPU else "cpu"
-    work(random_problem((40, 100, 16), seed, distances).to(device))
-    problem = random_problem(size, seed, distances).to(device)
+    work(random_problem((40, 100, 16), distances).to(device))
+    problem = random_problem(size, distances).to(device)
     before = _peak(device, reset=True)
     seconds = []
     for _ in range(repeats):

@@ -34,17 +34,17 @@ def costs(networks: Mapping[str, Experiment], *, batch: int = 32, rounds: int = 
     return frame.rename_axis("network")
 
 
-def size(experiment: Experiment) -> dict[str, float]:
-    """The ``parameters`` and ``multiply_adds`` of ``costs``."""
-    model, counter = _network(experiment), FlopCounterMode(display=False)
+def size(experiment: Experiment, identities: int = 1) -> dict[str, float]:
+    """The ``parameters`` and ``multiply_adds`` of ``costs``, with classifiers of so many ``identities``."""
+    model, counter = _network(experiment, identities), FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         output_of(model, torch.zeros(1, 3, *experiment.recipe.size), _boxes(experiment, 1))
     parameters = sum(p.numel() for p in model.parameters())
     return {"parameters": parameters / 1e6, "multiply_adds": counter.get_total_flops() / 2e9}
 
 
-def _network(experiment: Experiment) -> nn.Module:
-    return build(replace(experiment, weights=""), identities=1).eval()
+def _network(experiment: Experiment, identities: int = 1) -> nn.Module:
+    return build(replace(experiment, weights=""), identities).eval()
 
 
 def _runner(experiment: Experiment, batch: int) -> Callable[[], float]:

@@ -21,22 +21,20 @@ VERDICTS = {
     "against": AGAINST,
 }
 """How a verdict is drawn, by its first words."""
+MEASURES = ("fraction on the person", "points at the person")
+"""What ``on_the_person`` shows."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in a colour's brightness."""
 PARTS_LIMIT = 1.0
 """The colours of ``by_part`` reach from half to twice an even map, in powers of two."""
 
 
-def on_the_person(
-    frame: pd.DataFrame, measures: tuple[str, ...] = ("fraction on the person", "points at the person")
-) -> Figure:
-    """A panel for each measure of ``study.attention.summary``: for each paper grad-cam of baseline and full network and
-    the attention map, each with its interval, and as a bar what an even map has."""
-    figure, panels = plt.subplots(
-        1, len(measures), figsize=(9.5, 4.6), sharey=True, layout="constrained", squeeze=False
-    )
+def on_the_person(frame: pd.DataFrame) -> Figure:
+    """A panel for each of ``MEASURES`` of ``study.attention.summary``: for each paper grad-cam of baseline and full
+    network and the attention map, each with its interval, and as a bar what an even map has."""
+    figure, panels = plt.subplots(1, len(MEASURES), figsize=(9.5, 4.6), sharey=True, layout="constrained")
     papers = list(dict.fromkeys(frame.paper))
-    for axes, measure in zip(panels[0], measures, strict=True):
+    for axes, measure in zip(panels, MEASURES, strict=True):
         rows = frame[frame.measure == measure]
         for number, paper in enumerate(papers):
             for place, kind in enumerate(KINDS):
@@ -48,10 +46,10 @@ def on_the_person(
                     axes.plot([row["even map"]] * 2, [y - 0.12, y + 0.12], color=style.INK, linewidth=3)
         axes.set(title=measure, xlabel="% of the maximum" if measure.startswith("points") else "% of the map")
         axes.grid(axis="y", visible=False)
-    panels[0][0].set_yticks(range(len(papers)), [wrap(paper, 12) for paper in papers])
-    panels[0][0].invert_yaxis()
-    panels[0][0].plot([], [], color=style.INK, linewidth=3, label="an even map")
-    _legend_above(figure, panels[0][0])
+    panels[0].set_yticks(range(len(papers)), [wrap(paper, 12) for paper in papers])
+    panels[0].invert_yaxis()
+    panels[0].plot([], [], color=style.INK, linewidth=3, label="an even map")
+    _legend_above(figure, panels[0])
     return figure
 
 
@@ -134,7 +132,7 @@ def claims(frame: pd.DataFrame) -> Figure:
         axes.hlines(rows.index, rows.low, rows.high, colors=line["color"], linestyles=line["linestyle"], linewidth=2.4)
         axes.plot(rows.difference, rows.index, line["marker"], color=line["color"], markersize=9, label=result)
     axes.axvline(0, color=style.INK, linewidth=1)
-    # Each row's text stands above it and has the figure's width, so that it can be as large as any other.
+    # Each row's text is above it and has the figure's width, so that it can be as large as any other.
     for place, (_, row) in enumerate(frame.iterrows()):
         text = f"{row.paper}: {row.tested}"
         at = {"transform": axes.get_yaxis_transform(), "va": "center", "size": style.SIZE - 1}

@@ -32,21 +32,19 @@ BOX_STYLES = (
 _EDGE = [effects.withStroke(linewidth=3.6, foreground="black")]
 
 
-def parts(
-    data: ReidData, poses: pose.Poses, count: int = 6, beta: float = pose.BETA, threshold: float = THRESHOLD
-) -> Figure:
+def parts(data: ReidData, poses: pose.Poses, count: int = 6) -> Figure:
     """Figure 4 for ``count`` queries of ``data``: joints, boxes R0 to R4, and the parts as inputs of their branches.
 
     ``poses`` are the data set's poses with gaps, as ``pose.load`` returns them; a joint with a confidence below
-    ``threshold`` is estimated and drawn hollow. ``beta`` is the overlap of the regions in body heights.
+    ``THRESHOLD`` is estimated and drawn hollow.
     """
     rows = distinct_queries(data, count)
     detected, sizes = poses.query.joints[rows], poses.query.sizes[rows]
-    joints = pose.complete(poses, threshold).query.joints[rows]
-    boxes = pose.as_fractions(pose.boxes(joints, sizes, beta), sizes)
+    joints = pose.complete(poses).query.joints[rows]
+    boxes = pose.as_fractions(pose.boxes(joints, sizes), sizes)
     places = joints[..., :2] / sizes[:, None, ::-1]
     images = read_images(data.query, rows, SHOWN)
-    return draw(images, places, detected[..., 2] >= threshold, boxes)
+    return draw(images, places, detected[..., 2] >= THRESHOLD, boxes)
 
 
 def draw(images: np.ndarray, places: np.ndarray, visible: np.ndarray, boxes: np.ndarray) -> Figure:
@@ -54,7 +52,7 @@ def draw(images: np.ndarray, places: np.ndarray, visible: np.ndarray, boxes: np.
 
     images   (n, H, W, 3) uint8
     places   (n, 18, 2) x, y of the joints as fractions of the image
-    seen     (n, 18) whether a joint was detected; the others were estimated
+    visible  (n, 18) whether a joint was detected; the others were estimated
     boxes    (n, 5, 4) R0 to R4 as fractions of the image
     """
     width, space, left, top = 1.25, 0.1, 0.85, 0.1

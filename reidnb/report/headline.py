@@ -100,7 +100,7 @@ def pages(results: Path) -> list[dict[str, str]]:
 
 
 def _place(path: Path) -> tuple[int, str]:
-    """Where a page stands among the others: by its notebook, then by its data set and profile."""
+    """The order of pages: by notebook, then by data set and profile."""
     notebook = path.stem.split("-")[0]
     return CONTENTS.index(notebook) if notebook in CONTENTS else len(CONTENTS), path.stem
 

@@ -88,7 +88,7 @@ class _Exporter(HTMLExporter):
 
 
 def _is_for_all(path: Path) -> bool:
-    """Whether the notebook of a page says that papermill ran it on the street alone, as it stands there in full."""
+    """Whether papermill ran the notebook of a page on the street alone, with all rows and the paper's recipe."""
     metadata = nbformat.read(path.with_suffix(".ipynb"), as_version=4).metadata
     given = metadata.get("papermill", {}).get("parameters", {})
     dataset = given.get("dataset", "")

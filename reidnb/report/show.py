@@ -12,9 +12,9 @@ from IPython import get_ipython
 from IPython.display import Code, Markdown
 from matplotlib.figure import Figure
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from .. import parameters
+from ..benchmarks.inference import size
 from ..data import catalog
 from ..data.augment import normalise
 from ..data.samples import distinct_queries, read_images
@@ -27,19 +27,19 @@ from ..training.profiles import check_profile
 from . import page as report
 
 WITHHELD = "*Pictures of real people are not kept in this notebook; with the parameter `show_people=True` they are.*"
-"""What stands in the place of a figure with pictures of people."""
+"""Shown in place of a figure with pictures of people."""
 
 
 def not_shown(reason: str) -> Markdown:
-    """What stands in the place of a figure or table that the chosen rows do not give: why, in one sentence."""
+    """One sentence in place of a figure or table that the chosen rows do not give: why there is none."""
     return Markdown(f"*Not shown: {reason}.*")
 
 
 def check_parameters() -> None:
-    """Check the notebook's parameters and set them to what is meant (``parameters.checked``): "3" to 3, paths absolute.
+    """Check the notebook's parameters and convert them (``parameters.checked``): "3" to 3, paths to absolute ones.
 
     Raises ValueError for a parameter that the notebook does not have, of which papermill itself only warns, for a value
-    that cannot be meant, and for an unknown profile: a long run would reveal them at its end.
+    that cannot be converted, and for an unknown profile: a long run would reveal them at its end.
     """
     shell = get_ipython()
     if shell is None:
@@ -49,10 +49,10 @@ def check_parameters() -> None:
     defaults = _assigned(cells[injected[0] - 1 if injected else 1])
     for number in injected:
         parameters.check_names("this notebook", _assigned(cells[number]), defaults)
-    meant = parameters.checked({name: shell.user_ns[name] for name in defaults}, defaults)
-    if "profile" in meant:
-        check_profile(meant["profile"])
-    shell.user_ns |= meant
+    converted = parameters.checked({name: shell.user_ns[name] for name in defaults}, defaults)
+    if "profile" in converted:
+        check_profile(converted["profile"])
+    shell.user_ns |= converted
 
 
 def _assigned(cell: str) -> dict[str, object]:
@@ -74,21 +74,13 @@ def shapes(tensors: Mapping[str, Tensor]) -> pd.DataFrame:
     return pd.DataFrame({"shape": [" × ".join(map(str, t.shape[1:])) for t in tensors.values()]}, index=list(tensors))
 
 
-def cost(paper: Paper, table: str, identities: int = 751) -> pd.DataFrame:
-    """Parameters of each row's network as the paper states it, and multiply-adds of one image at test time.
-
-    In millions and 10^9. Multiply-adds are those of convolutions and matrix products (``torch.utils.flop_counter``);
-    only shapes are computed. 751 are the training identities of Market-1501.
-    """
-    lines = {}
-    for row in paper.table(table).rows:
-        stated = paper.experiment(row.options, "market1501", 0)
-        with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.inference_mode():
-            network = paper.network(identities, size=stated.recipe.size, **stated.options).eval()
-            network(torch.zeros(1, 3, *stated.recipe.size))
-        parameters = sum(p.numel() for p in network.parameters())
-        lines[row.name] = {"10⁶ parameters": parameters / 1e6, "10⁹ multiply-adds": counter.get_total_flops() / 2e9}
-    return pd.DataFrame.from_dict(lines, orient="index").round(1)
+def cost(paper: Paper, table: str) -> pd.DataFrame:
+    """Parameters in millions of each row's network as the paper states it, with classifiers of Market-1501's 751
+    training identities, and multiply-adds in 10^9 of one image at test time (``benchmarks.inference.size``)."""
+    with torch.device("meta"):  # only shapes are computed
+        sizes = {row.name: size(paper.experiment(row.options, "market1501", 0), 751) for row in paper.table(table).rows}
+    columns = {"parameters": "10⁶ parameters", "multiply_adds": "10⁹ multiply-adds"}
+    return pd.DataFrame.from_dict(sizes, orient="index").rename(columns=columns).round(1)
 
 
 def metrics(run: Run) -> pd.DataFrame:
@@ -110,7 +102,7 @@ def publish(
 ) -> Figure | Markdown:
     """Keep a figure of the synthetic street in ``results/figures`` for the report, and return it as ``displayed``.
 
-    A figure of some rows of a table, or of a changed recipe, is not to ``keep``: it would stand for the full table's.
+    A figure of some rows of a table, or of a changed recipe, is not to ``keep``: it would replace the full table's.
     """
     if keep and dataset in catalog.STREETS:
         report.save_figure(figure, results_dir(), f"{name}-{dataset}", title=title, caption=caption)
@@ -121,7 +113,7 @@ def displayed(figure: Figure, dataset: str, show_people: bool = False) -> Figure
     """What a notebook shows of a figure, and so what a saved copy of it holds.
 
     Curves and other plots are shown in any case. A figure with pictures of a real data set ('a->b': of either) is shown
-    only if ``show_people``; otherwise a sentence stands in its place.
+    only if ``show_people``; otherwise a sentence takes its place.
     """
     plt.close(figure)  # the notebook draws what a cell returns; an open figure it would draw again
     if show_people or not _has_pictures(figure) or set(dataset.split("->")) <= set(catalog.STREETS):

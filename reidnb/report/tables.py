@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from ..files import write_atomically
+from ..files import results_dir, write_atomically
 from . import latex
 
 METRICS = {"map": "mAP", "rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "rank20": "rank-20"}
@@ -72,7 +72,7 @@ def beside_published(frame: pd.DataFrame, *, caption: str, comparable: bool | No
     caption     what ours come from: data set, profile, number of seeds, initial weights. Never empty: numbers from
                 scratch must not stand unmarked beside published ones
     comparable  whether ours were measured on the published data set. None: they were when no ``published_dataset``
-                differs from ``dataset``. If not, the two stand in blocks of their own, each under its data set's
+                differs from ``dataset``. If not, the two are in separate blocks, each under its data set's
                 name, and there is no difference, which between data sets would mean nothing
 
     A published number that is ``computed`` from printed gains has a star and no difference.
@@ -195,13 +195,11 @@ def save(
     """Keep a table for the report as ``tables/<paper>-<table>-<dataset>-<profile>`` .csv, .md, .tex and .json.
 
     A table without published numbers beside ours is kept as it is. Returns the path of the .csv. Without ``keep``
-    nothing is written: a table of some rows, or of a changed recipe, would stand for the full one.
+    nothing is written: a table of some rows, or of a changed recipe, would replace the full one.
     """
     if not keep:
         return None
     if results is None:
-        from ..files import results_dir  # everything else here needs only the frame
-
         results = results_dir()
     # 'a->b' is no name for a file.
     stem = Path(results) / "tables" / f"{paper}-{table}-{dataset.replace('->', '-to-')}-{profile}"
@@ -289,7 +287,7 @@ def _shown(frame: pd.DataFrame, comparable: bool | None) -> pd.DataFrame:
             if known and answered:
                 columns[METRICS[m], "difference"] = _differences(frame, m)
     else:
-        # Another data set's numbers stand in a block of their own, not number beside number.
+        # Another data set's numbers are in a separate block, not number beside number.
         theirs, ours_on = _names(printed), _names(frame.dataset)
         block = f"published on {theirs}" if theirs and theirs != ours_on else "published on its own data set"
         columns |= {(block, METRICS[m]): published[m] for m in present if frame[f"published_{m}"].notna().any()}

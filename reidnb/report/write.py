@@ -27,7 +27,7 @@ def finished_tables(settings: Settings, log: Callable[[str], None] = print) -> i
             if not runs:
                 continue
             try:
-                frame = beside_published(find_paper(paper), table, where, runs, settings.root or None, log)
+                frame = beside_published(find_paper(paper), table, where, runs, settings.root, log)
                 _write_table(frame, paper, table, where, runs, settings)
             except FAILURES as error:
                 log(f"no {table} of {paper}: {error}")
@@ -54,7 +54,7 @@ def _write_table(frame: pd.DataFrame, paper: str, table: str, where: str, runs: 
 
 
 def _write_claims(paper: str, where: str, by_table: dict[str, Runs], settings: Settings) -> None:
-    frame = claims.checklist(find_paper(paper), where, by_table, settings.root or None)
+    frame = claims.checklist(find_paper(paper), where, by_table, settings.root)
     if len(frame):
         note, title = claims.note(find_paper(paper), frame, by_table, where), "What the paper says of its tables"
         save(frame, paper, "claims", where, settings.profile, caption=note, title=title)

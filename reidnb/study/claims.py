@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 def checklist(
-    paper: Paper, dataset: str, runs: Mapping[str, Sequence[tuple[Row, Run]]], data_root: str | None = None
+    paper: Paper, dataset: str, runs: Mapping[str, Sequence[tuple[Row, Run]]], data_root: str = ""
 ) -> pd.DataFrame:
     """A row for each claim about the tables in ``runs`` (table to its runs) and each of the claim's metrics.
 

@@ -31,10 +31,10 @@ PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def caption(paper: Paper, table: str, runs: Sequence[tuple[Row, Run]], dataset: str = "") -> str:
-    """What a table's numbers come from: data set, profile, images, initial weights, seeds, device; and and how many of
-    its rows were not trained, if any.
+    """What a table's numbers come from: data set, profile, images, initial weights, seeds, device; and how many of its
+    rows were not trained, if any.
 
-    ``dataset`` is the runs' own unless they are tested on another one ('a->b').
+    ``dataset`` is that of the runs unless they are tested on another one ('a->b').
     """
     first, described = runs[0][1].experiment, paper.table(table)
     seeds = len({run.experiment.seed for _, run in runs})
@@ -84,7 +84,7 @@ def _changed(runs: Sequence[tuple[Row, Run]]) -> str:
 
 
 def _beside(table: Table, dataset: str, row: Row, run: Run, seeds: int) -> str:
-    """How our numbers may be held against the published ones."""
+    """A sentence on how our numbers compare with the published ones."""
     if not table.datasets:
         return ""
     if reasons := not_comparable(table, dataset, row, run.experiment):
@@ -124,7 +124,7 @@ def run_table(
     profile: str,
     *,
     seeds: Sequence[int] = (0,),
-    data_root: str | None = None,
+    data_root: str = "",
     weights: str | None = None,
     reading: str = "",
     rows: str | Sequence[str] = "",
@@ -151,7 +151,7 @@ def beside_published(
     table: str,
     dataset: str,
     runs: Sequence[tuple[Row, Run]],
-    data_root: str | None = None,
+    data_root: str = "",
     log: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """A table's rows with ``published_m``, ``ours_m`` (mean over seeds, percent), ``std_m`` for each metric m.
@@ -210,7 +210,7 @@ def scores(
     table: Table,
     dataset: str,
     runs: Sequence[tuple[Row, Run]],
-    data_root: str | None = None,
+    data_root: str = "",
     log: Callable[[str], None] = print,
 ) -> dict[str, list[Score]]:
     """The scores of each row of a table by its name, one for each run: none where the row was not run.
@@ -254,7 +254,7 @@ def by_definition(table: Table, values: dict[str, float], metrics: Sequence[str]
     return {m: values["map_trapezoid" if (m, table.ap) == ("map", "trapezoid") else m] for m in metrics}
 
 
-def _measure(table: Table, dataset: str, data_root: str | None) -> Callable[[Row, Run], dict[str, float]]:
+def _measure(table: Table, dataset: str, data_root: str) -> Callable[[Row, Run], dict[str, float]]:
     """How a row's run is measured for a table: as it was, re-ranked, by a region alone, or on another data set."""
     trained, tested = train_set(dataset), test_set(dataset)
     needed = trained != tested or any(row.rerank or row.region for row in table.rows)

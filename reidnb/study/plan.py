@@ -146,4 +146,4 @@ def rows(
 @cache
 def data(name: str, root: str) -> catalog.ReidData:
     """A data set, read once."""
-    return catalog.load(name, root or None)
+    return catalog.load(name, root)

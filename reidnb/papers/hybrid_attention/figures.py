@@ -79,13 +79,13 @@ def on_person(image: np.ndarray, windows: Sequence[tuple[int, int]], stripes: in
     return heatmaps.grid(list(rows.values()), titles, width=0.55)
 
 
-def pyramid(frame: pd.DataFrame, image: np.ndarray, metric: str = "rank1") -> Figure:
-    """The accuracy of each window's feature alone, as a pyramid of windows beside a person (H, W, 3) uint8.
+def pyramid(frame: pd.DataFrame, image: np.ndarray) -> Figure:
+    """The rank-1 of each window's feature alone, as a pyramid of windows beside a person (H, W, 3) uint8.
 
     ``frame`` comes from the analysis ``windows``. Each window is at the height of its centre, in the column of its
     number of stripes.
     """
-    stripes, values = int(frame["last"].max()), frame[metric]
+    stripes, values = int(frame["last"].max()), frame.rank1
     colours = mpl.colormaps["viridis"]
     scale = Normalize(values.min(), values.max() if values.max() > values.min() else values.min() + 1)
     height = 4.4
@@ -108,14 +108,14 @@ def pyramid(frame: pd.DataFrame, image: np.ndarray, metric: str = "rank1") -> Fi
         axes.text(level, centre, f"{value:.1f}", ha="center", va="center", color=ink, size=style.SIZE)
     axes.set(xlim=(0.4, stripes + 0.6), ylim=(stripes, 0), xlabel="stripes in the window", yticks=[])
     axes.set_xticks(range(1, stripes + 1))
-    axes.set_title({"rank1": "rank-1 (%)", "map": "mAP (%)"}.get(metric, metric) + " of each window alone")
+    axes.set_title("rank-1 (%) of each window alone")
     axes.grid(visible=False)
     axes.spines["left"].set_visible(False)
     return figure
 
 
-def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Figure:
-    """Accuracy with worse boxes (the analysis ``boxes``): a curve per model over the amount, a panel per kind."""
+def robustness(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Rank-1 with worse boxes (the analysis ``boxes``): a curve per model over the amount, a panel per kind."""
     first = next(iter(frames.values()))
     kinds = list(dict.fromkeys(first.kind))
     titles = {"shift": "boxes shifted", "scale": "boxes too large or too small"}
@@ -123,9 +123,9 @@ def robustness(frames: Mapping[str, pd.DataFrame], metric: str = "rank1") -> Fig
     for axes, kind in zip(panels[0], kinds, strict=True):
         for (name, frame), line in zip(frames.items(), style.lines(len(frames)), strict=True):
             rows = frame[frame.kind == kind]
-            axes.plot(100 * rows.amount, rows[metric], label=name, **line)
+            axes.plot(100 * rows.amount, rows.rank1, label=name, **line)
         axes.set(title=titles.get(kind, kind), xlabel="by (% of the box)")
-    panels[0, 0].set(ylabel={"rank1": "rank-1 (%)", "map": "mAP (%)"}.get(metric, metric), ylim=(0, None))
+    panels[0, 0].set(ylabel="rank-1 (%)", ylim=(0, None))
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, handlelength=3)
     return figure
 

@@ -226,7 +226,7 @@ class WRCANet(nn.Module):
         self._add_heads(identities, widths, losses, descriptor, neck)
 
     def _add_heads(self, identities: int, widths: dict[str, int], losses: str, descriptor: str, neck: str) -> None:
-        """What stands behind the features, whose widths are given by name: their losses, necks and classifiers."""
+        """Add the heads of the features, whose widths are given by name: their losses, necks and classifiers."""
         self.compared = [name for name in TRIPLET[losses] if name in widths]
         softmax = [name for name in SOFTMAX[losses] if name in widths]
         if not softmax and not self.compared:
