@@ -123,11 +123,11 @@ def measure_all(problems: list[Size], *, threads: int = 2, repeats: int = 3, lim
     for size, task, package in tqdm(todo, desc="measuring"):
         result = dict.fromkeys(("seconds", "megabytes", "map", "projected"), math.nan) | {"note": ""}
         seconds = _projected(size, task, latest.get((task, package)))
-        needed, available = _needed(size, task, package), _available(package)
-        if needed > 0.9 * available:
-            result["note"] = f"needs about {needed / 1e9:.0f} GB, but only {available / 1e9:.0f} GB are free"
+        needed, usable = _needed(size, task, package), 0.9 * _available(package)
+        if needed > usable:
+            result["note"] = f"needs about {needed / 1e9:.1f} GB; {usable / 1e9:.1f} GB can be used"
         elif seconds > limit:
-            result["note"] = f"would take about {seconds:.0f} s"
+            result["note"] = f"would take more than {limit:g} s"
         else:
             result |= measure(size, task, package, threads=threads, repeats=repeats)
         if math.isnan(result["seconds"]):

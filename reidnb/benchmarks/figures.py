@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..figures import style
 from ..papers import PAPERS
-from .evaluation import GPU, PACKAGES
+from .evaluation import PACKAGES
 from .training import OTHER_STEPS
 
 PRODUCT = "matrix product"
@@ -20,7 +20,7 @@ def compared(measured: pd.DataFrame) -> pd.DataFrame:
     """A row for each size and task: seconds and megabytes of each package, and how many times faster reidnb is, on the
     CPU, than torchreid.
 
-    Columns are NaN where nothing was measured; those of a GPU are left out without one.
+    Columns are NaN where nothing was measured; a package that is not there, or a GPU, has none.
     """
     done = measured.dropna(subset="seconds")
     wide = done[done.task != PRODUCT].pivot_table(
@@ -31,10 +31,11 @@ def compared(measured: pd.DataFrame) -> pd.DataFrame:
         observed=True,
     )
     wide = wide.dropna(how="all")
-    packages = [name for name in PACKAGES if name != GPU or GPU in set(measured.package)]
+    packages = [name for name in PACKAGES if name in set(measured.package)]
     columns = [(value, package) for value in ("seconds", "megabytes") for package in packages]
     wide = wide.reindex(columns=pd.MultiIndex.from_tuples(columns))
-    wide[("times faster", "")] = wide[("seconds", "torchreid")] / wide[("seconds", "reidnb")]
+    if "torchreid" in packages:
+        wide[("times faster", "")] = wide[("seconds", "torchreid")] / wide[("seconds", "reidnb")]
     return wide
 
 
@@ -70,28 +71,26 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="gallery images")
         axes.margins(x=0.12, y=0.15)
-        axes.set_xticks(sorted(measured.gallery.unique()))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if _decades(axes) < 3 else (1,), numticks=8))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(measured.gallery.min() / 1.5, 1.5 * measured.gallery.max())
+        for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if _decades(*limits) < 2 else (1,), numticks=8))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+            axis.set_minor_formatter(NullFormatter())
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), handlelength=2.6)
     return figure
 
 
-def _decades(axes: Axes) -> float:
+def _decades(low: float, high: float) -> float:
     """Over how many powers of ten the values of an axis extend; few need ticks between the powers."""
-    low, high = axes.get_ylim()
     return math.log10(high / low) if low > 0 else math.inf
 
 
-def _short(count: float) -> str:
-    """A number of images in three digits: 600, 19.7k, 1M."""
+def _short(value: float) -> str:
+    """A tick in three digits: 0.05, 600, 20k, 1M."""
     for unit, name in ((1e6, "M"), (1e3, "k")):
-        if count >= unit:
-            return f"{count / unit:.3g}{name}"
-    return f"{count:.0f}"
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
 
 
 def costs(measured: pd.DataFrame) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def on_the_person(frame: pd.DataFrame) -> Figure:
                     label = KINDS[kind] if number == 0 else None
                     _interval(axes, row["mean"], row.low, row.high, y, kind, label)
                     axes.plot([row["even map"]] * 2, [y - 0.12, y + 0.12], color=style.INK, linewidth=3)
-        axes.set(title=measure, xlabel="% of the maximum" if measure.startswith("points") else "% of the map")
+        axes.set(title=measure, xlabel="% of the maxima" if measure.startswith("points") else "% of the map")
         axes.grid(axis="y", visible=False)
     panels[0].set_yticks(range(len(papers)), [wrap(paper, 12) for paper in papers])
     panels[0].invert_yaxis()

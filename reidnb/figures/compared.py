@@ -32,7 +32,7 @@ def changes(differences: Mapping[str, Sequence[float]], base: str) -> Figure:
         ordered = np.sort(np.asarray(values, float))
         places = 100 * (np.arange(len(ordered)) + 0.5) / len(ordered)
         axes.plot(places, ordered, label=name, markevery=max(1, len(ordered) // 10), **line)
-    axes.set(xlabel="queries, sorted by change (%)", ylabel=f"AP − AP of {base}", xlim=(0, 100))
+    axes.set(xlabel="queries, sorted by change (%)", ylabel=f"AP − AP of {base} (points)", xlim=(0, 100))
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=2.6, fontsize=style.SIZE - 1)
     return figure
 

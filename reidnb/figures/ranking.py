@@ -75,7 +75,7 @@ def compare_rankings(
     image_height = WIDTH * queries.shape[1] / queries.shape[2]
     first, following = 2 * LINE + image_height + SPACE, LINE + 0.05 + image_height + SPACE  # numbers on the first only
     block = first + (len(lists) - 1) * following + 0.2
-    above = LINE if titles else 0
+    above = LINE + 0.08 if titles else 0
     longest = max(matches.shape[1] for _, matches in lists.values())
     sheet = _sheet(longest, len(queries) * (block + above))
     for q in range(len(queries)):

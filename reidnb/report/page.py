@@ -30,6 +30,8 @@ from .saved import Saved, nearest_first, save_figure
 __all__ = ["build", "save_figure"]
 SECONDS = ["train_seconds", "evaluate_seconds"]
 """What a run takes, in ``runs.csv``."""
+HEADINGS = {"attention": "What attention sees", "compare": "Networks compared"}
+"""The sections that no paper has, by the first word of their tables."""
 SENTENCES = re.compile(r"(?<=\.) (?=[A-Z]|mAP)")
 
 
@@ -70,8 +72,8 @@ def build(results: str | Path) -> Path:
     return path
 
 
-def _heading(paper: str) -> str:
-    return KNOWN[paper].short if paper in KNOWN else paper
+def _heading(section: str) -> str:
+    return KNOWN[section].short if section in KNOWN else HEADINGS.get(section, section)
 
 
 def _section(name: str, saved: Sequence[Saved], figures: dict[str, list[dict]], results: Path) -> dict:

@@ -3,6 +3,7 @@
 import ast
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from IPython import get_ipython
 from IPython.display import Code, Markdown
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 from torch import Tensor
 
 from .. import parameters
@@ -23,8 +25,10 @@ from ..files import results_dir
 from ..papers.paper import Paper
 from ..results import Run
 from ..runs import load_model
+from ..training.experiment import Experiment
 from ..training.profiles import check_profile
 from . import page as report
+from . import tables
 
 WITHHELD = "*Pictures of real people are not kept in this notebook; with the parameter `show_people=True` they are.*"
 """Shown in place of a figure with pictures of people."""
@@ -85,16 +89,32 @@ def cost(paper: Paper, table: str) -> pd.DataFrame:
 
 def metrics(run: Run) -> pd.DataFrame:
     """A run's metrics in percent, in one row; a dash for what the data set's protocol does not have."""
+    names = tables.METRICS | {"map_trapezoid": "mAP (trapezoid)", "minp": "mINP", "left_out": "left out"}
     columns = ["map", "map_trapezoid", "minp", "rank1", "rank5", "rank10", "rank20", "queries", "left_out"]
     table = pd.DataFrame([run.metrics], index=[run.experiment.dataset])[columns].round(1)
-    return table.astype(object).where(table.notna(), "–")
+    return table.astype(object).where(table.notna(), "–").rename(columns=names)
 
 
-def provenance(run: Run) -> pd.Series:
+def experiment(one: Experiment) -> Styler:
+    """What decides a result, a line for each field of the experiment and of its recipe."""
+    entries = {field.name: getattr(one, field.name) for field in fields(one) if field.name != "recipe"}
+    entries |= {f"recipe: {field.name}": getattr(one.recipe, field.name) for field in fields(one.recipe)}
+    return _entries(entries)
+
+
+def provenance(run: Run) -> Styler:
     """Where, when and with what a run was made."""
-    entries = dict(run.provenance)
-    packages = ", ".join(f"{name} {number}" for name, number in entries.pop("packages").items())
-    return pd.Series(entries | {"packages": packages, "folder": run.folder.name}, name=run.experiment.paper)
+    return _entries(run.provenance | {"folder": run.folder.name})
+
+
+def _entries(values: Mapping[str, object]) -> Styler:
+    """A line for each name and its value; of a mapping its names and values."""
+    texts = [
+        ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
+        for value in values.values()
+    ]
+    frame = pd.DataFrame({"name": list(values), "value": [text if text not in ("", "[]") else "–" for text in texts]})
+    return tables.prose(frame)
 
 
 def publish(

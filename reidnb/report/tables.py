@@ -41,10 +41,10 @@ _WRAPPED = [
     {
         "selector": "td",
         "props": "text-align: left; white-space: normal; vertical-align: top; min-width: 6em; max-width: 24em;"
-        " border-bottom: 1px solid rgba(128, 128, 128, 0.25);",
+        " overflow-wrap: break-word; border-bottom: 1px solid rgba(128, 128, 128, 0.25);",
     },
     {"selector": "th", "props": "text-align: left;"},
-    {"selector": "td.code", "props": "font-family: monospace; overflow-wrap: break-word;"},
+    {"selector": "td.code", "props": "font-family: monospace;"},
     {"selector": "td.prose", "props": "min-width: 17em;"},
 ]
 VERDICT_CLASSES = {
@@ -144,7 +144,7 @@ def prose(frame: pd.DataFrame) -> Styler:
 
 
 def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
-    """Any other table as it is: words left, numbers right, to three decimals at most."""
+    """Any other table as it is: words left, numbers right, to three digits as in 26.6, 5.62 and 0.562."""
     text, words = _text(frame)
     left = [{"selector": f".col{n}", "props": "text-align: left;"} for n in words]
     heads = [{"selector": "th", "props": "white-space: normal; min-width: 3em;"}]
@@ -355,8 +355,14 @@ def _percent(value: float, signed: bool = False) -> str:
 
 def _plain_text(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
-        {str(name).replace("_", " "): (_p_values if name == "p" else _plain)(frame[name]) for name in frame}
+        {_spoken(name): (_p_values if name in ("p", "p_value") else _plain)(frame[name]) for name in frame}
     )
+
+
+def _spoken(name: object) -> str:
+    """The name of a column as it is read: ``map_difference`` is 'mAP difference'."""
+    first, *rest = str(name).replace("_", " ").split(" ")
+    return " ".join([METRICS.get(first, first), *rest])
 
 
 def _p_values(column: pd.Series) -> list[str]:
@@ -365,14 +371,17 @@ def _p_values(column: pd.Series) -> list[str]:
 
 
 def _plain(column: pd.Series) -> list[str]:
-    """A column as text; its numbers have as many decimals as the one that needs most, up to three."""
+    """A column as text; its numbers have as many decimals as the one that needs most, up to three digits of the largest
+    (to one decimal at least)."""
     known = column.dropna()
     if not pd.api.types.is_float_dtype(column):
         return [NONE if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
     if (known.abs() >= 1e6).any():
         return [NONE if pd.isna(value) else f"{value:.3g}" for value in column]
-    decimals = next((d for d in range(3) if (known.round(d) == known).all()), 3)
-    return [NONE if pd.isna(value) else f"{value:.{decimals}f}" for value in column]
+    most = 1 if (known.abs() >= 10).any() else 2 if (known.abs() >= 1).any() else 3
+    decimals = next((d for d in range(most) if (known.round(d) == known).all()), most)
+    rounded = column.round(decimals) + 0.0  # no -0.0
+    return [NONE if pd.isna(value) else f"{value:.{decimals}f}".replace("-", "−") for value in rounded]
 
 
 def _escaped(text: str) -> str:

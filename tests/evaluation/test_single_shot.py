@@ -55,7 +55,7 @@ def test_a_query_is_never_its_own_match(finished):
 def test_tables_have_a_dash_for_map(finished):
     run, data = finished
     row = show.metrics(run).iloc[0]
-    assert row["map"] == row["minp"] == "–" and row["rank1"] == round(run.metrics["rank1"], 1)
+    assert row["mAP"] == row["mINP"] == "–" and row["rank-1"] == round(run.metrics["rank1"], 1)
     assert math.isnan(summary([run])["map"][0])
     assert np.isnan(list(rescoring.reranked(run, data).values())).all()
     frame = beside_published(PAPERS["wrcanet"], "table2", NAME, [(Row("ResNet-50+WRA+MS+GP"), run)])

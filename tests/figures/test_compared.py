@@ -18,7 +18,7 @@ def test_changes_are_sorted():
     axes = compared.changes({"b": [3.0, -1.0, 0.0, 2.0], "c": [0.0] * 4}, "a").axes[0]
     _, b, c = axes.get_lines()  # the first is zero
     assert list(b.get_ydata()) == [-1, 0, 2, 3] and list(b.get_xdata()) == [12.5, 37.5, 62.5, 87.5]
-    assert list(c.get_ydata()) == [0] * 4 and axes.get_ylabel() == "AP − AP of a"
+    assert list(c.get_ydata()) == [0] * 4 and axes.get_ylabel() == "AP − AP of a (points)"
     with pytest.raises(ValueError, match="no run to compare with a"):
         compared.changes({}, "a")
 

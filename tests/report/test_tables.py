@@ -199,8 +199,26 @@ def test_a_table_without_published_numbers_is_kept_as_it_is(tmp_path):
     assert path.with_suffix(".md").read_text().splitlines() == [
         "| measure | mean | p |",
         "| :-- | --: | --: |",
-        "| share | 61.25 | – |",
-        "| share | 7.00 | 0.012 |",
+        "| share | 61.2 | – |",
+        "| share | 7.0 | 0.012 |",
         "",
         "Ours | alone.",
     ]
+
+
+def test_numbers_are_shown_to_three_digits_and_columns_as_they_are_read():
+    frame = pd.DataFrame(
+        {
+            "network": ["a", "b"],
+            "map": [39.3267, -0.04],
+            "map_difference": [-5.619, 0.1],
+            "even map": [26.0, 27.0],
+            "std": [0.03449, 0.5],
+            "p_value": [0.0002, 0.04],
+            "queries": [195, 1000],
+        }
+    )
+    lines = tables.to_markdown(frame, caption="").splitlines()
+    assert lines[0] == "| network | mAP | mAP difference | even map | std | p value | queries |"
+    assert lines[2] == "| a | 39.3 | −5.62 | 26 | 0.034 | < 0.001 | 195 |"
+    assert lines[3] == "| b | 0.0 | 0.10 | 27 | 0.500 | 0.040 | 1000 |"

@@ -5,6 +5,7 @@ from importlib.resources import files
 import pandas as pd
 import torch
 import torchvision
+from pandas.io.formats.style import Styler
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -74,6 +75,18 @@ def table12_parts() -> pd.DataFrame:
     frame.insert(4, "Basemodel", base)
     frame[ATTENTION], frame["Full model"] = added, base + added
     return _beside(frame, printed)
+
+
+def as_read(frame: pd.DataFrame, decimals: int = 1) -> Styler:
+    """``table12`` or ``table12_parts`` for display: what is printed as it is printed, parameters and multiply-adds in
+    10^6 and 10^9; ours with ``decimals`` of parameters, and one more of multiply-adds."""
+    quantities = {"parameters_million": "10⁶ parameters", "flops": "10⁹ multiply-adds"}
+    columns = [(quantity, kind) for quantity in quantities.values() for kind in ("published", "ours", "error")]
+    scaled = frame.assign(flops=frame.flops / 1e9, published_flops=frame.published_flops / 1e9)
+    formats = dict.fromkeys((column for column in columns if column[1] == "error"), "{:+.1f} %")
+    for extra, quantity in enumerate(quantities.values()):
+        formats |= {(quantity, "published"): f"{{:.{1 + extra}f}}", (quantity, "ours"): f"{{:.{decimals + extra}f}}"}
+    return scaled.set_axis(pd.MultiIndex.from_tuples(columns), axis=1).style.format(formats, na_rep="–")
 
 
 def _beside(measured: pd.DataFrame | dict, printed: pd.DataFrame) -> pd.DataFrame:

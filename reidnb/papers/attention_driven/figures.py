@@ -181,7 +181,7 @@ def occlusion(frame: pd.DataFrame) -> Figure:
 
 
 def _signed(value: float) -> str:
-    return "0" if abs(value) < 0.005 else f"{value:+.2f}"
+    return "0" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
 
 
 def _changes(axes: plt.Axes, change: np.ndarray) -> None:

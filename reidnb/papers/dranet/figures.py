@@ -33,7 +33,7 @@ def spatial_masks(by_epoch: Mapping[int, dict[str, Tensor]], images: np.ndarray,
                 dimmed(image, by_epoch[epoch]["reverse_h"][i]),
             ]
         rows.append(row)
-    return heatmaps.grid(rows, None, ["image", *(f"{name} epoch {e}" for e in epochs for name in ("H,", "left,"))])
+    return heatmaps.grid(rows, None, ["image", *(f"{name} epoch {e}" for e in epochs for name in ("H,", "kept,"))])
 
 
 def dimmed(image: np.ndarray, mask: Tensor) -> np.ndarray:

@@ -245,7 +245,7 @@ def against_cited() -> pd.DataFrame:
             {
                 "data set": dataset,
                 "metric": {"rank1": "rank-1", "map": "mAP"}[metric],
-                "ours": f"{ours:.1f}",
+                "this paper": f"{ours:.1f}",
                 "best cited": f"{cited.idxmax()} {cited.max():.1f}",
                 "place": place,
                 "the text": words,

@@ -20,4 +20,4 @@ def two_streams(images: np.ndarray, f: np.ndarray, strength: float) -> Figure:
     limits = (strength / 2, strength)
     dimmed_by = [heatmaps.colour(1 - m, limits=limits) for m in dimming]
     rows = [list(images), [heatmaps.colour(m) for m in f], dimmed_by, list(new)]
-    return heatmaps.grid(rows, ["I", "f", f"dimmed by\n{limits[0]:g} to {limits[1]:g}", "new I"], None)
+    return heatmaps.grid(rows, ["$I$", "$f$", f"dimmed by\n{limits[0]:g} to {limits[1]:g}", "$I_{new}$"])

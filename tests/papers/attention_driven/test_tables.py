@@ -161,6 +161,13 @@ def test_table_12_measured_beside_printed():
     assert frame.flops["VGG"] == pytest.approx(15.35e9 * 384 * 192 / 224**2 + 0.12e9, rel=0.01)
 
 
+def test_table_12_is_read_as_it_is_printed():
+    shown = cost.as_read(cost.table12()).to_html()
+    for number in ("58.3", "57.0", "-2.2 %", "1.07", "1.03", "-3.6 %", "10⁶ parameters", "10⁹ multiply-adds"):
+        assert f">{number}<" in shown
+    assert ">0.001<" in cost.as_read(cost.table12_parts(), decimals=3).to_html()
+
+
 def test_parts_of_table_12_by_hand():
     """Parameters and multiply-adds of table 1's layers; parts and totals beside the printed differences."""
     frame, full = cost.table12_parts(), cost.table12()

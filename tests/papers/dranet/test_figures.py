@@ -78,7 +78,7 @@ def test_epochs_shown_have_first_and_last():
 def test_spatial_masks_have_a_row_per_image(by_epoch, people):
     figure = hard_examples.spatial_masks(by_epoch, people[0])
     assert len(figure.axes) == 3 * (1 + 2 * 3)
-    assert [text.get_text() for text in figure.texts][:3] == ["image", "H,\nepoch 0", "left,\nepoch 0"]
+    assert [text.get_text() for text in figure.texts][:3] == ["image", "H,\nepoch 0", "kept,\nepoch 0"]
     drawn = figure.axes[2].images[0].get_array()
     np.testing.assert_array_equal(drawn, hard_examples.dimmed(people[0][0], by_epoch[0]["reverse_h"][0]))
 

@@ -150,8 +150,8 @@ def test_section_4_3_in_print_fails_once():
     frame = analysis.against_cited().set_index(["data set", "metric"])
     assert [where for where, one in frame.iterrows() if one["borne out"] == "no"] == [("cuhk03np-detected", "rank-1")]
     detected, market = frame.loc[("cuhk03np-detected", "rank-1")], frame.loc[("market1501", "rank-1")]
-    assert (detected.ours, detected["best cited"], detected.place) == ("77.5", "GCP 77.9", 2)
-    assert (market.ours, market["best cited"], market.place) == ("95.7", "MGN 95.7", 1)
+    assert (detected["this paper"], detected["best cited"], detected.place) == ("77.5", "GCP 77.9", 2)
+    assert (market["this paper"], market["best cited"], market.place) == ("95.7", "MGN 95.7", 1)
     assert frame.loc[("market1501", "mAP")].place == 3  # GCP 88.0, RGA-CS 87.8, ours 87.7
     assert frame.loc[("msmt17", "mAP"), "best cited"] == "ABDNet 60.8"
 
