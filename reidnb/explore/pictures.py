@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
+from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -173,7 +174,8 @@ def bars(values: Mapping[str, pd.Series], x: str, y: str) -> Figure:
         for bar in container:
             bar.set(hatch=hatch, edgecolor="white")
     axes.grid(axis="x", visible=False)
-    axes.legend(axes.containers, list(values), loc="lower left", bbox_to_anchor=(0, 1), fontsize=style.SIZE - 2)
+    names = [shorten(name, 60, placeholder=" …") for name in values]
+    axes.legend(axes.containers, names, loc="lower left", bbox_to_anchor=(0, 1), fontsize=style.SIZE - 2)
     plt.close(figure)
     return figure
 

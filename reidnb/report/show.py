@@ -110,7 +110,7 @@ def provenance(run: Run) -> Styler:
 def _entries(values: Mapping[str, object]) -> Styler:
     """A line for each name and its value; of a mapping its names and values."""
     texts = [
-        ", ".join(f"{key} {one}" for key, one in value.items()) if isinstance(value, dict) else str(value)
+        ", ".join(f"{key} {one}" for key, one in value.items() if one) if isinstance(value, dict) else str(value)
         for value in values.values()
     ]
     frame = pd.DataFrame({"name": list(values), "value": [text if text not in ("", "[]") else "–" for text in texts]})

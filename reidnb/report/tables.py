@@ -354,9 +354,14 @@ def _percent(value: float, signed: bool = False) -> str:
 
 
 def _plain_text(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {_spoken(name): (_p_values if name in ("p", "p_value") else _plain)(frame[name]) for name in frame}
-    )
+    def text(name: object) -> list[str]:
+        if name in ("p", "p_value"):
+            return _p_values(frame[name])
+        # Both ends of an interval have as many decimals.
+        upper = str(name).removesuffix("low") + "high"
+        return _plain(frame[name], frame[upper] if str(name).endswith("low") and upper in frame else frame[name])
+
+    return pd.DataFrame({_spoken(name): text(name) for name in frame})
 
 
 def _spoken(name: object) -> str:
@@ -370,15 +375,16 @@ def _p_values(column: pd.Series) -> list[str]:
     return [NONE if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}" for p in column]
 
 
-def _plain(column: pd.Series) -> list[str]:
+def _plain(column: pd.Series, scale: pd.Series) -> list[str]:
     """A column as text; its numbers have as many decimals as the one that needs most, up to three digits of the largest
-    (to one decimal at least)."""
+    of ``scale`` (to one decimal at least)."""
     known = column.dropna()
     if not pd.api.types.is_float_dtype(column):
         return [NONE if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
     if (known.abs() >= 1e6).any():
         return [NONE if pd.isna(value) else f"{value:.3g}" for value in column]
-    most = 1 if (known.abs() >= 10).any() else 2 if (known.abs() >= 1).any() else 3
+    largest = scale.abs().max()
+    most = 1 if largest >= 10 else 2 if largest >= 1 else 3
     decimals = next((d for d in range(most) if (known.round(d) == known).all()), most)
     rounded = column.round(decimals) + 0.0  # no -0.0
     return [NONE if pd.isna(value) else f"{value:.{decimals}f}".replace("-", "−") for value in rounded]

@@ -1,5 +1,8 @@
 """What the notebooks show of a paper's networks, and what they keep of a figure."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from IPython.display import Markdown
 
 from reidnb.figures import heatmaps
 from reidnb.papers import PAPERS
+from reidnb.papers.experiments import one_experiment
 from reidnb.report import show
 
 PERSON = np.full((16, 8, 3), 90, np.uint8)
@@ -71,3 +75,13 @@ def test_dranets_reverse_masks_cost_nothing_at_test_time_but_f_3x3_does():
     assert list(cost["10⁶ parameters"]) == [round(n / 1e6, 1) for n in expected]
     assert cost["10⁶ parameters"]["Baseline"] == 82.4  # of which f_3x3 has 3 * 2048 * 1024 * 9, 56.6 million
     assert set(cost["10⁹ multiply-adds"]) == {9.7}
+
+
+def test_experiment_and_provenance_are_read_line_by_line():
+    text = show.experiment(one_experiment(PAPERS["wrcanet"], {"strength": 0.25}, {}, "street-small", "smoke")).to_html()
+    for cell in ("strength 0.25", "recipe: epochs", "street-small", "smoke"):
+        assert f">{cell}<" in text
+    provenance = {"data": [], "weights": {"description": "", "name": "street"}, "packages": {"torch": "2.11"}}
+    text = show.provenance(SimpleNamespace(provenance=provenance, folder=Path("runs/one"))).to_html()
+    for cell in ("–", "name street", "torch 2.11", "one"):
+        assert f">{cell}<" in text

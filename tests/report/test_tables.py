@@ -214,11 +214,13 @@ def test_numbers_are_shown_to_three_digits_and_columns_as_they_are_read():
             "map_difference": [-5.619, 0.1],
             "even map": [26.0, 27.0],
             "std": [0.03449, 0.5],
+            "low": [-5.449, 6.91],
+            "high": [1.0, 13.98],
             "p_value": [0.0002, 0.04],
             "queries": [195, 1000],
         }
     )
     lines = tables.to_markdown(frame, caption="").splitlines()
-    assert lines[0] == "| network | mAP | mAP difference | even map | std | p value | queries |"
-    assert lines[2] == "| a | 39.3 | −5.62 | 26 | 0.034 | < 0.001 | 195 |"
-    assert lines[3] == "| b | 0.0 | 0.10 | 27 | 0.500 | 0.040 | 1000 |"
+    assert lines[0] == "| network | mAP | mAP difference | even map | std | low | high | p value | queries |"
+    assert lines[2] == "| a | 39.3 | −5.62 | 26 | 0.034 | −5.4 | 1.0 | < 0.001 | 195 |"
+    assert lines[3] == "| b | 0.0 | 0.10 | 27 | 0.500 | 6.9 | 14.0 | 0.040 | 1000 |"
