@@ -231,6 +231,8 @@ def _run(chosen: argparse.Namespace) -> None:
     if _is_experiment(given):
         given = {"experiment": given}
     check_names("run", given, RUN)
+    if given.get("experiment") and (beside := sorted(given.keys() - {"experiment", "data_root"})):
+        raise ValueError(f"{beside[0]}={given[beside[0]]!r} is not used beside an experiment: change it there")
     name, *row, root, written = checked_parameters(RUN | given, RUN).values()
     options, recipe, dataset, profile, *rest = row
     row = [options, recipe, catalog.resolve(dataset, root, profile), profile, *rest]
@@ -244,8 +246,10 @@ def _run(chosen: argparse.Namespace) -> None:
 
 def _is_experiment(given: dict) -> bool:
     """Whether it is the content of a run's experiment.json, which has a backbone and a complete recipe."""
+    from .training.recipe import Recipe
+
     recipe = given.get("recipe")
-    return "backbone" in given and isinstance(recipe, dict) and {"size", "sampler", "schedule"} <= recipe.keys()
+    return "backbone" in given and isinstance(recipe, dict) and {each.name for each in fields(Recipe)} <= recipe.keys()
 
 
 def _study(chosen: argparse.Namespace) -> bool:
@@ -303,7 +307,10 @@ def _report(chosen: argparse.Namespace) -> None:
 def _weights(chosen: argparse.Namespace) -> None:
     from . import weight_files
     from .files import results_dir
+    from .parameters import NAMED
 
+    if chosen.file in NAMED:
+        raise ValueError(f"weights={chosen.file!r} is a name, not a file: give the path of a file")
     path = weight_files.existing_file(chosen.file)
     state, source = weight_files.read_state(path), weight_files.source(path)
     print(f"{path}\nsha256 {source.sha256}\n{len(state)} arrays, {sum(x.numel() for x in state.values()):,} numbers")

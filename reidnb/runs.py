@@ -40,7 +40,7 @@ from .training.experiment import Experiment, to_json
 from .training.extract import extract
 from .training.loop import make_accelerator, train
 from .training.profiles import SMALLER
-from .training.recipe import Recipe
+from .training.recipe import Recipe, epoch_batches
 from .training.stepping import CHOICES, choose
 
 TOP = 20
@@ -141,6 +141,7 @@ def _train_and_evaluate(
     # Fast checks come first, then the network and its weights, then the slow decoding.
     distributed.local_rows(recipe.batch, accelerator)
     choose(step, accelerator)
+    epoch_batches(recipe, data.train_labels, experiment.seed, 0)
     with accelerator.local_main_process_first():  # the other processes then read from the cache
         model = build(experiment, data.train_ids)
         weights = weight_files.record(experiment.weights)  # now, as the file may be gone after the training

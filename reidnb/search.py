@@ -137,8 +137,7 @@ def search(
     ``gallery`` is a folder, a list of files, or a file of ``save``, which spares their extraction. Raises as
     ``extract``, and ValueError for a query that is a folder, a ``top`` below 1, and descriptors of another network.
     """
-    if top < 1:
-        raise ValueError(f"top={top}: the list has at least 1 image")
+    _check_top(top)
     if Path(query).expanduser().is_dir():
         raise ValueError(f"the query {query} is a folder: it has to be one image")
     network = model if isinstance(model, Describer) else describer(model)
@@ -160,8 +159,10 @@ def described(
 def nearest(query: np.ndarray, gallery: np.ndarray, top: int = 10) -> pd.DataFrame:
     """The ``top`` rows of the gallery (G, D) nearest to the query (D,): rank from 1, row and distance.
 
-    Raises ValueError for descriptors of another network than the query's, by their number of dimensions.
+    Raises ValueError for a ``top`` below 1, and for descriptors of another network than the query's, by their number of
+    dimensions.
     """
+    _check_top(top)
     if len(query) != gallery.shape[1]:
         raise ValueError(
             f"the gallery's descriptors have {gallery.shape[1]} dimensions, this network's {len(query)}:"
@@ -170,6 +171,11 @@ def nearest(query: np.ndarray, gallery: np.ndarray, top: int = 10) -> pd.DataFra
     distances = np.linalg.norm(gallery - query, axis=1)
     rows = np.argsort(distances, kind="stable")[:top]
     return pd.DataFrame({"rank": range(1, len(rows) + 1), "row": rows, "distance": distances[rows]})
+
+
+def _check_top(top: int) -> None:
+    if top < 1:
+        raise ValueError(f"top={top}: the list has at least 1 image")
 
 
 def save(file: str | Path, paths: Sequence[str], descriptors: np.ndarray) -> Path:

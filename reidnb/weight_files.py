@@ -66,8 +66,10 @@ def record(weights: str | Path) -> dict[str, str]:
 
 
 def existing_file(weights: str | Path) -> Path:
-    """The file as an absolute path. Raises FileNotFoundError when there is none."""
+    """The file as an absolute path. Raises FileNotFoundError when there is none, IsADirectoryError for a folder."""
     path = absolute(weights)
+    if path.is_dir():
+        raise IsADirectoryError(f"weights {weights}: this is a folder, give the file of weights in it")
     if not path.is_file():
         raise FileNotFoundError(f"weights {weights}: no such file (or 'imagenet', 'street', or '' for random weights)")
     return path

@@ -257,6 +257,13 @@ def test_a_single_camera_is_refused_before_training(tmp_path, street_small, monk
         run(smoke(), single, results=tmp_path, **QUIET)
 
 
+def test_a_batch_of_more_people_than_there_are_is_refused_before_images_are_decoded(street_small, monkeypatch):
+    monkeypatch.setattr(runs.pixels, "decode", lambda *a, **k: pytest.fail("decoded first"))
+    experiment = one_experiment(PAPERS["wrcanet"], {}, {"sampler": {"identities": 99}}, "street-small", "smoke")
+    with pytest.raises(ValueError, match="PK sampling takes 99 identities a batch, the training set has 8"):
+        run(experiment, street_small, **QUIET)
+
+
 def test_a_set_to_test_on_is_not_trained_on(street_small):
     tested = replace(street_small, name="folder-viper", train=street_small.train[:0])
     with pytest.raises(ValueError, match=r"no training images: .* as in dataset = 'market1501->folder-viper'"):

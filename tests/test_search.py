@@ -149,6 +149,8 @@ def test_bad_input_is_one_sentence(finished, photos, tmp_path):
         search.search(photos / "a.jpg", tmp_path / "other.npz", finished)
     with pytest.raises(ValueError, match=r"top=0: the list has at least 1 image"):
         search.search(photos / "a.jpg", photos, finished, top=0)
+    with pytest.raises(ValueError, match=r"top=-1: the list has at least 1 image"):
+        search.nearest(np.zeros(2), np.zeros((5, 2)), -1)
     with pytest.raises(ValueError, match=r"the query .*photos is a folder: it has to be one image"):
         search.search(photos, photos, finished)
 

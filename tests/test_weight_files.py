@@ -173,6 +173,9 @@ def test_the_verb_names_missing_arrays(state, tmp_path, capsys):
     (tmp_path / "page.pth").write_bytes(b"<html>")
     assert main(["weights", str(tmp_path / "page.pth")]) == 1
     assert main(["weights", "imagenet"]) == 1
+    assert "weights='imagenet' is a name, not a file" in capsys.readouterr().err
+    assert main(["weights", str(tmp_path)]) == 1
+    assert f"weights {tmp_path}: this is a folder" in capsys.readouterr().err
     save_file({"body.0.weight": torch.zeros(2)}, tmp_path / "w.safetensors")
     capsys.readouterr()
     assert main(["weights", str(tmp_path / "w.safetensors")]) == 0

@@ -21,12 +21,19 @@ def best_runs(data: ReidData, results: Path) -> list[Run]:
     best = {}
     for run in all_runs(results):
         has_descriptors = any((run.folder / name).exists() for name in ("model.safetensors", "descriptors.npz"))
-        is_of_data = run.experiment.dataset == data.name and run_of(run.experiment, data, results).folder == run.folder
-        if has_descriptors and is_of_data:
+        if has_descriptors and run.experiment.dataset == data.name and _has_its_key(run, data, results):
             name = run.experiment.paper
             if name not in best or run.metrics["map"] > best[name].metrics["map"]:
                 best[name] = run
     return [best[name] for name in PAPERS if name in best]
+
+
+def _has_its_key(run: Run, data: ReidData, results: Path) -> bool:
+    """Whether the run is one on this copy of the data; not if its key is unknown, as its file of weights is gone."""
+    try:
+        return run_of(run.experiment, data, results).folder == run.folder
+    except (OSError, ValueError):
+        return False
 
 
 def compare_reranking(runs: list[Run], data: ReidData) -> pd.DataFrame:

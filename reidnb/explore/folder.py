@@ -65,8 +65,8 @@ class FolderSearch:
         """Search with a picture: that of a file's path, or that of an uploaded file's content."""
         self.query, self.nearest = None, []
         with reporting(self.message):
-            self.file = "" if content else str(Path(name).expanduser())
-            self.query = pictures.decode(name, content or Path(self.file).read_bytes())
+            self.file = str(Path(name).expanduser()) if content is None else ""
+            self.query = pictures.decode(name, Path(self.file).read_bytes() if content is None else content)
         self._search()
 
     def _search(self) -> None:

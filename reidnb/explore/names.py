@@ -3,14 +3,14 @@
 from dataclasses import asdict, replace
 
 from ..papers import find_paper
-from ..papers.experiments import all_options
+from ..papers.experiments import all_options, one_experiment
 from ..papers.paper import Paper, Row
 from ..results import Run, options_text, weights_of
 from ..training.experiment import Experiment, to_json
 
 
 def labels(runs: list[Run]) -> dict[str, Run]:
-    """The runs by name, sorted: paper, printed row or changed options, profile and seed.
+    """The runs by name, sorted: paper, printed row or changed options, profile, seed, and a backbone of the user's.
 
     'WRCANet: ResNet-50+WRA (demo, seed 0)'. Runs that have this in common are also named by the settings in which they
     differ, such as 'epochs=2', and those without such a setting, which saw other data, by the time of their end.
@@ -28,7 +28,9 @@ def labels(runs: list[Run]) -> dict[str, Run]:
 def _name(experiment: Experiment) -> str:
     """What runs may have in common, up to the closing bracket."""
     paper = find_paper(experiment.paper)
-    return f"{paper.short}: {_row(experiment, paper)} ({experiment.profile}, seed {experiment.seed}"
+    usual = one_experiment(paper, {}, {}, experiment.dataset, experiment.profile).backbone
+    changed = f", backbone={experiment.backbone}" * (experiment.backbone != usual)
+    return f"{paper.short}: {_row(experiment, paper)} ({experiment.profile}, seed {experiment.seed}{changed}"
 
 
 def _row(experiment: Experiment, paper: Paper) -> str:

@@ -57,8 +57,13 @@ def reporting(place: widgets.HTML) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:
-        text = escape((str(error).splitlines() or [type(error).__name__])[0])
-        place.value = f"<span style='color:#B3261E'><b>Not possible:</b> {text}</span>"
+        place.value = f"<span style='color:#B3261E'><b>Not possible:</b> {escape(_in_a_line(error))}</span>"
+
+
+def _in_a_line(error: Exception) -> str:
+    """The first line of an error's text; of a list, the first entry too."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]) + " ..." * (lines[0].endswith(":") and len(lines) > 2)
 
 
 @contextmanager

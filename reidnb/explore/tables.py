@@ -1,24 +1,37 @@
 """Which queries to look at: each run's scores per query, filtered and sorted. Plain tables, without any widget."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..data.dataset import ReidData
+from ..papers import KNOWN
+from ..papers.experiments import digest
 from ..results import Run, all_runs
 
 KINDS = ("all queries", "A is wrong", "A is right, B is wrong")
 """Filters of ``select``. A run is right about a query when the first image of its ranking list is a match."""
 
 
-def runs_of(results: Path) -> dict[str, list[Run]]:
-    """The finished runs that kept their ranking lists, by the name of their data set."""
+def runs_of(results: Path, log: Callable[[str], None] = lambda line: None) -> dict[str, list[Run]]:
+    """The finished runs that kept their ranking lists, by the name of their data set.
+
+    ``log`` gets a line for each damaged run, one for those without ranking lists, and one for those of other papers.
+    """
     by_name: dict[str, list[Run]] = {}
-    for run in all_runs(results):
-        if (run.folder / "rankings.npz").exists():
+    without, strange = [], []
+    for run in all_runs(results, log):
+        if run.experiment.paper not in KNOWN:
+            strange.append(run.folder.name)
+        elif (run.folder / "rankings.npz").exists():
             by_name.setdefault(run.experiment.dataset, []).append(run)
+        else:
+            without.append(run.folder.name)
+    for names, what in ((without, "that kept no ranking lists"), (strange, "of no paper of this package")):
+        if names:
+            log(f"left out: {len(names)} run{'s' * (len(names) > 1)} {what}: {names[0]}{', ...' * (len(names) > 1)}")
     return by_name
 
 
@@ -31,6 +44,9 @@ def misfit(run: Run, data: ReidData) -> str:
     pids = data.gallery.pid.to_numpy()[top]
     if ((top >= 0) & ((pids == data.query.pid.to_numpy()[:, None]) != matches)).any():
         return f"{run.folder.name} was evaluated on other identities than those of {data.name} in {data.root}."
+    images = digest("", data)
+    if run.provenance.get("images", images) != images:  # runs of before lack it
+        return f"{run.folder.name} was evaluated on other images than those of {data.name} in {data.root}."
     return ""
 
 

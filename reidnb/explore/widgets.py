@@ -28,7 +28,9 @@ class Explorer:
     ) -> None:
         style.use()
         self.data_root, self.results = data_root, results or results_dir()
-        self.known = {name: names.labels(runs) for name, runs in tables.runs_of(self.results).items()}
+        left_out: list[str] = []
+        self.known = {name: names.labels(runs) for name, runs in tables.runs_of(self.results, left_out.append).items()}
+        self.left_out = note("<br>".join(map(escape, left_out)))
         self.session: Session | None = None
         self.panels: dict[str, Browse | Distances | Cameras | Map | Upload] = {}
         self.tab = 0
@@ -43,7 +45,8 @@ class Explorer:
         left = widgets.VBox([self.dataset, self.people])
         right = widgets.VBox([self.heading, self.runs], layout={"width": "640px"})
         top = widgets.HBox([left, right], layout={"flex_flow": "row wrap", "margin": "0 0 8px"})
-        self.widget = widgets.VBox([top, self.message, self.tabs], layout={"max_width": "1080px"})
+        self.widget = widgets.VBox([top, self.left_out, self.message, self.tabs], layout={"max_width": "1080px"})
+        self.left_out.layout.display = None if left_out else "none"
         self.choose_data()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:

@@ -60,11 +60,15 @@ def check_parameters() -> None:
 
 
 def _assigned(cell: str) -> dict[str, object]:
-    """The names that a cell of plain assignments sets, with their values."""
+    """The names that a cell of plain assignments sets, with their values. Raises ValueError for any other value."""
     assigned = {}
     for node in ast.parse(cell).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            assigned[node.targets[0].id] = ast.literal_eval(node.value)
+            name = node.targets[0].id
+            try:
+                assigned[name] = ast.literal_eval(node.value)
+            except ValueError as error:
+                raise ValueError(f"{name} = {ast.unparse(node.value)}: a parameter takes a plain value") from error
     return assigned
 
 

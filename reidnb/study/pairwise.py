@@ -6,13 +6,13 @@ training; where there are several trainings, ``over_trainings`` and ``scores`` c
 AP in its plain definition.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from ..data.dataset import ReidData
+from ..data.dataset import SINGLE_SHOT, ReidData
 from ..evaluation.significance import paired_bootstrap, paired_test, statistics
 from ..results import Run
 
@@ -37,6 +37,17 @@ class Queries:
         for run in runs:
             if run not in self.ap:
                 raise ValueError(f"there is no run {run!r}: compared are {', '.join(self.ap)}")
+
+
+def check_choice(networks: Collection[str], base: str, other: str, data: ReidData) -> None:
+    """Raise ValueError, before anything is trained, for networks or data that cannot be compared query by query."""
+    for name in (base, other):
+        if name not in networks:
+            raise ValueError(f"there is no network {name!r}: compared are {', '.join(networks)}")
+    if base == other:
+        raise ValueError(f"base and other are both {base!r}: two networks are compared")
+    if data.protocol == SINGLE_SHOT:
+        raise ValueError(f"{data.name} is tested by the single-shot protocol, which has no scores of single queries")
 
 
 def by_query(runs: Mapping[str, Run], data: ReidData) -> Queries:

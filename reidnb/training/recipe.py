@@ -198,7 +198,7 @@ def with_changes(recipe: Recipe, changes: dict) -> Recipe:
 def _of_kind(kind: str, name: str) -> PK | Shuffle | Steps | OneCycle | Augmentation | None:
     """The sampler or schedule class called ``kind``, with its defaults; None if ``kind`` is empty."""
     kinds = {each.__name__: each for each in PARTS[name]}
-    if kind and kind not in kinds:
+    if kind and kind not in list(kinds):  # which takes what cannot be hashed, too
         raise ValueError(f"unknown kind of {name} {kind!r}: known are {', '.join(kinds)}")
     return kinds[kind]() if kind else None
 

@@ -76,12 +76,19 @@ def test_bad_input_is_a_sentence_and_the_widget_goes_on(network, street_small, p
     widget = FolderSearch(network, street_small, str(photos), str(photos / "b.png"))
     widget.upload.value = as_upload("notes.txt", b"not an image")
     assert "notes.txt is not an image that can be read" in widget.message.value and not widget.nearest
+    widget.upload.value = as_upload("b.png", b"")
+    assert "b.png is not an image that can be read" in widget.message.value
     (tmp_path / "empty").mkdir()
+    shutil.copytree(photos, tmp_path / "broken")
+    for name in ("b.png", "c.png"):
+        (tmp_path / "broken" / name).write_bytes(b"no image")
     search.save(tmp_path / "other.npz", ["x.jpg"], np.zeros((1, 7)))
     search.save(tmp_path / "moved.npz", ["/nowhere/x.jpg"], search.extract([photos / "b.png"], network))
     for gallery, reason in (
         ("empty", "holds no image"),
         ("nothing", "is neither an image nor a folder of images"),
+        ("broken", "2 of 3 images cannot be decoded: "),
+        ("broken", "broken/b.png (cannot identify image file"),
         ("other.npz", "have 7 dimensions, this network"),
     ):
         widget.gallery.value, widget.path.value = str(tmp_path / gallery), str(photos / "b.png")

@@ -44,6 +44,11 @@ def test_a_name_is_the_papers_row_or_the_options(paper, options, name, saved):
     assert list(names.labels([saved(small(paper, options))])) == [name]
 
 
+def test_a_backbone_that_is_not_the_profiles_is_named(saved):
+    other = one_experiment(ide.PAPER, {}, {}, "street-small", "smoke", backbone="osnet")
+    assert list(names.labels([saved(other)])) == ["IDE: IDE, pool5 (smoke, seed 0, backbone=osnet)"]
+
+
 def test_a_row_under_a_complete_reading_names_the_reading(saved):
     reading = hybrid_attention.PAPER.complete_readings[0].name
     _, experiment = experiments(

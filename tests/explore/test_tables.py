@@ -1,5 +1,6 @@
 """Queries as the explorer filters and sorts them."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from reidnb.explore import tables
 from reidnb.papers import wrcanet
 from reidnb.papers.experiments import one_experiment
+from reidnb.results import Run
 from reidnb.runs import run
 
 QUERY = pd.DataFrame({"pid": [1, 1, 2, 3, 4], "camid": [1, 2, 1, 1, 2]})
@@ -84,3 +86,28 @@ def test_another_copy_of_the_data_is_noticed(finished, street_small):
     assert "another copy was used" in tables.misfit(finished, shorter)
     others = replace(street_small, gallery=street_small.gallery.assign(pid=street_small.gallery.pid.to_numpy()[::-1]))
     assert "was evaluated on other identities" in tables.misfit(finished, others)
+    other = finished.provenance | {"images": "of another copy"}
+    assert "was evaluated on other images" in tables.misfit(replaced(finished, provenance=other), street_small)
+
+
+def replaced(run, **properties):
+    """The run with other cached properties."""
+    copy = Run(run.folder)
+    copy.__dict__.update(properties)
+    return copy
+
+
+def test_runs_that_are_left_out_are_told(finished, tmp_path):
+    for name in ("whole", "listless", "strange", "damaged"):
+        shutil.copytree(finished.folder, tmp_path / "runs" / name)
+    (tmp_path / "runs/listless/rankings.npz").unlink()
+    experiment = tmp_path / "runs/strange/experiment.json"
+    experiment.write_text(experiment.read_text().replace('"wrcanet"', '"mine"'))
+    (tmp_path / "runs/damaged/history.csv").write_text("")
+    lines = []
+    assert [run.folder.name for run in tables.runs_of(tmp_path, lines.append)["street-small"]] == ["whole"]
+    assert len(lines) == 3 and "damaged/history.csv is damaged" in lines[0]
+    assert lines[1:] == [
+        "left out: 1 run that kept no ranking lists: listless",
+        "left out: 1 run of no paper of this package: strange",
+    ]

@@ -106,11 +106,24 @@ def test_an_argument_that_is_no_json_object(argument, message, capsys):
         ({"recipe": {"epochs": 0}}, "epochs=0: allowed is a whole number, at least 1"),
         ({"recipe": {"size": 64}}, "size=64: allowed is height and width, at least 16 pixels, as [256, 128]"),
         ({"options": "strength"}, "options='strength': allowed is a JSON object"),
-        ({"experiment": {"paper": "dranet", "recipe": {}}}, "recipe={}: allowed is a recipe as"),
+        ({"experiment": {"paper": "dranet"}}, "dataset='street-small' is not used beside an experiment"),
+        (
+            {"backbone": "osnet", "recipe": {"size": [64, 32], "sampler": {"images": 0}, "schedule": {"warmup": 0}}},
+            "sampler.images=0: allowed is a whole number, at least 1",
+        ),
+        (
+            {"recipe": {"schedule": {"kind": ["Steps"]}}},
+            "unknown kind of schedule ('Steps',): known are",
+        ),
     ],
 )
 def test_wrong_parameters_of_run(wrong, message, told):
     assert told("run", json.dumps(SMOKE | wrong)).startswith(message)
+
+
+def test_an_experiment_without_its_recipe(told):
+    sentence = told("run", json.dumps({"experiment": {"paper": "dranet", "recipe": {}}}))
+    assert sentence.startswith("recipe={}: allowed is a recipe as")
 
 
 @pytest.mark.parametrize("minutes", ["-3", "nan"])

@@ -51,6 +51,13 @@ def test_the_street_is_always_shown(dataset):
     assert show.displayed(figure, dataset) is figure and not plt.get_fignums()
 
 
+def test_a_parameter_that_is_an_expression_is_named(monkeypatch):
+    cells = ["", "seeds = 1\ndata_root = os.environ['DATA']"]
+    monkeypatch.setattr(show, "get_ipython", lambda: SimpleNamespace(user_ns={"In": cells}))
+    with pytest.raises(ValueError, match=r"data_root = os.environ\['DATA'\]: a parameter takes a plain value"):
+        show.check_parameters()
+
+
 def test_a_figure_that_is_not_to_be_kept_is_shown_only(tmp_path, monkeypatch):
     monkeypatch.setenv("REIDNB_RESULTS", str(tmp_path))
     figure = plot()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidnb.data.dataset import ReidData
-from reidnb.papers import KNOWN
-from reidnb.papers.experiments import one_experiment
+from reidnb.data.dataset import SINGLE_SHOT, ReidData
+from reidnb.papers import KNOWN, bag_of_tricks
+from reidnb.papers.experiments import full_networks, one_experiment
 from reidnb.runs import run
 from reidnb.study import pairwise
 
@@ -34,6 +34,20 @@ def queries():
         "b": run_of(valid, [0.7, 1.0, 0.1, 0.8], [1, 1, 9, 1]),
     }
     return pairwise.by_query(runs, data_of([7, 7, 8, 9, 9], [1, 2, 1, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "protocol", "message"),
+    [
+        ("IDE", "PCB2", "", "there is no network 'PCB2': compared are IDE, PCB"),
+        ("PCB", "PCB", "", "base and other are both 'PCB'"),
+        ("IDE", "PCB", SINGLE_SHOT, "street is tested by the single-shot protocol"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_training(base, other, protocol, message):
+    data = SimpleNamespace(name="street", protocol=protocol)
+    with pytest.raises(ValueError, match=message):
+        pairwise.check_choice({"IDE": 1, "PCB": 2}, base, other, data)
 
 
 def test_queries_that_cannot_be_evaluated_are_left_out(queries):
