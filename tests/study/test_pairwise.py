@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidnb.data.dataset import SINGLE_SHOT, ReidData
-from reidnb.papers import KNOWN, bag_of_tricks
-from reidnb.papers.experiments import full_networks, one_experiment
+from reidnb.papers import KNOWN
+from reidnb.papers.experiments import one_experiment
 from reidnb.runs import run
 from reidnb.study import pairwise
 
