@@ -144,7 +144,7 @@ def prose(frame: pd.DataFrame) -> Styler:
 
 
 def plain(frame: pd.DataFrame, *, caption: str = "") -> Styler:
-    """Any other table as it is: words left, numbers right, to three digits as in 26.6, 5.62 and 0.562."""
+    """Any other table as it is: words left, numbers right, to three digits as in 26.6, 5.62, 1.001 and 0.562."""
     text, words = _text(frame)
     left = [{"selector": f".col{n}", "props": "text-align: left;"} for n in words]
     heads = [{"selector": "th", "props": "white-space: normal; min-width: 3em;"}]
@@ -376,15 +376,15 @@ def _p_values(column: pd.Series) -> list[str]:
 
 
 def _plain(column: pd.Series, scale: pd.Series) -> list[str]:
-    """A column as text; its numbers have as many decimals as the one that needs most, up to three digits of the largest
-    of ``scale`` (to one decimal at least)."""
+    """A column as text; its numbers have as many decimals as the one that needs most, up to three; to one or two where
+    ``scale`` reaches 10 or 2."""
     known = column.dropna()
     if not pd.api.types.is_float_dtype(column):
         return [NONE if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
     if (known.abs() >= 1e6).any():
         return [NONE if pd.isna(value) else f"{value:.3g}" for value in column]
     largest = scale.abs().max()
-    most = 1 if largest >= 10 else 2 if largest >= 1 else 3
+    most = 1 if largest >= 10 else 2 if largest >= 2 else 3  # a ratio near 1 may differ from it in the third
     decimals = next((d for d in range(most) if (known.round(d) == known).all()), most)
     rounded = column.round(decimals) + 0.0  # no -0.0
     return [NONE if pd.isna(value) else f"{value:.{decimals}f}".replace("-", "−") for value in rounded]

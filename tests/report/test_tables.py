@@ -217,10 +217,11 @@ def test_numbers_are_shown_to_three_digits_and_columns_as_they_are_read():
             "low": [-5.449, 6.91],
             "high": [1.0, 13.98],
             "p_value": [0.0002, 0.04],
+            "ratio": [1.0009, 0.9],
             "queries": [195, 1000],
         }
     )
     lines = tables.to_markdown(frame, caption="").splitlines()
-    assert lines[0] == "| network | mAP | mAP difference | even map | std | low | high | p value | queries |"
-    assert lines[2] == "| a | 39.3 | −5.62 | 26 | 0.034 | −5.4 | 1.0 | < 0.001 | 195 |"
-    assert lines[3] == "| b | 0.0 | 0.10 | 27 | 0.500 | 6.9 | 14.0 | 0.040 | 1000 |"
+    assert lines[0] == "| network | mAP | mAP difference | even map | std | low | high | p value | ratio | queries |"
+    assert lines[2] == "| a | 39.3 | −5.62 | 26 | 0.034 | −5.4 | 1.0 | < 0.001 | 1.001 | 195 |"
+    assert lines[3] == "| b | 0.0 | 0.10 | 27 | 0.500 | 6.9 | 14.0 | 0.040 | 0.900 | 1000 |"
