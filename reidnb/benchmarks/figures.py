@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from ..figures import style
 from ..papers import PAPERS
@@ -73,16 +73,17 @@ def growth(measured: pd.DataFrame, task: str) -> Figure:
         axes.margins(x=0.12, y=0.15)
         axes.set_xlim(measured.gallery.min() / 1.5, 1.5 * measured.gallery.max())
         for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if _decades(*limits) < 2 else (1,), numticks=8))
+            axis.set_major_locator(_ticks(*limits))
             axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
             axis.set_minor_formatter(NullFormatter())
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), handlelength=2.6)
     return figure
 
 
-def _decades(low: float, high: float) -> float:
-    """Over how many powers of ten the values of an axis extend; few need ticks between the powers."""
-    return math.log10(high / low) if low > 0 else math.inf
+def _ticks(low: float, high: float) -> Locator:
+    """Ticks of a logarithmic axis: powers of ten, or closer ones where the axis has hardly two of them."""
+    decades = math.log10(high / low) if low > 0 else math.inf
+    return MaxNLocator(4) if decades < 1 else LogLocator(subs=(1, 2, 5) if decades < 2 else (1,), numticks=8)
 
 
 def _short(value: float) -> str:

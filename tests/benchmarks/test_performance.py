@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -176,6 +177,24 @@ def test_tables():
     assert len(faster) == 9  # three sizes of three tasks
     assert faster.eq(8).all()
     assert pictures.overhead(measured()).ratio.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("galleries", [(60, 120, 400), (300, 400, 600), (2466, 3400, 1_000_000)])
+def test_ticks_of_growth_lie_apart(galleries):
+    frame = measured()
+    frame["gallery"] = frame.gallery.map(dict(zip((60, 120, 400), galleries, strict=True)))
+    frame["seconds"] = frame.gallery / 1000
+    figure = pictures.growth(frame, "evaluation")
+    figure.canvas.draw()
+    for axes in figure.axes:
+        boxes = [
+            label.get_window_extent()
+            for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+            if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]
+        ]
+        assert len(boxes) >= 2
+        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+    plt.close(figure)
 
 
 def test_growth_draws_each_package_and_marks_other_dimensions():

@@ -78,15 +78,13 @@ def table12_parts() -> pd.DataFrame:
 
 
 def as_read(frame: pd.DataFrame, decimals: int = 1) -> Styler:
-    """``table12`` or ``table12_parts`` for display: what is printed as it is printed, parameters and multiply-adds in
-    10^6 and 10^9; ours with ``decimals`` of parameters, and one more of multiply-adds."""
-    quantities = {"parameters_million": "10⁶ parameters", "flops": "10⁹ multiply-adds"}
-    columns = [(quantity, kind) for quantity in quantities.values() for kind in ("published", "ours", "error")]
+    """``table12`` or ``table12_parts`` for display: parameters in 10^6, ours with ``decimals``, and multiply-adds in
+    10^9, to three digits."""
     scaled = frame.assign(flops=frame.flops / 1e9, published_flops=frame.published_flops / 1e9)
-    formats = dict.fromkeys((column for column in columns if column[1] == "error"), "{:+.1f} %")
-    for extra, quantity in enumerate(quantities.values()):
-        formats |= {(quantity, "published"): f"{{:.{1 + extra}f}}", (quantity, "ours"): f"{{:.{decimals + extra}f}}"}
-    return scaled.set_axis(pd.MultiIndex.from_tuples(columns), axis=1).style.format(formats, na_rep="–")
+    quantities, kinds = ("10⁶ parameters", "10⁹ multiply-adds"), ("published", "ours", "error")
+    formats = ("{:.1f}", f"{{:.{decimals}f}}", "{:+.1f} %", "{:.3g}", "{:.3g}", "{:+.1f} %")
+    columns = pd.MultiIndex.from_product((quantities, kinds))
+    return scaled.set_axis(columns, axis=1).style.format(dict(zip(columns, formats, strict=True)), na_rep="–")
 
 
 def _beside(measured: pd.DataFrame | dict, printed: pd.DataFrame) -> pd.DataFrame:
