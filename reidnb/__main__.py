@@ -328,6 +328,8 @@ def _fit(path: Path, state: dict) -> str:
         return f"the trained network of the finished run {path.parent}: --model of extract, search and export takes it"
     if any(name.startswith("backbone.stages.") for name in state):
         return "a trained network of this package, of no use without the other files of its run's folder"
+    if any(name.startswith("body.blocks.") for name in state):
+        return "parameters of the attention-driven network's branches: initial weights for this paper alone"
     name, match = best_fit(state)
     if not match.state:
         return f"fits no backbone of this package: {', '.join(BACKBONES)}"
@@ -341,9 +343,9 @@ def _extract(chosen: argparse.Namespace) -> None:
 
     if chosen.output.suffix not in search.WRITERS:  # before the extraction, which may take long
         raise ValueError(f"descriptors are written as {' or '.join(search.WRITERS)}, found {chosen.output.name}")
-    files = search.images_in(chosen.images)
-    descriptors = search.extract(files, chosen.model)
-    search.save(chosen.output, files, descriptors)
+    files, network = search.images_in(chosen.images), search.describer(chosen.model)
+    descriptors = search.extract(files, network)
+    search.save(chosen.output, files, descriptors, network)
     print(f"{len(files)} images, {descriptors.shape[1]} numbers each: {chosen.output}")
 
 

@@ -1,7 +1,9 @@
 """Descriptors of one's images, and search of a gallery: with any finished run, or a backbone's weights file."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -37,6 +39,15 @@ class Describer:
             return None
         joints, sizes = pose.detect(paths)
         return pose.as_fractions(pose.boxes(pose.fill(joints, sizes), sizes, beta=self.beta), sizes)
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of everything that decides the descriptors of images."""
+        recipe = self.recipe
+        result = hashlib.sha256(repr((recipe.size, recipe.flip_test, recipe.normalise_test, self.beta)).encode())
+        for name, values in self.model.state_dict().items():
+            result.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+        return result.hexdigest()
 
     def describe(self, images: np.ndarray, boxes: np.ndarray | None = None) -> np.ndarray:
         """The descriptors (N, D) float32 of images (N, H, W, 3) uint8 of the recipe's size."""
@@ -149,11 +160,26 @@ def search(
 def described(
     gallery: str | Path | Sequence[str | Path], model: Run | str | Path | Describer
 ) -> tuple[list[str], np.ndarray]:
-    """The images of a gallery and their descriptors (N, D): read from a file of ``save``, or extracted now."""
+    """The images of a gallery and their descriptors (N, D): read from a file of ``save``, or extracted now.
+
+    Raises ValueError for a file that another network made, where it names its network.
+    """
     if isinstance(gallery, str | Path) and Path(gallery).suffix in WRITERS:
-        return load(gallery)
+        result = load(gallery)
+        network = model if isinstance(model, Describer) else describer(model)
+        if _network_of(gallery) not in ("", network.identity):
+            raise ValueError(f"{gallery} holds descriptors of another network: extract them with this one")
+        return result
     files = images_in(gallery)
     return files, extract(files, model)
+
+
+def _network_of(file: str | Path) -> str:
+    """The identity of the network that made a file of ``save``; '' where it is not known."""
+    if Path(file).suffix != ".npz":
+        return ""
+    with np.load(Path(file).expanduser(), allow_pickle=False) as arrays:
+        return str(arrays["network"]) if "network" in arrays else ""
 
 
 def nearest(query: np.ndarray, gallery: np.ndarray, top: int = 10) -> pd.DataFrame:
@@ -178,9 +204,9 @@ def _check_top(top: int) -> None:
         raise ValueError(f"top={top}: the list has at least 1 image")
 
 
-def save(file: str | Path, paths: Sequence[str], descriptors: np.ndarray) -> Path:
+def save(file: str | Path, paths: Sequence[str], descriptors: np.ndarray, network: Describer | None = None) -> Path:
     """Write descriptors (N, D) and their images' paths: ``.npz``, arrays ``paths`` and ``descriptors``, or
-    ``.parquet``, columns path, d0, d1, ...
+    ``.parquet``, columns path, d0, d1, ...; a ``.npz`` also has the ``identity`` of the ``network`` that made them.
 
     Raises ValueError for another suffix, and where parquet's library is missing.
     """
@@ -188,7 +214,8 @@ def save(file: str | Path, paths: Sequence[str], descriptors: np.ndarray) -> Pat
     if file.suffix not in WRITERS:
         raise ValueError(f"descriptors are written as {' or '.join(WRITERS)}, found {file.name}")
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, lambda target: WRITERS[file.suffix](target, list(paths), descriptors))
+    identity = network.identity if network else ""
+    write_atomically(file, lambda target: WRITERS[file.suffix](target, list(paths), descriptors, identity))
     return file
 
 
@@ -202,19 +229,22 @@ def load(file: str | Path) -> tuple[list[str], np.ndarray]:
             frame = pd.read_parquet(file)
             return frame.path.tolist(), frame.drop(columns="path").to_numpy(np.float32)
         with np.load(file, allow_pickle=False) as arrays:
-            return arrays["paths"].tolist(), arrays["descriptors"]
+            paths, descriptors = arrays["paths"].tolist(), arrays["descriptors"].astype(np.float32, casting="same_kind")
+        if descriptors.ndim != 2 or len(paths) != len(descriptors):
+            raise ValueError
+        return paths, descriptors
     except ImportError as error:
         raise ValueError(f"{file.name} needs the package pyarrow: pip install pyarrow, or write .npz") from error
-    except (KeyError, OSError, ValueError, AttributeError, EOFError, BadZipFile) as error:
+    except (KeyError, OSError, TypeError, ValueError, AttributeError, EOFError, BadZipFile) as error:
         raise ValueError(f"{file} holds no descriptors with paths: write it by python -m reidnb extract") from error
 
 
-def _save_npz(file: Path, paths: list[str], descriptors: np.ndarray) -> None:
+def _save_npz(file: Path, paths: list[str], descriptors: np.ndarray, network: str) -> None:
     with file.open("wb") as target:
-        np.savez_compressed(target, paths=np.array(paths), descriptors=descriptors)
+        np.savez_compressed(target, paths=np.array(paths), descriptors=descriptors, network=np.array(network))
 
 
-def _save_parquet(file: Path, paths: list[str], descriptors: np.ndarray) -> None:
+def _save_parquet(file: Path, paths: list[str], descriptors: np.ndarray, network: str) -> None:
     columns = {f"d{n}": column for n, column in enumerate(descriptors.T)}
     try:
         pd.DataFrame({"path": paths, **columns}).to_parquet(file)

@@ -132,7 +132,8 @@ def _reason(path: Path, error: Exception) -> str:
         return "it is a web page, as a proxy or a login page returns instead of the file"
     if "central directory" in str(error) or "header" in str(error).lower() or "incomplete" in str(error).lower():
         return "the file is cut short (its download was not finished)"
-    if path.suffix != ".safetensors" and not start.startswith((b"pk", b"\x80")):
+    is_other_archive = "not in a subdirectory" in str(error)  # .zip and .npz, which torch's own are in form
+    if path.suffix != ".safetensors" and (is_other_archive or not start.startswith((b"pk", b"\x80"))):
         return "it is neither a .safetensors file nor a checkpoint of torch"
     if "weights_only" in str(error).lower() or "unpickl" in type(error).__name__.lower():
         return "it holds Python objects beside tensors, which are not loaded: save its state dict alone"
@@ -154,7 +155,7 @@ def _tensors(state: object, path: Path) -> dict[str, Tensor]:
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, Mapping) else {}
     if not tensors:
         content = (
-            f"the entries {', '.join(map(repr, list(state)[:5]))}"
+            f"the entries {', '.join(map(repr, list(state)[:5])) or '(none)'}"
             if isinstance(state, Mapping)
             else f"a {type(state).__name__}"
         )

@@ -155,12 +155,33 @@ def test_bad_input_is_one_sentence(finished, photos, tmp_path):
         search.search(photos, photos, finished)
 
 
+def test_descriptors_of_another_network_of_this_size_are_refused(finished, photos, tmp_path):
+    network, other = search.describer(finished), search.describer(finished)
+    next(other.model.parameters()).data += 0.01
+    values = search.extract(photos, network)
+    file = search.save(tmp_path / "x.npz", search.images_in(photos), values, network)
+    assert (search.described(file, network)[1] == values).all() and (
+        search.described(file, finished)[1] == values
+    ).all()
+    with pytest.raises(ValueError, match=r"x\.npz holds descriptors of another network"):
+        search.search(photos / "a.jpg", file, other)
+    unnamed = search.save(tmp_path / "y.npz", search.images_in(photos), values)
+    assert search.described(unnamed, other)[0] == search.images_in(photos)
+
+
 @pytest.mark.parametrize("length", [0, 300])
 def test_a_damaged_file_of_descriptors_is_named(length, tmp_path):
     file = search.save(tmp_path / "x.npz", ["a"] * 9, np.random.default_rng(0).random((9, 40)))
     file.write_bytes(file.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"x\.npz holds no descriptors with paths"):
         search.load(file)
+
+
+@pytest.mark.parametrize("descriptors", [np.zeros((5, 2)), np.zeros(1), np.array([["a", "b"]])], ids=str)
+def test_arrays_that_are_no_descriptors_are_named(descriptors, tmp_path):
+    np.savez(tmp_path / "x.npz", paths=np.array(["a.jpg"]), descriptors=descriptors)
+    with pytest.raises(ValueError, match=r"x\.npz holds no descriptors with paths"):
+        search.load(tmp_path / "x.npz")
 
 
 def test_verbs_extract_and_search(finished, photos, tmp_path, capsys):

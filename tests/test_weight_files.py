@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from reidnb import weight_files
 from reidnb.__main__ import main
-from reidnb.models.backbone import Backbone, network
+from reidnb.models.backbone import Backbone, network, street_weights
 from reidnb.papers import PAPERS
 from reidnb.papers.experiments import key, one_experiment
 from reidnb.results import Run, weights_of
@@ -96,6 +96,9 @@ def test_objects_are_never_unpickled(state, tmp_path):
     torch.save({"model": state, "args": argparse.Namespace(lr=0.1)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="holds Python objects beside tensors"):
         Backbone("resnet18", tmp_path / "w.pth")
+    np.savez(tmp_path / "w.npz", a=np.zeros(3))  # an archive, too
+    with pytest.raises(ValueError, match=r"w\.npz cannot be read: it is neither"):
+        Backbone("resnet18", tmp_path / "w.npz")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="hold no state dict, but a list"):
         Backbone("resnet18", tmp_path / "list.pth")
@@ -187,6 +190,11 @@ def test_the_verb_recognises_every_kind_of_backbone(name, tmp_path, capsys):
     save_file(network(name).state_dict() | {"classifier.weight": torch.zeros(2, 512)}, tmp_path / "w.safetensors")
     assert main(["weights", str(tmp_path / "w.safetensors")]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"fits {name}"
+
+
+def test_the_verb_recognises_branches(capsys):
+    assert main(["weights", str(street_weights("five-branch-quarter"))]) == 0
+    assert "parameters of the attention-driven network's branches" in capsys.readouterr().out
 
 
 def test_the_verb_tells_a_trained_network_from_initial_weights(tmp_path, capsys):

@@ -115,7 +115,10 @@ class OSNet(nn.Module):
         down-samples: raises ValueError for ``last_stride=2``.
         """
         if last_stride != 1:
-            raise ValueError(f"last_stride={last_stride}: the last stage of osnet keeps its resolution: allowed is 1")
+            raise ValueError(
+                f"last_stride={last_stride}: the last stage of osnet keeps its resolution: allowed is 1,"
+                " as the network's option"
+            )
         stages = [
             self.conv2[:2],
             nn.Sequential(self.conv2[2], *self.conv3[:2]),
