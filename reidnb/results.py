@@ -41,7 +41,9 @@ class Run:
             try:
                 read(file)
             except Exception as error:  # each reader raises its own exceptions for a damaged file
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                if "allow_pickle" in reason:  # NumPy's advice to read an unknown file unsafely
+                    reason = "it is no archive of arrays"
                 return f"{file} is damaged ({type(error).__name__}: {reason})"
         return ""
 
@@ -127,6 +129,12 @@ def _check_arrays(file: Path) -> None:
             arrays[name]
 
 
+def _check_rankings(file: Path) -> None:
+    with np.load(file, allow_pickle=False) as arrays:
+        if arrays["top"].ndim != 2 or arrays["top"].shape != arrays["right"].shape:
+            raise ValueError("it has no lists")
+
+
 def _check_ends(file: Path) -> None:
     # Reading all would take seconds; a file that was cut short lacks its directory, or is shorter than its header says.
     with np.load(file, allow_pickle=False) if file.suffix == ".npz" else safe_open(file, "pt"):
@@ -138,7 +146,7 @@ FILES = {
     "experiment.json": lambda file: from_json(json.loads(file.read_text())),
     "provenance.json": _check_provenance,
     "history.csv": _check_history,
-    "rankings.npz": _check_arrays,
+    "rankings.npz": _check_rankings,
     "queries.npz": _check_arrays,
     "descriptors.npz": _check_ends,
     "model.safetensors": _check_ends,

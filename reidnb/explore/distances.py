@@ -117,7 +117,7 @@ def flat_map(x: Tensor, method: str = "t-SNE") -> np.ndarray:
 
     t-SNE (van der Maaten and Hinton 2008) and UMAP (McInnes et al. 2018, by umap-learn) keep neighbours together, while
     distances between groups mean little; both start from PCA, so that the same descriptors give the same map. Raises
-    ValueError for fewer than five images, another method, or UMAP without the package umap-learn.
+    ValueError for fewer than five images, another method, UMAP without the package umap-learn, or where it has no map.
     """
     if method not in METHODS:
         raise ValueError(f"a map is made by {', '.join(METHODS[:-1])} or {METHODS[-1]}, got {method!r}")
@@ -129,6 +129,8 @@ def flat_map(x: Tensor, method: str = "t-SNE") -> np.ndarray:
     places[:, : len(scale)] = left[:, :2] * scale[:2]
     if method != "PCA":
         places = _by_neighbours(values, places / (places[:, 0].std() or 1), method)
+    if not np.isfinite(places).all():  # as of UMAP, where all descriptors are equal
+        raise ValueError(f"{method} has no map of these descriptors: choose another method.")
     extent = np.ptp(places, axis=0)
     return (places - places.min(0)) / np.where(extent > 0, extent, 1)
 

@@ -127,6 +127,9 @@ def test_wrong_maps_are_one_sentence(monkeypatch):
         distances.flat_map(torch.zeros(3, 4))
     with pytest.raises(ValueError, match="by t-SNE, UMAP or PCA, got 'LLE'"):
         distances.flat_map(torch.zeros(9, 4), "LLE")
+    with monkeypatch.context() as patched, pytest.raises(ValueError, match="UMAP has no map of these descriptors"):
+        patched.setattr(distances, "_by_neighbours", lambda *given: np.full((9, 2), np.nan))
+        distances.flat_map(torch.zeros(9, 4), "UMAP")
     monkeypatch.setitem(sys.modules, "umap", None)  # as where it is not installed
     with pytest.raises(ValueError, match="UMAP needs the package umap-learn: pip install umap-learn"):
         distances.flat_map(torch.randn(9, 4), "UMAP")

@@ -103,10 +103,10 @@ def test_runs_that_are_left_out_are_told(finished, tmp_path):
     (tmp_path / "runs/listless/rankings.npz").unlink()
     experiment = tmp_path / "runs/strange/experiment.json"
     experiment.write_text(experiment.read_text().replace('"wrcanet"', '"mine"'))
-    (tmp_path / "runs/damaged/history.csv").write_text("")
+    (tmp_path / "runs/damaged/queries.npz").write_text("no arrays")
     lines = []
     assert [run.folder.name for run in tables.runs_of(tmp_path, lines.append)["street-small"]] == ["whole"]
-    assert len(lines) == 3 and "damaged/history.csv is damaged" in lines[0]
+    assert len(lines) == 3 and lines[0].endswith("queries.npz is damaged (ValueError: it is no archive of arrays)")
     assert lines[1:] == [
         "left out: 1 run that kept no ranking lists: listless",
         "left out: 1 run of no paper of this package: strange",

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -64,6 +65,7 @@ DAMAGE = [
     ("history.csv", header_only),
     ("history.csv", lambda file: file.write_text("")),
     ("rankings.npz", cut),
+    ("rankings.npz", lambda file: np.savez(file, top=np.zeros((3, 20)))),
     ("queries.npz", lambda file: file.write_bytes(b"")),
     ("model.safetensors", cut),
 ]
