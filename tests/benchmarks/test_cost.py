@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 
 import pandas as pd
-import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -107,27 +106,21 @@ def test_backward_gives_the_gradients_of_autograd():
     torch.testing.assert_close(gradients(cost._backward), expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [("dranet", "baseline"), ("attention_driven", "full network")], ids=" ".join)
-def test_step_of_a_network(name):
-    experiment = speed.networks("smoke", "bf16")[name]
+def test_step_of_a_network():
+    experiment = speed.networks("smoke", "bf16")["dranet", "baseline"]
     casting = cost.step_operations(experiment, 10)
     plain = cost.step_operations(replace(experiment, recipe=replace(experiment.recipe, precision="no")), 10)
     kinds, without = cost.by_kind(casting), cost.by_kind(plain)
     assert not torch.is_autocast_enabled("cuda")
     assert kinds.multiply_adds.sum() == without.multiply_adds.sum() > 0
     assert kinds.loc["convolution", "bytes"] < 0.6 * without.loc["convolution", "bytes"]
-    assert kinds.launches["casts of weights"] > 0
     assert not {"casts of weights", "casts of weight gradients"} & set(without.index)
     parameters = [p for p in build(experiment, 10).parameters() if p.requires_grad]
     fused = casting[casting.operation == "_fused_adamw_"]
     assert fused.launches.tolist() == [math.ceil(len(parameters) / 36)]
     # In float32: weight, gradient and two moments read, all but the gradient written; and the counters of steps.
     assert 0 <= fused.bytes.item() - 7 * 4 * sum(p.numel() for p in parameters) <= 8 * len(parameters)
-
-
-def test_dranet_has_a_counter_and_casts_for_each_layer():
-    experiment = speed.networks("smoke", "bf16")["dranet", "baseline"]
-    kinds = cost.by_kind(cost.step_operations(experiment, 10))
+    # A counter and casts for each layer.
     layers = list(build(experiment, 10).modules())
     assert kinds.launches["counters"] == sum(isinstance(m, nn.BatchNorm2d) for m in layers)
     weights = [p for m in layers if isinstance(m, nn.Conv2d) for p in m.parameters()]

@@ -270,7 +270,7 @@ def test_pictures_of_real_people_are_hidden_unless_asked_for(street_small, tmp_p
     assert hidden not in shown() and any(picture in shown() for picture in thumbnails)
 
 
-@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("paper", ["wrcanet", "attention_driven"])  # a stage that runs twice, and regions
 def test_agreement_is_of_the_pair(paper, street_small):
     finished = run(
         one_experiment(PAPERS[paper], {}, {}, "street-small", "smoke"), street_small, log=lambda line: None, cpu=True

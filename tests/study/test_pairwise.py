@@ -82,7 +82,7 @@ def test_most_changed_lists_losses_then_gains(queries):
     assert pairwise.most_changed(queries, "a", "a").empty
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(2, 30))
 def test_cameras_add_up_to_the_total(seed, size):
     random = np.random.default_rng(seed)
