@@ -110,15 +110,7 @@ def score_queries(run: Run, data: catalog.ReidData, variants: Mapping[object, np
 
 def exchanged(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
     """``score_queries`` of each network for each of ``BACKGROUNDS``: columns paper, network, seed, background, ..."""
-    variants = with_backgrounds(data)
-    return pd.concat(
-        [
-            frame.assign(paper=paper, network=kind, seed=seed, background=name)
-            for (paper, kind, seed), one in runs.items()
-            for name, frame in score_queries(one, data, variants).items()
-        ],
-        ignore_index=True,
-    )
+    return _scored(runs, data, {(name,): images for name, images in with_backgrounds(data).items()}, "background")
 
 
 def occluded(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
@@ -126,11 +118,16 @@ def occluded(runs: Networks, data: catalog.ReidData) -> pd.DataFrame:
     amount, query, ..."""
     images, masks = queries_of(data)
     variants = {(side, amount): hide(images, masks, amount, side) for side in SIDES for amount in AMOUNTS}
+    return _scored(runs, data, variants, "side", "amount")
+
+
+def _scored(runs: Networks, data: catalog.ReidData, variants: Mapping[tuple, np.ndarray], *names: str) -> pd.DataFrame:
+    """``score_queries`` of each network; the columns ``names`` have the values of each variant's key."""
     return pd.concat(
         [
-            frame.assign(paper=paper, network=kind, seed=seed, side=side, amount=amount)
+            frame.assign(paper=paper, network=kind, seed=seed, **dict(zip(names, key, strict=True)))
             for (paper, kind, seed), one in runs.items()
-            for (side, amount), frame in score_queries(one, data, variants).items()
+            for key, frame in score_queries(one, data, variants).items()
         ],
         ignore_index=True,
     )
