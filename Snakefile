@@ -5,8 +5,8 @@
 #   snakemake --workflow-profile profiles/slurm --config ...             the same on a Slurm cluster
 #   snakemake pages                                                      then the other notebooks, on the street
 #
-# A finished experiment lies in results/runs and is never trained again; one that was killed goes on from its last epoch.
-# Small trainings (demo and smoke on the street) share jobs, since to start a process takes as long as to train.
+# A finished experiment stays in results/runs, never trained again; one that was killed resumes after its last epoch.
+# Small trainings (demo and smoke on the street) share jobs, since starting a process takes as long as training.
 import json
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""A study in a folder of its own that can be killed at any moment, and what there is to say of it afterwards."""
+"""A study in a separate folder that can be killed at any moment, and checks of what is there afterwards."""
 
 import json
 import multiprocessing
@@ -54,30 +54,30 @@ class Outcome:
     case: str
     tried: int = 0
     lost: int = 0
-    """Finished runs that are gone, runs that could not be ended, and checkpoints that were not gone on from."""
-    torn: int = 0
-    """Half-written files under a whole one's name."""
-    left: int = 0
+    """Finished runs that are gone, runs that could not be finished, and checkpoints from which nothing resumed."""
+    half_written: int = 0
+    """Half-written files under a final name."""
+    leftover: int = 0
     """Hidden files and folders that are there in the end."""
     equal: bool = True
-    said: str = ""
+    message: str = ""
     """The sentence that the user reads."""
 
     def killed(self, place: "Place", process: Process) -> None:
-        """Count a kill, where it came before the end, and what it left half-written."""
+        """Count a kill, if it came before the end, and the files that it left half-written."""
         self.tried += process.exitcode == -signal.SIGKILL
-        self.torn += place.torn()
+        self.half_written += place.half_written()
 
     def ended(self, place: "Place", code: int, equal: bool) -> None:
-        """Look at the place after its end, which should be well."""
+        """Check the place after a process that should have succeeded."""
         self.lost += code != 0
-        self.torn += place.torn()
-        self.left += place.left()
+        self.half_written += place.half_written()
+        self.leftover += place.leftover()
         self.equal &= equal
 
 
 class Place:
-    """A store of results and a cache in a folder of their own."""
+    """A store of results and a cache in a separate folder."""
 
     def __init__(self, folder: Path, cache: Path | None = None):
         self.results, self.cache = folder / "results", cache or folder / "cache"
@@ -85,13 +85,13 @@ class Place:
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, work: Callable, *arguments) -> Process:
-        """``work`` in a process of its own, what it says (or raises) in the log."""
+        """``work`` in a separate process; its output, or what it raises, goes to the log."""
         process = FORK.Process(target=self._work, args=(work, *arguments))
         process.start()
         return process
 
-    def do(self, work: Callable, *arguments) -> tuple[int, str]:
-        """The same, waited for: exit code, and what it said last."""
+    def run(self, work: Callable, *arguments) -> tuple[int, str]:
+        """The same to its end: exit code, and the last line of its output."""
         process = self.start(work, *arguments)
         process.join(600)
         return process.exitcode, (self.log.read_text().splitlines() or [""])[-1]
@@ -109,58 +109,58 @@ class Place:
             print(f"{type(error).__name__}: {' '.join(str(error).splitlines())}")
             os._exit(1)
 
-    def torn(self) -> int:
+    def half_written(self) -> int:
         """How many files cannot be read."""
-        found = 0
+        count = 0
         places = [(top, path) for top in (self.results, self.cache) for path in top.rglob("*") if path.is_file()]
         for path in (path for top, path in places if "/." not in f"/{path.relative_to(top)}"):
             try:
                 READERS.get(path.suffix, Path.read_bytes)(path)
             except Exception:  # every reader has its own errors for a broken file
-                print(f"torn: {path}")
-                found += 1
-        return found
+                print(f"half-written: {path}")
+                count += 1
+        return count
 
     def snakemake(self, settings: dict) -> subprocess.Popen:
-        """The study, started in a process group of its own."""
+        """The study, started in a new process group."""
         config = [f"{name}={value}" for name, value in settings.items()]
-        said = (self.results.parent / "said").open("a")
+        output = (self.results.parent / "output").open("a")
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--config", *config],
             cwd=ROOT,
             env=os.environ | self.environment(),
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
 
     def processes(self, words: str) -> list[int]:
         """The processes of this place whose command line has ``words``."""
-        found = []
+        pids = []
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 mine = f"REIDNB_RESULTS={self.results}".encode() in (path / "environ").read_bytes().split(b"\0")
                 if mine and words in (path / "cmdline").read_text():
-                    found.append(int(path.name))
+                    pids.append(int(path.name))
             except OSError:
                 continue  # it has just ended
-        return found
+        return pids
 
-    def left(self) -> int:
+    def leftover(self) -> int:
         return sum(1 for top in (self.results, self.cache) for _ in top.rglob(".*"))
 
     def content(self) -> dict[str, bytes]:
         """Everything that two studies of the same experiments have in common, by name."""
-        found = {}
+        content = {}
         for path in sorted(path for path in self.results.rglob("*") if path.is_file()):
             name = str(path.relative_to(self.results))
             if path.name == "history.csv":
-                found[name] = pd.read_csv(path).drop(columns=list(TIMES)).to_csv().encode()
+                content[name] = pd.read_csv(path).drop(columns=list(TIMES)).to_csv().encode()
             elif path.suffix == ".safetensors":  # whose header is in no order
-                found[name] = b"".join(n.encode() + t.numpy().tobytes() for n, t in sorted(load_file(path).items()))
+                content[name] = b"".join(n.encode() + t.numpy().tobytes() for n, t in sorted(load_file(path).items()))
             elif name.startswith(("runs/", "tables/")) and path.suffix in (".json", ".npz", ".csv"):
-                found[name] = path.read_bytes() if path.name != "provenance.json" else b""
-        return found
+                content[name] = path.read_bytes() if path.name != "provenance.json" else b""
+        return content
 
 
 def experiment(seed: int = 0, dataset: str = "street-small") -> Experiment:
@@ -210,17 +210,17 @@ def die(when: str, name: str) -> None:
 
 
 def undisturbed(folder: Path) -> Place:
-    """The study of two trainings that nobody disturbs, and its tables, made once."""
+    """The undisturbed study of two trainings, and its tables, made once."""
     place = Place(folder / "undisturbed", folder / "cache")
     if not (place.results / "tables").exists():
         for seed in (0, 1):
-            assert place.do(train, seed)[0] == 0, place.log.read_text()
-        place.do(finished_tables, study.settings(STUDY))
+            assert place.run(train, seed)[0] == 0, place.log.read_text()
+        place.run(finished_tables, study.settings(STUDY))
     return place
 
 
-def same(place: Place, calm: Place) -> bool:
-    """Whether each run and table of the place is that of the calm study, which has no tables of notebooks alone."""
-    ours, theirs = place.content(), calm.content()
+def same(place: Place, reference: Place) -> bool:
+    """Whether each run, and each table that the reference has too, is that of the reference."""
+    ours, theirs = place.content(), reference.content()
     compared = [name for name in ours if name in theirs or name.startswith("runs/")]
     return bool(compared) and all(theirs.get(name) == ours[name] for name in compared)

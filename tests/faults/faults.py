@@ -1,11 +1,11 @@
-"""Faults on purpose: what a study loses that is killed, starved or misled, and goes on afterwards.
+"""Faults on purpose: what a study that is killed, starved or misled has lost when it has resumed.
 
     python tests/faults/faults.py                                     every case
     python tests/faults/faults.py training snakemake --repeats 20     some, each with as many kills
     python tests/faults/faults.py --folder faults                     kept there, to be looked at
 
-One line a case: how often it was tried, runs lost, half-written files taken for whole, unfinished files left over, and
-whether the end is that of a study that nobody disturbed, bit for bit. Needs Linux; full disks need its root.
+One line a case: how often it was tried, runs lost, half-written files under a final name, unfinished files left over,
+and whether the result is that of an undisturbed study, bit for bit. Needs Linux; full disks need its root.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from disturbed import MOMENTS, STUDY, Outcome, Place, experiment, kill, planned, same, train, undisturbed
-from faults_of_disks import disks, images
+from faults_of_disks import disk_of_a_study, disks, images
 
 from reidnb.data import catalog, pixels
 from reidnb.report.write import finished_tables
@@ -37,69 +37,69 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def training(folder: Path, repeats: int) -> Iterator[Outcome]:
-    """A training process is killed at the writing of its files, then at random moments, and each time goes on."""
-    calm, found = undisturbed(folder), Outcome("training killed")
+    """A training process is killed at the writing of its files, then at random moments, and each time resumes."""
+    reference, outcome = undisturbed(folder), Outcome("training killed")
     for number in range(repeats):
-        place = Place(folder / f"training-{number}", calm.cache)
+        place = Place(folder / f"training-{number}", reference.cache)
         moment = MOMENTS[number] if number < len(MOMENTS) else None
         process = place.start(train, 0, moment)
         if not moment:
-            spent = Run(calm.results / "runs" / planned()).provenance
+            spent = Run(reference.results / "runs" / planned()).provenance
             longest = spent["train_seconds"] + spent["evaluate_seconds"]
             kill(process, place.results, "runs/*/experiment.json", random.uniform(0, longest))
         process.join()
-        found.killed(place, process)
+        outcome.killed(place, process)
         had = any(place.results.glob("runs/*/checkpoint.pt")) and not any(place.results.glob("runs/*/metrics.json"))
-        code, _ = place.do(train)
-        found.lost += code != 0 or (had and "resumed after epoch" not in place.log.read_text())
-        found.torn += place.torn()
-        found.left += place.left()
-        found.equal &= same(place, calm) and not any(place.results.rglob("checkpoint.pt"))
-    yield found
+        code, _ = place.run(train)
+        outcome.lost += code != 0 or (had and "resumed after epoch" not in place.log.read_text())
+        outcome.half_written += place.half_written()
+        outcome.leftover += place.leftover()
+        outcome.equal &= same(place, reference) and not any(place.results.rglob("checkpoint.pt"))
+    yield outcome
 
 
-def making(folder: Path, repeats: int) -> Iterator[Outcome]:
+def making_images(folder: Path, repeats: int) -> Iterator[Outcome]:
     """Killed while the street is drawn, and while its images are decoded."""
-    calm = undisturbed(folder)
-    drawn = {p.name: p.read_bytes() for p in (calm.cache / "street-small").rglob("*") if p.is_file()}
-    found = Outcome("street killed while drawn")
+    reference = undisturbed(folder)
+    drawn = {p.name: p.read_bytes() for p in (reference.cache / "street-small").rglob("*") if p.is_file()}
+    outcome = Outcome("street killed while drawn")
     for number in range(repeats):
         place = Place(folder / f"street-{number}")
         process = place.start(catalog.load, "street-small")
         kill(process, place.cache, ".*/street-small/query/*.jpg", random.uniform(0, 0.1))
-        found.killed(place, process)
-        code, found.said = place.do(catalog.load, "street-small")
+        outcome.killed(place, process)
+        code, outcome.message = place.run(catalog.load, "street-small")
         ours = {p.name: p.read_bytes() for p in (place.cache / "street-small").rglob("*") if p.is_file()}
-        found.ended(place, code, ours == drawn)
-    yield found
-    found, size = Outcome("killed while images are decoded"), (192, 96)
-    many = sorted(map(str, calm.cache.rglob("query/*.jpg"))) * 50
+        outcome.ended(place, code, ours == drawn)
+    yield outcome
+    outcome, size = Outcome("killed while images are decoded"), (192, 96)
+    many = sorted(map(str, reference.cache.rglob("query/*.jpg"))) * 50
     for number in range(repeats):
         place = Place(folder / f"pixels-{number}")
         process = place.start(pixels.decode, many, size)
         kill(process, place.cache, "pixels/.*", random.uniform(0, 0.3))
-        found.killed(place, process)
-        code, found.said = place.do(pixels.decode, many, size)
+        outcome.killed(place, process)
+        code, outcome.message = place.run(pixels.decode, many, size)
         (file,) = place.cache.glob("pixels/*.npy")
-        found.ended(place, code, np.array_equal(np.load(file), pixels.read(many, size)))
+        outcome.ended(place, code, np.array_equal(np.load(file), pixels.read(many, size)))
         shutil.rmtree(place.cache)
-    yield found
+    yield outcome
 
 
-def two(folder: Path, repeats: int) -> Iterator[Outcome]:
+def two_studies(folder: Path, repeats: int) -> Iterator[Outcome]:
     """Two studies at once on one store and one cache, the data set not made yet."""
-    calm, found = undisturbed(folder), Outcome("two studies at once")
+    reference, outcome = undisturbed(folder), Outcome("two studies at once")
     for number in range(repeats):
         place = Place(folder / f"two-{number}")
         both = [place.start(_small_study) for _ in range(2)]
         for process in both:
             process.join()
-        found.tried += 1
+        outcome.tried += 1
         trained = place.log.read_text().count("epoch   1/2")
-        found.lost += abs(2 - trained)  # each once
-        found.said = f"{trained} trainings of 2 experiments"
-        found.ended(place, max(p.exitcode for p in both), same(place, calm))
-    yield found
+        outcome.lost += abs(2 - trained)  # each once
+        outcome.message = f"{trained} trainings of 2 experiments"
+        outcome.ended(place, max(p.exitcode for p in both), same(place, reference))
+    yield outcome
 
 
 def _small_study() -> None:
@@ -110,35 +110,35 @@ def _small_study() -> None:
 
 def two_snakemakes(folder: Path, repeats: int) -> Iterator[Outcome]:
     """The same study started twice, at once, in one checkout and on one store."""
-    calm, found = undisturbed(folder), Outcome("two snakemakes at once")
+    reference, outcome = undisturbed(folder), Outcome("two snakemakes at once")
     for number in range(repeats):
-        place = Place(folder / f"snakemakes-{number}", calm.cache)
+        place = Place(folder / f"snakemakes-{number}", reference.cache)
         both = [place.snakemake(STUDY) for _ in range(2)]
         codes = [process.wait() for process in both]
-        found.tried += 1
+        outcome.tried += 1
         tables = [path.read_text() for path in place.results.glob("notebooks/runs/*.csv")]
         trained = sum(text.count(",finished,") for text in tables)
-        found.said = f"{trained} trainings of 2 experiments"
-        found.lost += abs(2 - trained)
-        found.ended(place, max(codes), same(place, calm))
-    yield found
+        outcome.message = f"{trained} trainings of 2 experiments"
+        outcome.lost += abs(2 - trained)
+        outcome.ended(place, max(codes), same(place, reference))
+    yield outcome
 
 
 def gpu(folder: Path, repeats: int) -> Iterator[Outcome]:
     """The job that holds a GPU is killed: the next one has it at once."""
-    place, found = Place(folder / "gpu"), Outcome("holder of a GPU killed")
+    place, outcome = Place(folder / "gpu"), Outcome("holder of a GPU killed")
     for _ in range(repeats):
         holder = place.start(_hold, 600)
         while "has 0" not in (place.log.read_text() if place.log.exists() else ""):
             time.sleep(0.01)
         waiting = place.start(_hold, 0)
         waiting.join(2)
-        found.equal &= waiting.is_alive()  # one GPU, one job
+        outcome.equal &= waiting.is_alive()  # one GPU, one job
         holder.kill()
         waiting.join(60)
-        found.tried, found.lost = found.tried + 1, found.lost + (waiting.exitcode != 0)
+        outcome.tried, outcome.lost = outcome.tried + 1, outcome.lost + (waiting.exitcode != 0)
         place.log.unlink()
-    yield found
+    yield outcome
 
 
 def _hold(seconds: float) -> None:
@@ -149,8 +149,8 @@ def _hold(seconds: float) -> None:
 
 def snakemake(folder: Path, repeats: int) -> Iterator[Outcome]:
     """Snakemake's whole process group, snakemake alone, and trainings are killed in turn; one run cannot be kept."""
-    calm = undisturbed(folder)
-    place = Place(folder / "snakemake", calm.cache)
+    reference = undisturbed(folder)
+    place = Place(folder / "snakemake", reference.cache)
     kills, kernels, failing = map(Outcome, ("snakemake killed", "its training killed", "a run fails"))
     blocked = place.results / "runs" / planned(1)
     blocked.parent.mkdir(parents=True)
@@ -164,30 +164,30 @@ def snakemake(folder: Path, repeats: int) -> Iterator[Outcome]:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL) if number % 2 == 0 else process.kill()
         killed = process.wait() == -signal.SIGKILL
-        kills.tried, kills.torn = kills.tried + killed, kills.torn + place.torn()
+        kills.tried, kills.half_written = kills.tried + killed, kills.half_written + place.half_written()
         if not killed:  # it had come to its end: from the beginning
             for path in [*place.results.glob("runs/*"), *place.results.glob("notebooks")]:
                 shutil.rmtree(path) if path.is_dir() else None
     process = place.snakemake(STUDY)
     for _ in range(max(1, repeats // 2)):
-        while not (found := place.processes(TRAINS)) and process.poll() is None:
+        while not (training := place.processes(TRAINS)) and process.poll() is None:
             time.sleep(0.1)
         time.sleep(random.uniform(0, 5))
-        for pid in found[:1]:
+        for pid in training[:1]:
             with suppress(ProcessLookupError):  # it may have ended just now
                 os.kill(pid, signal.SIGKILL)
                 kernels.tried += 1
     failing.tried, code = 1, process.wait()
-    said = (place.results.parent / "said").read_text()
-    failing.said = next((line for line in said.splitlines() if line.startswith("not finished")), "")
-    failing.equal = code != 0 and "table1" in failing.said and (place.results / "index.html").exists()
-    failing.torn = place.torn()
+    output = (place.results.parent / "output").read_text()
+    failing.message = next((line for line in output.splitlines() if line.startswith("not finished")), "")
+    failing.equal = code != 0 and "table1" in failing.message and (place.results / "index.html").exists()
+    failing.half_written = place.half_written()
     blocked.unlink()
     for path in place.results.rglob(".*"):  # as if a day had passed
         os.utime(path, (0, 0))
     code = place.snakemake(STUDY).wait()
     for outcome in (kills, kernels, failing):
-        outcome.ended(place, code, same(place, calm))
+        outcome.ended(place, code, same(place, reference))
         yield outcome
 
 
@@ -196,9 +196,10 @@ TRAINS = "reidnb\0study"
 
 CASES: dict[str, tuple[Callable[[Path, int], Iterator[Outcome]], int]] = {
     "training": (training, 14),
-    "making": (making, 3),
+    "making": (making_images, 3),
     "disks": (disks, 1),
-    "two": (two, 2),
+    "study-disk": (disk_of_a_study, 1),
+    "two": (two_studies, 2),
     "snakemakes": (two_snakemakes, 1),
     "images": (images, 1),
     "gpu": (gpu, 2),
@@ -208,7 +209,7 @@ CASES: dict[str, tuple[Callable[[Path, int], Iterator[Outcome]], int]] = {
 
 
 def main() -> int:
-    """Run the cases that were asked for and print their table; 1 when anything was lost, torn or other than it was."""
+    """Run the cases that were asked for and print their table; 1 when anything was lost, half-written or different."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; all when none is named")
     parser.add_argument("--repeats", type=int, help="instead of each case's own number")
@@ -227,7 +228,7 @@ def main() -> int:
             except PermissionError as error:
                 print(f"{name} is left out: {error}")
     print(pd.DataFrame([asdict(outcome) for outcome in outcomes]).to_string(index=False))
-    return int(any(o.lost or o.torn or o.left or not o.equal for o in outcomes))
+    return int(any(o.lost or o.half_written or o.leftover or not o.equal for o in outcomes))
 
 
 if __name__ == "__main__":

@@ -95,10 +95,10 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
 
 def _free_ports(number: int) -> list[int]:
     with ExitStack() as stack:
-        found = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in found:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
             one.bind(("", 0))
-        return [one.getsockname()[1] for one in found]
+        return [one.getsockname()[1] for one in sockets]
 
 
 @contextmanager
@@ -118,8 +118,8 @@ def _until_idle(environment: dict[str, str], folder: Path, seconds: int = 60) ->
         if asked.stdout.strip() == "idle":
             return
         time.sleep(1)
-    said = "\n".join(f"{log.name}: {log.read_text()[-500:]}" for log in sorted(folder.glob("*.out")))
-    raise RuntimeError(f"the cluster in {folder} did not start in {seconds} s: {asked.stdout}{asked.stderr}\n{said}")
+    logs = "\n".join(f"{log.name}: {log.read_text()[-500:]}" for log in sorted(folder.glob("*.out")))
+    raise RuntimeError(f"the cluster in {folder} did not start in {seconds} s: {asked.stdout}{asked.stderr}\n{logs}")
 
 
 def snakemake(environment: dict[str, str], *config: str) -> subprocess.CompletedProcess:
@@ -137,9 +137,9 @@ def jobs(environment: dict[str, str]) -> pd.DataFrame:
     fields = {"comment": "rule", "state": "state", "tres-per-job": "gpus", "starttime": "start", "endtime": "end"}
     call = ["squeue", "--states=all", "--noheader", "--Format", ",".join(f"{name}:|" for name in fields)]
     listed = subprocess.run(call, env=environment, capture_output=True, text=True, check=True).stdout
-    found = pd.DataFrame([line.split("|")[:-1] for line in listed.splitlines()], columns=list(fields.values()))
-    seconds = (pd.to_datetime(found.end) - pd.to_datetime(found.start)).dt.total_seconds()
-    return found.assign(seconds=seconds).drop(columns=["start", "end"])
+    table = pd.DataFrame([line.split("|")[:-1] for line in listed.splitlines()], columns=list(fields.values()))
+    seconds = (pd.to_datetime(table.end) - pd.to_datetime(table.start)).dt.total_seconds()
+    return table.assign(seconds=seconds).drop(columns=["start", "end"])
 
 
 def main() -> int:

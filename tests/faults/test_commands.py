@@ -1,4 +1,4 @@
-"""A user's mistake ends a command in one sentence with its true cause; relative paths start where the user stands."""
+"""A user's mistake ends a command in one sentence with its true cause; relative paths start from the current folder."""
 
 import json
 import os
@@ -22,15 +22,15 @@ SMOKE = {"dataset": "street-small", "profile": "smoke"}
 
 
 @pytest.fixture(autouse=True)
-def somewhere(tmp_path, monkeypatch) -> Path:
-    """The user stands in a folder of his own."""
+def user_folder(tmp_path, monkeypatch) -> Path:
+    """The current folder of the user."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REIDNB_RESULTS", "results")
     return tmp_path
 
 
 @pytest.fixture
-def told(capsys):
+def error_of(capsys):
     """Run a command that must fail: the sentence that it ends with."""
 
     def run(*arguments: str) -> str:
@@ -53,24 +53,24 @@ def notebook(code: str, kernel: str | None = "python3") -> Path:
     return Path("books/small.ipynb")
 
 
-def test_a_notebook_that_is_missing_or_none(told):
-    assert told("notebook", "gone.ipynb", "out.ipynb", "{}") == "there is no notebook gone.ipynb"
+def test_a_notebook_that_is_missing_or_none(error_of):
+    assert error_of("notebook", "gone.ipynb", "out.ipynb", "{}") == "there is no notebook gone.ipynb"
     for content in ("{}", "# a page", ""):
         Path("page.ipynb").write_text(content)
-        assert told("notebook", "page.ipynb", "out.ipynb", "{}").startswith("page.ipynb is not a notebook: ")
+        assert error_of("notebook", "page.ipynb", "out.ipynb", "{}").startswith("page.ipynb is not a notebook: ")
     assert not Path("out.ipynb").exists()
 
 
 @pytest.mark.parametrize("kernel", ["torch310", None])
-def test_a_notebook_without_an_installed_kernel_is_executed_here_where_the_user_stands(kernel, somewhere):
-    path = notebook("import sys, pathlib\npathlib.Path('told').write_text(f'{value} {sys.executable}')", kernel)
+def test_a_notebook_without_an_installed_kernel_is_executed_here_in_the_users_folder(kernel, user_folder):
+    path = notebook("import sys, pathlib\npathlib.Path('written').write_text(f'{value} {sys.executable}')", kernel)
     assert main(["notebook", str(path), "out.ipynb", '{"value": 3}']) == 0
-    assert (somewhere / "told").read_text() == f"3 {sys.executable}"
+    assert (user_folder / "written").read_text() == f"3 {sys.executable}"
 
 
-def test_a_cell_that_stops_is_named_in_a_sentence_and_debug_shows_where(told, capsys):
+def test_a_cell_that_stops_is_named_in_a_sentence_and_debug_shows_where(error_of, capsys):
     path = str(notebook("raise FileNotFoundError('no such set')"))
-    assert told("notebook", path, "out.ipynb", "{}") == "small.ipynb stopped, FileNotFoundError: no such set"
+    assert error_of("notebook", path, "out.ipynb", "{}") == "small.ipynb stopped, FileNotFoundError: no such set"
     assert main(["notebook", path, "out.ipynb", "{}", "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
@@ -117,8 +117,8 @@ def test_an_argument_that_is_no_json_object(argument, message, capsys):
         ),
     ],
 )
-def test_wrong_parameters_of_run(wrong, message, told):
-    assert told("run", json.dumps(SMOKE | wrong)).startswith(message)
+def test_wrong_parameters_of_run(wrong, message, error_of):
+    assert error_of("run", json.dumps(SMOKE | wrong)).startswith(message)
 
 
 def test_an_experiment_without_its_recipe(told):
@@ -127,70 +127,70 @@ def test_an_experiment_without_its_recipe(told):
 
 
 @pytest.mark.parametrize("minutes", ["-3", "nan"])
-def test_a_time_that_is_none(minutes, told):
-    assert told("study", "--minutes", minutes).endswith("allowed is a number, at least 0")
+def test_a_time_that_is_none(minutes, error_of):
+    assert error_of("study", "--minutes", minutes).endswith("allowed is a number, at least 0")
 
 
-def test_a_loss_that_is_infinite(told, street_small):
-    sentence = told("run", json.dumps(SMOKE | {"recipe": {"lr": 1e30}}))
+def test_a_loss_that_is_infinite(error_of, street_small):
+    sentence = error_of("run", json.dumps(SMOKE | {"recipe": {"lr": 1e30}}))
     assert sentence.startswith("the loss ") and "epoch" in sentence and "step" in sentence
 
 
-def test_imagenet_weights_that_cannot_be_had(told, street_small, somewhere, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(somewhere / "torch"))
+def test_imagenet_weights_that_cannot_be_had(error_of, street_small, user_folder, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(user_folder / "torch"))
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     asked = json.dumps({"paper": "dranet", "dataset": "street-small", "profile": "paper"})
-    file = somewhere / "torch/hub/checkpoints/resnet50-0676ba61.pth"
-    sentence = told("run", asked)
+    file = user_folder / "torch/hub/checkpoints/resnet50-0676ba61.pth"
+    sentence = error_of("run", asked)
     assert "cannot be fetched" in sentence and f"put {file.name} at {file}" in sentence
     file.parent.mkdir(parents=True, exist_ok=True)
     for content in (b"PK\3\4" + bytes(1000), b"<html>please log in</html>"):
         file.write_bytes(content)
-        assert told("run", asked).startswith(f"{file} is not the published file")
+        assert error_of("run", asked).startswith(f"{file} is not the published file")
 
 
-def test_no_home_directory(told, monkeypatch):
+def test_no_home_directory(error_of, monkeypatch):
     def unknown(user):
         raise KeyError(user)
 
     monkeypatch.delenv("HOME")
     monkeypatch.delenv("REIDNB_CACHE")
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    sentence = told("run", json.dumps(SMOKE))
+    sentence = error_of("run", json.dumps(SMOKE))
     assert "HOME is not set" in sentence and "set REIDNB_CACHE" in sentence
-    assert "cannot find ~/reid" in told("data", "list", "--root", "~/reid")
+    assert "cannot find ~/reid" in error_of("data", "list", "--root", "~/reid")
 
 
-def test_a_cache_that_cannot_be_used(told, street_small, somewhere, monkeypatch):
-    (somewhere / "file").write_text("the user's own")
+def test_a_cache_that_cannot_be_used(error_of, street_small, user_folder, monkeypatch):
+    (user_folder / "file").write_text("the user's own")
     monkeypatch.setenv("REIDNB_CACHE", "file")
-    assert told("run", json.dumps(SMOKE)) == f"cannot write in {somewhere / 'file'}: it is a file"
-    shutil.copytree(street_small.root, somewhere / "cache/street-small")
+    assert error_of("run", json.dumps(SMOKE)) == f"cannot write in {user_folder / 'file'}: it is a file"
+    shutil.copytree(street_small.root, user_folder / "cache/street-small")
     monkeypatch.setenv("REIDNB_CACHE", "cache")
     for content in (b"", b"PK\3\4"):
-        file = somewhere / "cache/street-small/truth/query.npz"
+        file = user_folder / "cache/street-small/truth/query.npz"
         file.write_bytes(content)
-        sentence = told("run", json.dumps(SMOKE))
+        sentence = error_of("run", json.dumps(SMOKE))
         assert sentence.startswith(f"{file} is damaged (") and f"delete {file.parents[1]} to have it" in sentence
 
 
-def test_a_report_without_a_table_is_a_failure(told, somewhere):
-    sentence = f"the report has no table: nothing is finished in {somewhere / 'results/runs'}"
-    assert told("report") == sentence
-    assert told("report", "--study", json.dumps({"profile": "smoke", "datasets": "street-small"})) == sentence
-    assert (somewhere / "results/index.html").exists()
+def test_a_report_without_a_table_is_a_failure(error_of, user_folder):
+    sentence = f"the report has no table: nothing is finished in {user_folder / 'results/runs'}"
+    assert error_of("report") == sentence
+    assert error_of("report", "--study", json.dumps({"profile": "smoke", "datasets": "street-small"})) == sentence
+    assert (user_folder / "results/index.html").exists()
 
 
-def test_paths_start_where_the_user_stands(somewhere, monkeypatch):
-    assert study.settings({"root": "mine", "weights": "w.pth"}).root == str(somewhere / "mine")
-    assert study.settings({"weights": "w.pth"}).weights == str(somewhere / "w.pth")
+def test_paths_start_where_the_user_stands(user_folder, monkeypatch):
+    assert study.settings({"root": "mine", "weights": "w.pth"}).root == str(user_folder / "mine")
+    assert study.settings({"weights": "w.pth"}).weights == str(user_folder / "w.pth")
     assert study.settings({"root": None, "weights": "None"}) == study.settings({})
     monkeypatch.setenv("REIDNB_CACHE", "cache")
     fix_folders()
     monkeypatch.chdir("/")  # as a job that starts elsewhere
-    assert results_dir() == somewhere / "results"
-    assert cache_dir() == somewhere / "cache"
+    assert results_dir() == user_folder / "results"
+    assert cache_dir() == user_folder / "cache"
     assert absolute("a") == Path("/a")
 
 
@@ -204,12 +204,12 @@ def test_a_batch_study_refuses_braces_in_the_path_of_results(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_batch_study_in_an_awkward_place_with_relative_paths(somewhere, street_small, monkeypatch):
+def test_a_batch_study_in_an_awkward_place_with_relative_paths(user_folder, street_small, monkeypatch):
     """First with a broken image, which the job's log names; then, the image mended, to its end. Paths are relative to a
     folder whose name has spaces, a quote and an umlaut, and a stranger's file of a part of its name is kept."""
-    home = somewhere / "it's a place, für alle"
+    home = user_folder / "it's a place, für alle"
     home.mkdir()
-    (somewhere / "it's").write_text("not ours")
+    (user_folder / "it's").write_text("not ours")
     monkeypatch.chdir(home)
     shutil.copytree(street_small.root, home / "data/mine")
     image = next((home / "data/mine/bounding_box_train").glob("*.jpg"))
@@ -238,5 +238,5 @@ def test_a_batch_study_in_an_awkward_place_with_relative_paths(somewhere, street
     table = np.genfromtxt(next((results / "tables").glob("dranet-table1-*.csv")), delimiter=",", dtype=str)
     assert len(table) > 1
     assert not (ROOT / "notebooks/results").exists()
-    assert (somewhere / "it's").read_text() == "not ours"
-    assert sorted(path.name for path in somewhere.iterdir()) == ["it's", home.name]
+    assert (user_folder / "it's").read_text() == "not ours"
+    assert sorted(path.name for path in user_folder.iterdir()) == ["it's", home.name]

@@ -83,9 +83,9 @@ def test_a_damaged_run_is_named_and_left_out_of_the_report(results, name, damage
     assert finished_tables(study.settings(SETTINGS), log.append) == 1
     assert len(log) == 1 and f"{name} is damaged" in log[0]
     assert main(["report", "--study", json.dumps(SETTINGS)]) == 1  # as nothing else is finished
-    told = capsys.readouterr()
-    assert f"{name} is damaged" in told.out and "Traceback" not in told.err
-    assert told.err.splitlines()[-1].startswith("reidnb: the report has no table")
+    printed = capsys.readouterr()
+    assert f"{name} is damaged" in printed.out and "Traceback" not in printed.err
+    assert printed.err.splitlines()[-1].startswith("reidnb: the report has no table")
 
 
 def test_the_other_runs_are_reported(results, capsys):
