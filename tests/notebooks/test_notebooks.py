@@ -36,7 +36,7 @@ WITH_PEOPLE = [path for path in NOTEBOOKS if path.stem not in ("performance", "a
 FULL = {"wrcanet": "ResNet-50+WRA+MS+GP", "dranet": ["Baseline+RCAM+RSAM"], "hybrid_attention": "+ CAM"}
 FULL |= {"attention_driven": '["Intra+inter"]'}
 """The row of each paper's main table that every figure of its notebook can be drawn of."""
-CARDS = ("explore", "search", "use")
+CARDS = ("explore", "search")
 """Notebooks that show grey cards in people's place, not a sentence."""
 
 
@@ -95,7 +95,7 @@ def test_real_people_are_in_a_saved_notebook_only_if_asked_for(path, real, tmp_p
         found[asked] = magenta(tmp_path / "out.ipynb")
         withheld = show.WITHHELD in json.dumps(json.loads((tmp_path / "out.ipynb").read_text()))
         assert withheld == (not asked and path.stem not in CARDS)
-    assert not any(found[False]) and (found[False] or path.stem == "explore")  # which may hold widgets alone
+    assert not any(found[False]) and (found[False] or path.stem in ("explore", "use"))  # of widgets or a sentence
     assert any(found.get(True, [True])), "without people in it, the data set would prove nothing"
     assert not list(results_dir().glob("figures/*folder*"))
 
