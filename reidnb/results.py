@@ -217,6 +217,8 @@ def update_summary(runs: list[Run], file: Path) -> pd.DataFrame:
         if "key" in old:
             new = pd.concat([old[~old.key.isin(new.get("key", []))], new])
     if len(new):
+        if "epochs" in new:  # earlier rows have none, and 3.0 epochs would be odd
+            new = new.astype({"epochs": "Int64"})
         new = new.sort_values(["dataset", "profile", "paper", "key"], ignore_index=True)
         write_atomically(file, lambda target: new.to_csv(target, index=False))
     return new
