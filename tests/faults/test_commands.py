@@ -121,8 +121,8 @@ def test_wrong_parameters_of_run(wrong, message, error_of):
     assert error_of("run", json.dumps(SMOKE | wrong)).startswith(message)
 
 
-def test_an_experiment_without_its_recipe(told):
-    sentence = told("run", json.dumps({"experiment": {"paper": "dranet", "recipe": {}}}))
+def test_an_experiment_without_its_recipe(error_of):
+    sentence = error_of("run", json.dumps({"experiment": {"paper": "dranet", "recipe": {}}}))
     assert sentence.startswith("recipe={}: allowed is a recipe as")
 
 
