@@ -38,7 +38,8 @@ _HEAD = ("fc.",)
 def network(name: str) -> nn.Module:
     """The network called ``name`` in ``BACKBONES``, with random weights and the parameter names of its weight files.
 
-    Its ``channels`` are those of its four stages, which ``stem_and_stages`` gives. Raises ValueError for another name.
+    Its ``channels`` are those of its four stages, which ``stem_and_stages`` gives; ``before_relu`` is the output of the
+    last block without its ReLU. Raises ValueError for another name.
     """
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}: known are {', '.join(BACKBONES)}")
@@ -60,7 +61,7 @@ class Backbone(nn.Module):
             _load(net, name, weights)
         self.stem, stages = net.stem_and_stages(last_stride)
         self.stages = nn.ModuleList(stages)
-        self.channels = net.channels
+        self.channels, self._before_relu = net.channels, net.before_relu
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """The four stages' maps (B, C_i, H_i, W_i) of images (B, 3, H, W)."""
@@ -75,9 +76,7 @@ class Backbone(nn.Module):
         x = self.stem(images)
         for stage in self.stages[:3]:
             x = stage(x)
-        last = self.stages[3][-1]
-        x = self.stages[3][:-1](x)
-        return last.before_relu(x) if isinstance(last, osnet.ConvNorm) else resnet.sum_of_block(last, x)
+        return self._before_relu(self.stages[3][-1], self.stages[3][:-1](x))
 
 
 def best_fit(state: Mapping[str, Tensor]) -> tuple[str, weight_files.Match]:

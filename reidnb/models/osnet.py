@@ -67,8 +67,8 @@ class OmniScaleBlock(nn.Module):
     """Figure 4b: y = ReLU(x + W sum_t G(x_t) x_t), x_t = F_t(V x) for t = 1..4 (eq. 1 to 3).
 
     F_t are t Lite 3x3 in a row; one gate G serves all streams. V and W are 1x1 convolutions with batch normalisation,
-    V with a ReLU, to a quarter of the output's channels and back. Where the number of channels changes, x has a 1x1
-    convolution of its own.
+    V with a ReLU, to a quarter of the output's channels and back. Where the number of channels changes, x
+    passes through a 1x1 convolution before the sum.
     """
 
     def __init__(self, inputs: int, outputs: int):
@@ -126,6 +126,11 @@ class OSNet(nn.Module):
             nn.Sequential(self.conv5),
         ]
         return nn.Sequential(self.conv1, self.maxpool), stages
+
+    @staticmethod
+    def before_relu(block: ConvNorm, x: Tensor) -> Tensor:
+        """The output of the last stage's convolution without its ReLU."""
+        return block.before_relu(x)
 
 
 def _transition(channels: int) -> nn.Sequential:

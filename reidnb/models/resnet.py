@@ -38,16 +38,16 @@ class NarrowResNet(ResNet):
         stem = nn.Sequential(self.conv1, self.bn1, self.relu, self.maxpool)
         return stem, [self.layer1, self.layer2, self.layer3, self.layer4]
 
+    @staticmethod
+    def before_relu(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
+        """F(x) + x of a residual block (He et al. 2016, eq. 1), whose ReLU is its output."""
+        out = block.relu(block.bn1(block.conv1(x)))
+        out = block.bn2(block.conv2(out))
+        if isinstance(block, Bottleneck):
+            out = block.bn3(block.conv3(block.relu(out)))
+        return out + (x if block.downsample is None else block.downsample(x))
+
 
 def resnet(name: str) -> NarrowResNet:
     """The ResNet called ``name`` in ``SHAPES``, with random weights."""
     return NarrowResNet(*SHAPES[name])
-
-
-def sum_of_block(block: BasicBlock | Bottleneck, x: Tensor) -> Tensor:
-    """F(x) + x of a residual block (He et al. 2016, eq. 1), whose ReLU is its output."""
-    out = block.relu(block.bn1(block.conv1(x)))
-    out = block.bn2(block.conv2(out))
-    if isinstance(block, Bottleneck):
-        out = block.bn3(block.conv3(block.relu(out)))
-    return out + (x if block.downsample is None else block.downsample(x))
