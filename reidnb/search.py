@@ -165,21 +165,13 @@ def described(
     Raises ValueError for a file that another network made, where it names its network.
     """
     if isinstance(gallery, str | Path) and Path(gallery).suffix in WRITERS:
-        result = load(gallery)
+        paths, descriptors, made_by = _read(gallery)
         network = model if isinstance(model, Describer) else describer(model)
-        if _network_of(gallery) not in ("", network.identity):
+        if made_by not in ("", network.identity):
             raise ValueError(f"{gallery} holds descriptors of another network: extract them with this one")
-        return result
+        return paths, descriptors
     files = images_in(gallery)
     return files, extract(files, model)
-
-
-def _network_of(file: str | Path) -> str:
-    """The identity of the network that made a file of ``save``; '' where it is not known."""
-    if Path(file).suffix != ".npz":
-        return ""
-    with np.load(Path(file).expanduser(), allow_pickle=False) as arrays:
-        return str(arrays["network"]) if "network" in arrays else ""
 
 
 def nearest(query: np.ndarray, gallery: np.ndarray, top: int = 10) -> pd.DataFrame:
@@ -221,18 +213,24 @@ def save(file: str | Path, paths: Sequence[str], descriptors: np.ndarray, networ
 
 def load(file: str | Path) -> tuple[list[str], np.ndarray]:
     """The paths and descriptors (N, D) of a file of ``save``. Raises ValueError for any other file."""
+    return _read(file)[:2]
+
+
+def _read(file: str | Path) -> tuple[list[str], np.ndarray, str]:
+    """As ``load``, and the identity of the network that made them; '' where it is not known."""
     file = Path(file).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"{file} does not exist")
     try:
         if file.suffix == ".parquet":
             frame = pd.read_parquet(file)
-            return frame.path.tolist(), frame.drop(columns="path").to_numpy(np.float32)
+            return frame.path.tolist(), frame.drop(columns="path").to_numpy(np.float32), ""
         with np.load(file, allow_pickle=False) as arrays:
             paths, descriptors = arrays["paths"].tolist(), arrays["descriptors"].astype(np.float32, casting="same_kind")
+            network = str(arrays["network"]) if "network" in arrays else ""
         if descriptors.ndim != 2 or len(paths) != len(descriptors):
             raise ValueError
-        return paths, descriptors
+        return paths, descriptors, network
     except ImportError as error:
         raise ValueError(f"{file.name} needs the package pyarrow: pip install pyarrow, or write .npz") from error
     except (KeyError, OSError, TypeError, ValueError, AttributeError, EOFError, BadZipFile) as error:
