@@ -120,11 +120,10 @@ def recipe_changes(experiment: Experiment, row: Row) -> dict[str, object]:
     A field of a part is named after both, 'sampler.images'. Of the paper's complete readings the one counts from which
     the recipe differs least.
     """
-    paper, differences = find_paper(experiment.paper), []
+    paper, given, differences = find_paper(experiment.paper), _flat(experiment.recipe), []
     settings = (experiment.dataset, experiment.profile, experiment.seed, experiment.weights)
     for base in (Row(""), *paper.complete_readings):
         stated = _flat(_experiment(paper, base, row, *settings, {}, experiment.backbone).recipe)
-        given = _flat(experiment.recipe)
         differences.append({name: value for name, value in given.items() if (name, value) not in stated.items()})
     return min(differences, key=len)
 

@@ -68,12 +68,12 @@ def magenta(notebook: Path) -> list[bool]:
     assert not any(kind.startswith("image/") and kind != "image/png" for data in outputs for kind in data)
     encoded = [data["image/png"] for data in outputs if "image/png" in data]
     encoded += re.findall(r"data:image/\w+;base64,([A-Za-z0-9+/=]+)", notebook.read_text())
-    found = []
+    has_people = []
     for picture in encoded:
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")).astype(int)
         red, green, blue = np.moveaxis(pixels, 2, 0)
-        found.append(bool(((red > 150) & (blue > 150) & (green < 70)).sum() > 20))
-    return found
+        has_people.append(bool(((red > 150) & (blue > 150) & (green < 70)).sum() > 20))
+    return has_people
 
 
 @pytest.mark.notebook
@@ -87,16 +87,16 @@ def test_real_people_are_in_a_saved_notebook_only_if_asked_for(path, real, tmp_p
         parameters = SMOKE | {"gallery": str(real / "bounding_box_test"), "query": str(query)}
     if path.stem in FULL:
         parameters |= {"rows": FULL[path.stem]}
-    found = {}
-    for asked in (False, True) if path.stem in ("data", "start") else (False,):
+    pictures = {}
+    for show_people in (False, True) if path.stem in ("data", "start") else (False,):
         papermill.execute_notebook(
-            str(path), str(tmp_path / "out.ipynb"), parameters | {"show_people": asked}, progress_bar=False
+            str(path), str(tmp_path / "out.ipynb"), parameters | {"show_people": show_people}, progress_bar=False
         )
-        found[asked] = magenta(tmp_path / "out.ipynb")
+        pictures[show_people] = magenta(tmp_path / "out.ipynb")
         withheld = show.WITHHELD in json.dumps(json.loads((tmp_path / "out.ipynb").read_text()))
-        assert withheld == (not asked and path.stem not in CARDS)
-    assert not any(found[False]) and (found[False] or path.stem in ("explore", "use"))  # of widgets or a sentence
-    assert any(found.get(True, [True])), "without people in it, the data set would prove nothing"
+        assert withheld == (not show_people and path.stem not in CARDS)
+    assert not any(pictures[False]) and (pictures[False] or path.stem in ("explore", "use"))  # of widgets or a sentence
+    assert any(pictures.get(True, [True])), "without people in it, the data set would prove nothing"
     assert not list(results_dir().glob("figures/*folder*"))
 
 

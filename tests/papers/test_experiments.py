@@ -25,11 +25,11 @@ def names(rows: list[Row]) -> list[str]:
 def test_rows_by_commas_are_those_of_a_list_in_the_tables_order_and_each_once(data):
     """In every table, though names have commas themselves: 'RCAM, g of A, biases'."""
     table = data.draw(st.sampled_from(TABLES))
-    wanted = data.draw(st.lists(st.sampled_from(names(table.rows)), min_size=1, max_size=6))
-    expected = [name for name in names(table.rows) if name in wanted]
-    assert names(chosen_rows(table, wanted)) == names(chosen_rows(table, tuple(wanted))) == expected
+    chosen = data.draw(st.lists(st.sampled_from(names(table.rows)), min_size=1, max_size=6))
+    expected = [name for name in names(table.rows) if name in chosen]
+    assert names(chosen_rows(table, chosen)) == names(chosen_rows(table, tuple(chosen))) == expected
     separator = data.draw(st.sampled_from((",", ", ", " , ")))
-    assert names(chosen_rows(table, separator.join(wanted))) == expected
+    assert names(chosen_rows(table, separator.join(chosen))) == expected
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -103,8 +103,8 @@ def test_nothing_is_changed_in_a_table_as_it_stands(paper):
 )
 def test_changes_are_named_by_their_fields(profile, recipe, changes):
     for row, one in experiments(DRANET, "table4", "market1501", profile, recipe=recipe):
-        found = recipe_changes(one, row)
-        assert found | changes == found and set(found) - set(changes) <= {"sampler.identities"}
+        listed = recipe_changes(one, row)
+        assert listed | changes == listed and set(listed) - set(changes) <= {"sampler.identities"}
 
 
 @pytest.mark.parametrize(
